@@ -1,0 +1,143 @@
+"""Write docs/settings.md and docs/cli.md from the code; with --check, find documents that lie.
+
+--check fails when a generated page is stale, a relative link points nowhere, docs/api.md lacks a
+route, field, header or error code that the server has, or docs/architecture.md lacks a module.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import typer
+from typer.main import get_command
+
+from fishs2.cli import app as cli
+from fishs2.server.app import create_app
+from fishs2.service.runtime import Runtime, choose_engine
+from fishs2.settings import ENV_PREFIX, Settings, allowed_values
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SOURCE = ROOT / "src" / "fishs2"
+
+
+def write_settings_page() -> str:
+    """Return docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Made from `src/fishs2/settings.py` by `scripts/docs.py`; do not edit.",
+        "",
+        "A setting is an environment variable, or a line in `.env` in the folder that the server",
+        "is started in. The environment wins over `.env`, and a command-line flag over both. Lists",
+        "are written with commas, semicolons or as JSON. A wrong value stops the start and says",
+        "what is allowed; an unknown name that starts with `FISHS2_` is warned of.",
+        "",
+        "| name | default | allowed | what it does |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        if isinstance(default, bool):
+            default = str(default).lower()
+        shown = "" if default is None else f"`{default}`"
+        lines.append(
+            f"| `{ENV_PREFIX}{name.upper()}` | {shown} | {allowed_values(field)} | "
+            f"{field.description} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_cli_page() -> str:
+    """Return docs/cli.md."""
+    lines = [
+        "# Command line",
+        "",
+        "Made from `src/fishs2/cli` by `scripts/docs.py`; do not edit.",
+        "",
+        "`bash run.sh` takes the arguments of `fishs2 serve`. The exit status is 0 when done, 1",
+        "when something failed, 2 for wrong usage.",
+    ]
+    group = get_command(cli)
+    root = typer.Context(group, info_name="fishs2", terminal_width=100, max_content_width=100)
+    commands = getattr(group, "commands", {})
+    for name in ["", *commands]:
+        command = commands.get(name, group)
+        context = root if not name else typer.Context(command, info_name=name, parent=root)
+        title = f"fishs2 {name}".strip()
+        lines += ["", f"## {title}", "", "```text", command.get_help(context).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+GENERATED = {"settings.md": write_settings_page, "cli.md": write_cli_page}
+
+
+def find_stale_pages() -> list[str]:
+    """Generated pages that differ from what the code says."""
+    return [
+        f"docs/{name} is stale: run scripts/docs.py"
+        for name, write in GENERATED.items()
+        if not (DOCS / name).is_file() or (DOCS / name).read_text(encoding="utf-8") != write()
+    ]
+
+
+def find_broken_links() -> list[str]:
+    """Relative links, in any document, to files that do not exist."""
+    problems = []
+    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]:
+        targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        problems += [
+            f"{page.relative_to(ROOT)} links to {target}, which is not there"
+            for target in targets
+            if not (page.parent / target).exists()
+        ]
+    return problems
+
+
+def find_undocumented_api() -> list[str]:
+    """Routes, fields, headers and codes that docs/api.md does not mention."""
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    settings = Settings.model_construct()
+    schema = create_app(Runtime(settings, choose_engine(settings))).openapi()
+    words = set(schema["paths"])
+    words |= set(schema["components"]["schemas"]["SpeechBody"]["properties"])
+    words |= set(schema["components"]["schemas"]["Health"]["properties"])
+    for module in [*SOURCE.glob("server/*.py"), *SOURCE.glob("service/*.py")]:
+        code = module.read_text(encoding="utf-8")
+        words |= set(re.findall(r'code="([a-z_]+)"', code))
+        words |= set(re.findall(r'"(X-[A-Za-z0-9-]+)"', code))
+    return [f"docs/api.md does not mention {word}" for word in sorted(words) if word not in page]
+
+
+def find_unmapped_modules() -> list[str]:
+    """Modules that the layout in docs/architecture.md does not name."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    return [
+        f"docs/architecture.md does not name {module.relative_to(SOURCE)}"
+        for module in sorted(SOURCE.rglob("*.py"))
+        if not module.name.startswith("__") and not re.search(rf"\b{module.stem}\b", page)
+    ]
+
+
+def main() -> int:
+    """Write the pages, or with --check report what is wrong; returns the exit status."""
+    if sys.argv[1:] != ["--check"]:
+        for name, write in GENERATED.items():
+            (DOCS / name).write_text(write(), encoding="utf-8")
+        return 0
+    problems = [
+        *find_stale_pages(),
+        *find_broken_links(),
+        *find_undocumented_api(),
+        *find_unmapped_modules(),
+    ]
+    for problem in problems:
+        print(problem)
+    print(f"documents: {len(problems)} problems")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

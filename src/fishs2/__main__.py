@@ -1,0 +1,5 @@
+"""`python -m fishs2` is the `fishs2` command."""
+
+from fishs2.cli import main
+
+main()

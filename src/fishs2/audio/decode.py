@@ -1,0 +1,138 @@
+"""An uploaded file into PCM: references for cloning, and recordings to transcribe.
+
+The content alone says what the file is. Everything here works on bytes that nobody has vetted:
+only plain containers and audio codecs are let in, nothing that names another file or address, and
+what comes out is limited while it comes.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from fishs2.audio.pcm import Pcm
+from fishs2.errors import UserError
+
+# Names of FFmpeg's demuxers. Not in it, by intent: hls, dash, concat, image sequences and the
+# other formats that open what the file names.
+_CONTAINERS = "wav,w64,aiff,caf,au,mp3,flac,ogg,aac,mov,matroska,webm"
+
+# The codecs that those containers usually hold; FFmpeg's rarer decoders are its least tested code.
+_CODECS = (
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_u8,pcm_s8,pcm_f32le,"
+    "pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,mp3,mp3float,"
+    "mp2,mp2float,flac,vorbis,libvorbis,opus,libopus,aac,alac,ac3,eac3"
+)
+
+_MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 192_000
+
+_MAX_CHANNELS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedAudio:
+    """pcm: float32 mono [n], n >= 1, finite and within -1..1, at `sample_rate_hz`."""
+
+    pcm: Pcm
+    sample_rate_hz: int
+
+
+def decode_audio(source: bytes, *, max_seconds: float) -> DecodedAudio:
+    """Decode the first audio stream of a file and mix it down to mono.
+
+    Damaged places are left out, as players do. Raises UserError `invalid_audio`, or
+    `audio_too_long` as soon as there is more than `max_seconds`. Blocks: call it in a thread.
+    """
+    if not source:
+        raise _invalid("the file is empty")
+    try:
+        # Without protocols a demuxer can open nothing beside these bytes.
+        options = {
+            "format_whitelist": _CONTAINERS,
+            # For the decoding that FFmpeg does on its own to find out what the streams are.
+            "codec_whitelist": _CODECS,
+            "protocol_whitelist": "none",
+        }
+        with av.open(io.BytesIO(source), "r", options=options) as container:
+            return _decode_container(container, max_seconds)
+    except (av.FFmpegError, ValueError) as error:
+        # ValueError: PyAV found a value in the file that it cannot represent.
+        raise _invalid("it is not audio in a known format") from error
+
+
+def _decode_container(container: InputContainer, max_seconds: float) -> DecodedAudio:
+    if not container.streams.audio:
+        raise _invalid("it has no audio")
+    stream = container.streams.audio[0]
+    # The context is None where FFmpeg has no decoder, whatever PyAV's types say.
+    codec = getattr(stream.codec_context, "name", "unknown")
+    if codec not in _CODECS.split(","):
+        raise _invalid(f"its codec, {codec}, is not supported")
+    stream.codec_context.thread_count = 1  # threads cost more than they gain on seconds of sound
+    parts: list[Pcm] = []
+    num_samples = sample_rate_hz = 0
+    for part, sample_rate_hz in _decode_mono(container, stream):
+        num_samples += len(part)
+        parts.append(part)
+        if num_samples > max_seconds * sample_rate_hz:
+            raise UserError(
+                f"the audio is longer than {max_seconds:g} seconds, which is the limit; "
+                "send a shorter piece",
+                code="audio_too_long",
+            )
+    if not num_samples:
+        raise _invalid("it has no sound in it")
+    pcm = np.concatenate(parts)
+    if not np.isfinite(pcm).all():
+        raise _invalid("it has NaN or infinite samples")
+    return DecodedAudio(np.clip(pcm, -1.0, 1.0), sample_rate_hz)
+
+
+def _decode_mono(container: InputContainer, stream: AudioStream) -> Iterator[tuple[Pcm, int]]:
+    """Yield mono pieces and their sample rate, which is the same for all."""
+    converter = AudioResampler(format="flt")
+    shape = None
+    for frame in _decode_frames(container, stream):
+        num_channels = frame.layout.nb_channels
+        if shape is None:
+            shape = (frame.sample_rate, num_channels, frame.format.name)
+            _check_shape(frame.sample_rate, num_channels)
+        if shape != (frame.sample_rate, num_channels, frame.format.name):
+            raise _invalid("its sample rate, channels or sample format change midway")
+        for packed in converter.resample(frame):
+            # The mean cannot clip, as FFmpeg's own mix in floating point does. Packed, as PyAV
+            # reads past the end of the list of planes when a planar frame has 8 channels.
+            samples = packed.to_ndarray().reshape(-1, num_channels)  # [1, n * c] -> [n, c]
+            with np.errstate(invalid="ignore", over="ignore"):  # refused by the caller
+                mono = samples.mean(axis=1, dtype=np.float32)
+            yield mono, frame.sample_rate
+
+
+def _check_shape(sample_rate_hz: int, num_channels: int) -> None:
+    if not _MIN_RATE_HZ <= sample_rate_hz <= _MAX_RATE_HZ:
+        raise _invalid(
+            f"its sample rate is {sample_rate_hz} Hz; use {_MIN_RATE_HZ} to {_MAX_RATE_HZ}"
+        )
+    if not 1 <= num_channels <= _MAX_CHANNELS:
+        raise _invalid(f"it has {num_channels} channels; use 1 to {_MAX_CHANNELS}")
+
+
+def _decode_frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            continue  # tags and damage between frames; players skip them too
+        yield from (frame for frame in frames if isinstance(frame, av.AudioFrame))
+
+
+def _invalid(reason: str) -> UserError:
+    return UserError(
+        f"the audio file cannot be read: {reason}; send wav, mp3, flac, ogg, m4a or webm",
+        code="invalid_audio",
+    )

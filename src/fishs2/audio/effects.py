@@ -1,0 +1,80 @@
+"""Speed and volume of a stream of PCM, between the engine and the encoder.
+
+`service.speech` makes one chain per answer. What each effect does is in `tempo` and `limiter`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fishs2.audio.limiter import Limiter
+from fishs2.audio.pcm import Pcm
+from fishs2.audio.tempo import TempoChanger
+from fishs2.errors import UserError
+
+MIN_SPEED, MAX_SPEED = 0.25, 4.0
+MIN_VOLUME_DB, MAX_VOLUME_DB = -20.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What is done to the sound. The defaults leave it alone.
+
+    speed: 0.25 to 4; 2 is twice as fast, at the same pitch. volume_db: -20 to 20; above 0 peaks
+    are limited to -1 dB full scale. Raises UserError `unsupported_speed`, `unsupported_volume`.
+    """
+
+    speed: float = 1.0
+    volume_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Written so that NaN is refused.
+        if not MIN_SPEED <= self.speed <= MAX_SPEED:
+            raise UserError(
+                f"speed {self.speed} is not supported; use {MIN_SPEED} to {MAX_SPEED}",
+                code="unsupported_speed",
+                param="speed",
+            )
+        if not MIN_VOLUME_DB <= self.volume_db <= MAX_VOLUME_DB:
+            raise UserError(
+                f"volume {self.volume_db} dB is not supported; "
+                f"use {MIN_VOLUME_DB} to {MAX_VOLUME_DB}",
+                code="unsupported_volume",
+                param="volume",
+            )
+
+
+class EffectChain:
+    """Applies effects to a stream; hands back its input where there is nothing to do.
+
+    The total output is the input divided by the speed, rounded, and does not depend on how the
+    input is cut into pieces. After `flush` it must not be used again.
+    """
+
+    def __init__(self, effects: Effects, sample_rate_hz: int) -> None:
+        self._tempo: TempoChanger | None = None
+        if effects.speed != 1.0:
+            self._tempo = TempoChanger(effects.speed, sample_rate_hz)
+        self._gain = np.float32(10 ** (effects.volume_db / 20))
+        # Sound that is not made louder is as loud as the engine meant it.
+        self._limiter = Limiter(sample_rate_hz) if effects.volume_db > 0 else None
+
+    def apply(self, pcm: Pcm) -> Pcm:
+        """Give the output that is certain by now: up to 60 ms of input are held back."""
+        if self._tempo is not None:
+            pcm = self._tempo.change(pcm)
+        return self._change_volume(pcm)
+
+    def flush(self) -> Pcm:
+        """Give what is left of the output."""
+        rest = np.zeros(0, np.float32) if self._tempo is None else self._tempo.flush()
+        rest = self._change_volume(rest)
+        if self._limiter is not None:
+            rest = np.concatenate((rest, self._limiter.flush()))
+        return rest
+
+    def _change_volume(self, pcm: Pcm) -> Pcm:
+        if self._gain == 1.0:
+            return pcm
+        louder: Pcm = pcm * self._gain
+        return louder if self._limiter is None else self._limiter.limit(louder)

@@ -1,0 +1,132 @@
+"""`fishs2 say`: speak a text into a file, without a server."""
+
+import asyncio
+import os
+import sys
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fishs2.audio.effects import Effects
+from fishs2.audio.formats import FORMATS
+from fishs2.errors import UserError
+from fishs2.service.runtime import Runtime, choose_engine
+from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechRequest, SpeechService
+from fishs2.settings import load_settings
+
+_STANDARD_OUTPUT = Path("-")
+_PROGRESS_AFTER_S = 1.0
+_PROGRESS_EVERY_S = 0.1
+
+Text = Annotated[str, typer.Argument(help="The text to speak; - reads it from standard input.")]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Where the speech goes; - is standard output."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="Audio format; default: the suffix of the file, else wav."),
+]
+Voice = Annotated[str, typer.Option(help="A voice name, for example de or en-gb.")]
+Speed = Annotated[float, typer.Option(min=0.25, max=4.0, help="Pace; the pitch stays.")]
+Engine = Annotated[str | None, typer.Option(help="auto or builtin (FISHS2_ENGINE).")]
+
+
+def say(
+    text: Text,
+    output: Output,
+    format: Format = None,
+    voice: Voice = "",
+    speed: Speed = 1.0,
+    engine: Engine = None,
+) -> None:
+    """Speak TEXT into a file."""
+    runtime = Runtime(settings := load_settings(engine=engine), choose_engine(settings))
+    request = SpeechRequest(
+        request_id="say",
+        text=sys.stdin.read() if text == "-" else text,
+        voice=voice,
+        format=format or _format_of(output),
+        effects=Effects(speed=speed),
+    )
+    asyncio.run(_say(runtime, request, output))
+
+
+async def _say(runtime: Runtime, request: SpeechRequest, output: Path) -> None:
+    runtime.start()
+    try:
+        speech = await runtime.speech()
+        plan = speech.plan(request)
+        if output == _STANDARD_OUTPUT:
+            await _write_standard_output(speech, plan)
+        else:
+            await _write_file(speech, plan, output)
+    finally:
+        await runtime.close()
+
+
+async def _write_standard_output(speech: SpeechService, plan: SpeechPlan) -> None:
+    async with aclosing(speech.stream(plan, SpeechReport())) as pieces:
+        async for piece in pieces:
+            await asyncio.to_thread(sys.stdout.buffer.write, piece)
+    await asyncio.to_thread(sys.stdout.buffer.flush)
+
+
+async def _write_file(speech: SpeechService, plan: SpeechPlan, output: Path) -> None:
+    report = SpeechReport()
+    progress = asyncio.create_task(_show_progress(plan, report))
+    try:
+        speech_bytes = await speech.render(plan, report)
+    finally:
+        progress.cancel()
+        await asyncio.wait([progress])
+    await asyncio.to_thread(_replace_file, output, speech_bytes)
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    """Write a file that is either whole or not there. Raises UserError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise UserError(f"cannot write {path}: {error.strerror}", code="cannot_write") from error
+
+
+async def _show_progress(plan: SpeechPlan, report: SpeechReport) -> None:
+    """Draw a bar on the terminal, if there is one, once the speech takes longer than a second."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return
+    await asyncio.sleep(_PROGRESS_AFTER_S)
+    columns = (
+        TextColumn("speaking"),
+        BarColumn(),
+        TextColumn("{task.fields[audio_s]:.0f} s of audio"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=len(plan.utterances), audio_s=0.0)
+        while True:
+            bar.update(task, completed=report.num_spoken, audio_s=report.audio_s)
+            await asyncio.sleep(_PROGRESS_EVERY_S)
+
+
+def _format_of(output: Path) -> str:
+    """The format that the suffix names. Raises UserError for one that none has."""
+    if output == _STANDARD_OUTPUT or not output.suffix:
+        return "wav"
+    name = {"ogg": "opus"}.get(suffix := output.suffix.lower().removeprefix("."), suffix)
+    if name not in FORMATS:
+        raise UserError(
+            f"the suffix {output.suffix} names no audio format; use one of "
+            f"{', '.join('.' + known for known in FORMATS)} or --format",
+            code="unsupported_format",
+        )
+    return name

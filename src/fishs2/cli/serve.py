@@ -1,0 +1,72 @@
+"""`fishs2 serve`: run the server."""
+
+import logging
+import os
+import socket
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from fishs2.errors import SettingsError
+from fishs2.server.app import create_app
+from fishs2.server.logs import log_to_files
+from fishs2.service.runtime import Runtime, choose_engine
+from fishs2.settings import ENV_PREFIX, Settings, load_settings, unknown_names
+
+logger = logging.getLogger(__name__)
+
+_SHUTDOWN_S = 5
+"""Seconds that answers in progress get at the end; launchers kill after ten."""
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (FISHS2_HOST).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on (FISHS2_PORT).")]
+Engine = Annotated[str | None, typer.Option(help="auto or builtin (FISHS2_ENGINE).")]
+
+
+def serve(host: Host = None, port: Port = None, engine: Engine = None) -> None:
+    """Start the server and keep it running until Ctrl-C."""
+    settings = load_settings(host=host, port=port, engine=engine)
+    runtime = Runtime(settings, choose_engine(settings))
+    with listen(settings) as listener, log_to_files(settings):
+        for name in unknown_names():
+            logger.warning("%s is no setting of this version and has no effect", name)
+        logger.info("fishs2 listens on %s", _url(settings))
+        if settings.host in ("0.0.0.0", "::"):
+            logger.info(
+                "everybody on your network can use it; %sHOST=127.0.0.1 keeps it to yourself",
+                ENV_PREFIX,
+            )
+        config = uvicorn.Config(
+            create_app(runtime),
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+        )
+        server = uvicorn.Server(config)
+        runtime.when_misconfigured(lambda: setattr(server, "should_exit", True))
+        server.run(sockets=[listener])
+    if isinstance(runtime.failure, SettingsError):
+        raise runtime.failure
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the port. Raises SettingsError that says who to blame and what to do."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise SettingsError(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}; "
+            f"choose another port with --port or {ENV_PREFIX}PORT"
+        ) from None
+    listener.set_inheritable(False)
+    return listener
+
+
+def _url(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{host}:{settings.port}"

@@ -1,0 +1,130 @@
+"""The engine seam: everything that crosses between the service and an engine.
+
+Here live plain values and one Protocol; no torch, no HTTP, no text rules. `service.speech` calls
+it, `service.runtime` chooses the implementation.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pcm = NDArray[np.float32]
+"""Mono samples, float32 [n], nominally within -1..1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """Audio and transcript that show a voice.
+
+    pcm: float32 [n] at `sample_rate_hz`. transcript: what is said in it.
+    key: identifies audio and transcript together; equal keys let an engine reuse its analysis.
+    """
+
+    pcm: Pcm
+    sample_rate_hz: int
+    transcript: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an engine that samples draws its tokens; None means the engine's own default.
+
+    An engine that does not sample names these fields in no `Capabilities.honours` and the service
+    tells the client so.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    max_new_tokens: int | None = None
+    min_tokens_before_end: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Text that an engine speaks in one go.
+
+    text: non-empty, without control characters; never interpreted as markup.
+    voice: what `SpeechEngine.find_voice` returned.
+    reference: speak like this, or None.
+    """
+
+    text: str
+    voice: str = ""
+    reference: Reference | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioChunk:
+    """A piece of speech: pcm float32 [n] at `sample_rate_hz`, n >= 1."""
+
+    pcm: Pcm
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine is and can do; constant once the engine has started.
+
+    name: the value of FISHS2_ENGINE that selects it. backend: where it computes.
+    sample_rate_hz: of every chunk it yields.
+    num_turns: utterances it works on at once; the service sends no more.
+    max_utterance_chars: longest text it speaks well in one go, in code points.
+    voices: names of its own voices, beside stored ones; the first is the default.
+    cloning: whether a reference is ignored (never sent), imitated in pitch and pace, or cloned.
+    speaks_tags: it acts on `[style]` tags and `(control)` prefixes; otherwise the service removes
+    them from the text.
+    honours: names of the `Sampling` fields that change its result.
+    """
+
+    name: str
+    backend: Literal["cpu", "cuda", "vulkan", "metal"]
+    sample_rate_hz: int
+    num_turns: int
+    max_utterance_chars: int
+    voices: tuple[str, ...] = ()
+    cloning: Literal["none", "approximate", "full"] = "none"
+    speaks_tags: bool = False
+    honours: frozenset[str] = frozenset()
+
+
+class SpeechEngine(Protocol):
+    """Turns utterances into PCM. Called from one event loop.
+
+    `start` may take long; it raises EngineUnavailableError when the engine cannot work. After
+    `close` nothing is left behind: no process, thread or file. Both may be called once.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do. Valid after `start`."""
+        ...
+
+    async def start(self) -> None: ...
+
+    def find_voice(self, voice: str | None, language: str | None) -> str:
+        """Return the voice that speaks a request, for `Utterance.voice`. Valid after `start`.
+
+        voice: a name of one of the engine's own voices in any case, or None. language: BCP 47 tag
+        or None; a hint that a given voice overrides. Raises NotFoundError `voice_not_found`,
+        UserError `unsupported_language`; never picks something near.
+        """
+        ...
+
+    def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
+        """Yield the speech of `utterance` as it is made.
+
+        Closing the generator aborts the work within one chunk. The engine never waits for the
+        reader: a reader that is slow delays nobody else. Same utterance, same seed, same build:
+        same samples. Raises EngineError, at any chunk.
+        """
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,312 @@
+"""The child process that owns eSpeak NG: orders in at stdin, PCM out at stdout.
+
+`espeak_pool` starts this file by its path, with the standard library only, and imports it for the
+messages; importing it does nothing. eSpeak keeps global state in its C library, parses text in C
+and reads files by name, so it lives out here: a crash costs one utterance, never the server.
+
+Every message is a header (kind, order number, payload bytes) and a payload:
+
+    parent -> worker   SPEAK    an encoded Order
+                       ABORT    nothing; stop the order with this number
+    worker -> parent   READY    the voices and variants, one a line; the order number is 0
+                       PCM      int16 samples in this machine's byte order
+                       DONE     nothing; the order has ended, by itself or by ABORT
+                       FAILED   why, for the log; the order has ended
+
+Orders are worked on one at a time, in the order of arrival. The worker leaves when stdin ends, so
+it outlives no parent, and only then: a Ctrl-C or SIGTERM meant for the server reaches the whole
+process group, and the server may still want to finish its speech.
+"""
+
+import _ctypes
+import ctypes
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from pathlib import Path
+
+SAMPLE_RATE_HZ = 22_050
+CHUNK_MS = 100
+DEFAULT_RATE_WPM = 175
+MIN_RATE_WPM = 80
+# From 450 on libsonic shortens the waveform, and 450 comes out slower than 449
+# (benchmarks/builtin_calibration.py).
+MAX_RATE_WPM = 449
+DEFAULT_PITCH = 50
+MAX_PITCH = 99
+
+HEADER = struct.Struct("<BII")  # kind, order number, payload bytes
+_ORDER = struct.Struct("<HBB")  # words per minute, pitch, bytes of the voice's name
+
+# Values from eSpeak NG 1.52, src/include/espeak-ng/speak_lib.h.
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000
+_PARAMETER_RATE = 1
+_PARAMETER_PITCH = 3
+_POS_CHARACTER = 1
+# Neither espeakSSML (0x10) nor espeakPHONEMES (0x100): markup is read aloud. Nor espeakENDPAUSE
+# (0x1000): pauses between utterances are the service's.
+_FLAGS_UTF8_TEXT = 1
+_EE_OK = 0
+
+_SynthCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_int16), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class Kind(IntEnum):
+    """What a message says."""
+
+    SPEAK = 1
+    ABORT = 2
+    READY = 3
+    PCM = 4
+    DONE = 5
+    FAILED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Text to speak and how.
+
+    voice: an identifier that eSpeak listed, perhaps with `+variant`. text: without control
+    characters. rate_wpm: 80..449. pitch: 0..99.
+    """
+
+    voice: str
+    text: str
+    rate_wpm: int = DEFAULT_RATE_WPM
+    pitch: int = DEFAULT_PITCH
+
+    def encode(self) -> bytes:
+        voice = self.voice.encode()
+        return _ORDER.pack(self.rate_wpm, self.pitch, len(voice)) + voice + self.text.encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Order":
+        rate_wpm, pitch, voice_bytes = _ORDER.unpack_from(payload)
+        text_start = _ORDER.size + voice_bytes
+        return cls(
+            voice=payload[_ORDER.size : text_start].decode(),
+            text=payload[text_start:].decode(),
+            rate_wpm=rate_wpm,
+            pitch=pitch,
+        )
+
+
+class _VoiceStruct(ctypes.Structure):
+    """espeak_VOICE of speak_lib.h; `languages` is (priority byte, tag, NUL) repeated, then NUL."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_void_p),
+        ("identifier", ctypes.c_char_p),
+        ("gender", ctypes.c_ubyte),
+        ("age", ctypes.c_ubyte),
+        ("variant", ctypes.c_ubyte),
+        ("xx1", ctypes.c_ubyte),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    )
+
+
+class Espeak:
+    """One loaded copy of the eSpeak library. Main thread only.
+
+    The library carries state from one text to the next that no call resets: the phase of its
+    pitch flutter, characters it has looked ahead, embedded commands. `reload` drops the copy and
+    maps a fresh one, so that the same order gives the same samples and an aborted text leaves
+    nothing behind.
+    """
+
+    def __init__(self, library_path: str) -> None:
+        self._library_path = library_path
+        self._is_stopped: Callable[[], bool] = lambda: False
+        self._send_pcm: Callable[[bytes], None] = lambda _pcm: None
+        self._callback = _SynthCallback(self._receive)
+        self._library = self._load()
+
+    def reload(self) -> None:
+        """Forget everything; about 1 ms. OSError when the system keeps the old copy mapped."""
+        self._library.espeak_Terminate()
+        handle = self._library._handle
+        del self._library
+        if sys.platform == "win32":
+            _ctypes.FreeLibrary(handle)
+        else:
+            _ctypes.dlclose(handle)
+        self._library = self._load()
+
+    def speak(
+        self, order: Order, *, send_pcm: Callable[[bytes], None], is_stopped: Callable[[], bool]
+    ) -> None:
+        """Speak `order` once; a second one needs `reload` before it. RuntimeError if refused."""
+        self._send_pcm, self._is_stopped = send_pcm, is_stopped
+        if self._library.espeak_SetVoiceByName(order.voice.encode()) != _EE_OK:
+            raise RuntimeError(f"eSpeak has no voice {order.voice!r}")
+        self._library.espeak_SetParameter(_PARAMETER_RATE, order.rate_wpm, 0)
+        self._library.espeak_SetParameter(_PARAMETER_PITCH, order.pitch, 0)
+        # The noise in breath and fricatives is otherwise seeded from the clock.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        text = order.text.encode() + b"\0"
+        status = self._library.espeak_Synth(
+            text,
+            ctypes.c_size_t(len(text)),
+            ctypes.c_uint(0),
+            _POS_CHARACTER,
+            ctypes.c_uint(0),
+            ctypes.c_uint(_FLAGS_UTF8_TEXT),
+            None,
+            None,
+        )
+        if status != _EE_OK:
+            raise RuntimeError(f"espeak_Synth answered {status}")
+
+    def list_voices(self) -> str:
+        """One line a voice: identifier, tab, `priority:tag` separated by spaces."""
+        self._library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceStruct))
+        listed = self._library.espeak_ListVoices(None)
+        lines: list[str] = []
+        while listed[len(lines)]:
+            voice = listed[len(lines)].contents
+            tags: list[str] = []
+            address = voice.languages
+            while priority := ctypes.string_at(address, 1)[0]:
+                tag = ctypes.string_at(address + 1)
+                tags.append(f"{priority}:{tag.decode()}")
+                address += len(tag) + 2
+            lines.append(f"{voice.identifier.decode()}\t{' '.join(tags)}")
+        return "\n".join(lines)
+
+    def _load(self) -> ctypes.CDLL:
+        library = ctypes.CDLL(self._library_path)
+        # Zero until espeak_Initialize: anything else is the memory of an earlier copy.
+        if library.espeak_ng_GetSampleRate() != 0:
+            raise OSError("this system does not unload the eSpeak library")
+        # A relative path: eSpeak cuts paths at 160 bytes and knows no Unicode on Windows.
+        sample_rate_hz = library.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, CHUNK_MS, b".", _INITIALIZE_DONT_EXIT
+        )
+        if sample_rate_hz != SAMPLE_RATE_HZ:
+            raise OSError(f"espeak_Initialize answered {sample_rate_hz}")
+        library.espeak_SetSynthCallback(self._callback)
+        return library
+
+    def _receive(self, samples: "ctypes._Pointer[ctypes.c_int16]", count: int, _events: int) -> int:
+        """Pass samples on; 1 tells eSpeak to stop. Called by the library, within `speak`."""
+        if self._is_stopped():
+            return 1
+        if samples and count > 0:
+            self._send_pcm(ctypes.string_at(samples, 2 * count))
+        return 0
+
+
+class _Inbox:
+    """Orders and aborts from stdin, read on a thread of its own so that an abort is seen early."""
+
+    def __init__(self, stdin_fd: int) -> None:
+        self._stdin_fd = stdin_fd
+        # Unbounded: the parent sends an order only to an idle worker.
+        self._orders: queue.SimpleQueue[tuple[int, Order]] = queue.SimpleQueue()
+        self._last_aborted = 0
+        threading.Thread(target=self._read_messages, daemon=True).start()
+
+    def wait_for_order(self) -> tuple[int, Order]:
+        return self._orders.get()
+
+    def is_aborted(self, number: int) -> bool:
+        return number <= self._last_aborted
+
+    def _read_messages(self) -> None:
+        while True:
+            kind, number, payload_bytes = HEADER.unpack(self._read_exactly(HEADER.size))
+            payload = self._read_exactly(payload_bytes)
+            if kind == Kind.ABORT:
+                self._last_aborted = number
+            elif kind == Kind.SPEAK:
+                self._orders.put((number, Order.decode(payload)))
+
+    def _read_exactly(self, num_bytes: int) -> bytes:
+        read = bytearray()
+        while len(read) < num_bytes:
+            piece = os.read(self._stdin_fd, num_bytes - len(read))
+            if not piece:
+                # The parent is gone. The main thread may be deep in eSpeak or in a blocked write,
+                # and there is nothing to tidy up.
+                os._exit(0)
+            read += piece
+        return bytes(read)
+
+
+class _Outbox:
+    """Messages to the parent. Main thread only."""
+
+    def __init__(self, stdout_fd: int) -> None:
+        self._stdout_fd = stdout_fd
+
+    def send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
+        rest = memoryview(HEADER.pack(kind, number, len(payload)) + payload)
+        while rest:
+            try:
+                rest = rest[os.write(self._stdout_fd, rest) :]
+            except OSError:
+                os._exit(0)  # nobody reads any more
+
+
+def _claim_stdout() -> int:
+    """Return a descriptor of stdout for messages; what C code prints goes to stderr instead."""
+    messages_fd = os.dup(1)
+    os.dup2(2, 1)
+    return messages_fd
+
+
+def _ignore_signals() -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _describe_voices(espeak: Espeak) -> bytes:
+    """The voices that eSpeak lists, then its variants as `+name`."""
+    variants = sorted(f"+{path.name}" for path in Path("espeak-ng-data/voices/!v").iterdir())
+    return "\n".join([espeak.list_voices(), *variants]).encode()
+
+
+def main(library_path: str) -> None:
+    """Serve orders until stdin ends. The working directory is the parent of `espeak-ng-data`."""
+    _ignore_signals()
+    outbox = _Outbox(_claim_stdout())
+    inbox = _Inbox(0)
+    try:
+        espeak = Espeak(library_path)
+        outbox.send(Kind.READY, 0, _describe_voices(espeak))
+    except OSError as error:
+        outbox.send(Kind.FAILED, 0, str(error).encode())
+        return
+    while True:
+        number, order = inbox.wait_for_order()
+        try:
+            espeak.speak(
+                order,
+                send_pcm=partial(outbox.send, Kind.PCM, number),
+                is_stopped=partial(inbox.is_aborted, number),
+            )
+        except RuntimeError as error:
+            outbox.send(Kind.FAILED, number, str(error).encode())
+        else:
+            outbox.send(Kind.DONE, number)
+        try:
+            espeak.reload()  # behind the answer, where nobody waits for it
+        except OSError:
+            return  # one order a process, then; the pool starts another
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

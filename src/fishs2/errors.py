@@ -1,0 +1,62 @@
+"""Every exception that fishs2 raises.
+
+    Fishs2Error                what all share: a message that names value, limit and remedy
+    ├── UserError              the request is wrong; carries a stable `code` and a `param`
+    │   └── NotFoundError      it names something that does not exist
+    ├── BusyError              no room at present; carries `retry_after_s`
+    ├── EngineError            the engine failed at this utterance
+    │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
+    ├── StalledReaderError     the client takes no more bytes
+    └── SettingsError          the settings do not let the program start
+
+Messages are safe to show to a client: no path of this machine, no traceback, no text of a request.
+`server.errors` turns these into the error shape of each dialect.
+"""
+
+
+class Fishs2Error(Exception):
+    """Base of every error raised on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UserError(Fishs2Error):
+    """The request cannot be served as it is.
+
+    code: stable, lower_snake_case, part of the API. param: the field at fault, if there is one.
+    """
+
+    def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class NotFoundError(UserError):
+    """The request names a model, voice or file that does not exist."""
+
+
+class BusyError(Fishs2Error):
+    """There is no room for another request at present; `retry_after_s` is an estimate."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class EngineError(Fishs2Error):
+    """The engine failed while it worked on an utterance."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine cannot work until somebody repairs it: missing library, model or device."""
+
+
+class StalledReaderError(Fishs2Error):
+    """The client keeps the connection open but takes no more bytes."""
+
+
+class SettingsError(Fishs2Error):
+    """The settings do not let the program start."""

@@ -1,0 +1,1 @@
+"""HTTP: one module per dialect. FastAPI lives only here."""

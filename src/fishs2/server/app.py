@@ -1,0 +1,44 @@
+"""The ASGI app, built by a function: tests make as many as they like."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from fishs2 import __version__
+from fishs2.server.errors import install_error_handlers
+from fishs2.server.middleware import Edge
+from fishs2.server.openai import openai_router
+from fishs2.server.status import install_docs_pages, status_router
+from fishs2.service.runtime import Runtime
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """Build the app around `runtime`, which it starts and closes."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        runtime.start()
+        try:
+            yield
+        finally:
+            await runtime.close()
+
+    app = FastAPI(
+        title="fishs2",
+        version=__version__,
+        description="Text to speech on your own machine.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(
+        Edge,
+        max_body_bytes=runtime.settings.max_body_bytes,
+        request_id_header=runtime.settings.request_id_header,
+    )
+    install_error_handlers(app)
+    app.include_router(openai_router(runtime))
+    app.include_router(status_router(runtime))
+    install_docs_pages(app)
+    return app

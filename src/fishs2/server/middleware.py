@@ -1,0 +1,136 @@
+"""The ASGI edge: request ids, body limits, HEAD, the access log, and what nobody else catches.
+
+A plain ASGI class, so that it sees the last byte of a streamed answer and not only the first.
+"""
+
+import logging
+import re
+import time
+import uuid
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fishs2.server.errors import error_response
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger("fishs2.access")
+
+_MAX_REQUEST_ID_CHARS = 128
+_CLIENT_CLOSED_REQUEST = 499
+"""Logged, never sent: the client left before there was an answer. Source: nginx."""
+
+
+class Edge:
+    """Wraps the whole app. One instance; keeps no state between requests."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, request_id_header: str) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._request_id_header = request_id_header
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._request_id_header)
+        try:
+            await self._run(exchange)
+        # The ASGI edge: whatever reaches it is a defect of ours, and the client gets an answer.
+        except Exception:
+            logger.exception("unexpected error", extra={"request_id": exchange.request_id})
+            if exchange.status is None:
+                response = error_response(
+                    HTTPStatus.INTERNAL_SERVER_ERROR,
+                    "an unexpected error; the server's log has it under this request id",
+                    code="internal_server_error",
+                )
+                await response(scope, receive, exchange.send)
+        finally:
+            exchange.log()
+
+    async def _run(self, exchange: "_Exchange") -> None:
+        limit = self._max_body_bytes
+        content_length = Headers(scope=exchange.scope).get("content-length", "0")
+        if not content_length.isdecimal() or int(content_length) > limit:
+            response = _too_large(limit)
+            await response(exchange.scope, exchange.receive, exchange.send)
+            return
+        num_received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal num_received
+            message = await exchange.receive()
+            num_received += len(message.get("body", b""))
+            if num_received > limit:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit))
+            return message
+
+        await self._app(exchange.scope, receive_limited, exchange.send)
+
+
+class _Exchange:
+    """One request and its answer, watched."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id_header: str) -> None:
+        self.receive = receive
+        self.request_id = _clean_id(Headers(scope=scope).get(request_id_header, ""))
+        self.status: int | None = None
+        self.is_complete = False
+        self._method = scope["method"]
+        self._path = scope["path"]
+        self._client = scope["client"][0] if scope.get("client") else ""
+        self._request_id_header = request_id_header
+        self._send = send
+        self._started_s = time.perf_counter()
+        self._first_byte_s: float | None = None
+        self._num_bytes = 0
+        # HEAD is answered like GET; the HTTP server leaves out the body.
+        method = "GET" if self._method == "HEAD" else self._method
+        state = {**scope.get("state", {}), "request_id": self.request_id}
+        self.scope = {**scope, "method": method, "state": state}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[self._request_id_header] = self.request_id
+        elif message["type"] == "http.response.body":
+            self._num_bytes += len(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)
+            if self._first_byte_s is None:
+                self._first_byte_s = time.perf_counter() - self._started_s
+        await self._send(message)
+
+    def log(self) -> None:
+        first_byte_s = self._first_byte_s
+        access_logger.info(
+            "request",
+            extra={
+                "request_id": self.request_id,
+                "client": self._client,
+                "method": self._method,
+                "path": self._path,
+                "status": self.status or _CLIENT_CLOSED_REQUEST,
+                "complete": self.is_complete,
+                "bytes": self._num_bytes,
+                "first_byte_ms": None if first_byte_s is None else round(1000 * first_byte_s, 1),
+                "total_ms": round(1000 * (time.perf_counter() - self._started_s), 1),
+            },
+        )
+
+
+def _clean_id(given: str) -> str:
+    """Keep letters, digits and `-_.` of the client's id; make one when nothing is left."""
+    return re.sub(r"[^A-Za-z0-9\-_.]", "", given)[:_MAX_REQUEST_ID_CHARS] or uuid.uuid4().hex
+
+
+def _too_large_text(limit_bytes: int) -> str:
+    return f"the body is larger than the limit of {limit_bytes:,} bytes"
+
+
+def _too_large(limit_bytes: int) -> ASGIApp:
+    return error_response(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit_bytes), code="body_too_large"
+    )

@@ -1,0 +1,80 @@
+"""`/health`, and the pages that describe the API."""
+
+from importlib.resources import files
+from typing import Literal
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from pydantic import BaseModel
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from fishs2 import __version__
+from fishs2.server.openai import model_names
+from fishs2.service.runtime import Runtime
+
+_DOCS_FILES = "/docs/files"
+_ENGINE_ERROR = "the engine cannot start; the server's log says why"
+
+
+class Queue(BaseModel):
+    """How busy the server is."""
+
+    streams: int
+    waiting: int
+
+
+class Health(BaseModel):
+    """The body of GET /health. `status` is "ok" as long as the port is open."""
+
+    status: Literal["ok"] = "ok"
+    version: str = __version__
+    ready: bool
+    engine: str | None
+    engine_error: str | None
+    model_loaded: bool
+    model_count: int
+    voice_count: int
+    backend: str | None
+    gpu_device: int | None = None
+    queue: Queue
+
+
+def status_router(runtime: Runtime) -> APIRouter:
+    """Build `/health`, which answers at once whatever the engine is doing."""
+    router = APIRouter(tags=["Status"])
+
+    @router.get("/health")
+    async def get_health() -> Health:
+        """Say whether the server and its engine are well."""
+        status = runtime.status()
+        capabilities = status.capabilities
+        return Health(
+            ready=status.state == "ready",
+            engine=capabilities.name if capabilities else None,
+            engine_error=_ENGINE_ERROR if status.state == "failed" else None,
+            model_loaded=status.state == "ready",
+            model_count=len(model_names(runtime.settings)),
+            voice_count=0,
+            backend=capabilities.backend if capabilities else None,
+            queue=Queue(streams=status.num_streams, waiting=status.num_queued),
+        )
+
+    return router
+
+
+def install_docs_pages(app: FastAPI) -> None:
+    """Serve the API pages at `/` and `/docs` from files in a wheel: no network is needed."""
+    app.mount(_DOCS_FILES, StaticFiles(directory=str(files("fastapi_offline") / "static")))
+
+    async def show_docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="fishs2",
+            swagger_js_url=f"{_DOCS_FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{_DOCS_FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{_DOCS_FILES}/favicon.png",
+        )
+
+    app.add_api_route("/", show_docs, include_in_schema=False)
+    app.add_api_route("/docs", show_docs, include_in_schema=False)

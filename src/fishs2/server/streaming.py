@@ -1,0 +1,176 @@
+"""Speech as an HTTP answer: whole, chunked, or as server-sent events.
+
+The status is decided by the first audio: whatever goes wrong before it becomes an error answer,
+whatever goes wrong after it cuts the connection (or sends an error event, for SSE). A client that
+leaves, or that takes nothing for too long, ends the work.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from fishs2.errors import EngineError, Fishs2Error, StalledReaderError
+from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechService
+
+logger = logging.getLogger(__name__)
+
+Delivery = Literal["whole", "chunked", "sse"]
+
+_FRAMES_PER_S = 44_100 / 2_048
+"""Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""
+
+_ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a `SpeechResponse` sends: who speaks what, under which headers."""
+
+    speech: SpeechService
+    plan: SpeechPlan
+    content_type: str
+
+    def headers(self) -> dict[str, str]:
+        """Headers that describe the audio and the engine."""
+        audio_format = self.plan.format
+        headers = {
+            "X-Fishs2-Engine": self.speech.engine_name,
+            "X-Audio-Sample-Rate": str(audio_format.sample_rate_hz),
+            "X-Audio-Channels": "1",
+            "X-Audio-Encoding": _ENCODINGS.get(audio_format.name, audio_format.name),
+        }
+        if self.plan.ignored:
+            headers["X-Fishs2-Ignored"] = ", ".join(self.plan.ignored)
+        return headers
+
+
+class SpeechResponse(Response):
+    """Speaks while it is being sent. Raises Fishs2Error as long as nothing has been sent."""
+
+    def __init__(self, spoken: Spoken, *, delivery: Delivery, client_stall_s: float) -> None:
+        super().__init__()
+        self._spoken = spoken
+        self._delivery = delivery
+        self._client_stall_s = client_stall_s
+        self._report = SpeechReport()
+        self._has_started = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = asyncio.create_task(self._answer(send))
+        left = asyncio.create_task(_wait_for_disconnect(receive))
+        try:
+            await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Waiting for the cancelled answer is what frees the engine before we return.
+            answer.cancel()
+            left.cancel()
+            await asyncio.wait({answer, left})
+        if not answer.cancelled():
+            answer.result()
+
+    async def _answer(self, send: Send) -> None:
+        try:
+            match self._delivery:
+                case "whole":
+                    await self._send_whole(send)
+                case "chunked":
+                    await self._send_chunked(send)
+                case "sse":
+                    await self._send_events(send)
+        except Fishs2Error as error:
+            if not self._has_started:
+                raise
+            # Too late for a status: an answer that never ends properly is the honest sign.
+            request_id = self._spoken.plan.request.request_id
+            logger.error("speech broke off: %s", error, extra={"request_id": request_id})
+
+    async def _send_whole(self, send: Send) -> None:
+        body = await self._spoken.speech.render(self._spoken.plan, self._report)
+        headers = {
+            **self._spoken.headers(),
+            "Content-Length": str(len(body)),
+            "X-Audio-Duration": f"{self._report.audio_s:.3f}",
+        }
+        await self._start(send, self._spoken.content_type, headers)
+        await self._send_piece(send, body, more=False)
+
+    async def _send_chunked(self, send: Send) -> None:
+        pieces = self._spoken.speech.stream(self._spoken.plan, self._report)
+        async with aclosing(pieces):
+            first = await anext(pieces)
+            await self._start(send, self._spoken.content_type, self._spoken.headers())
+            await self._send_piece(send, first, more=True)
+            async for piece in pieces:
+                await self._send_piece(send, piece, more=True)
+        await self._send_piece(send, b"", more=False)
+
+    async def _send_events(self, send: Send) -> None:
+        async with aclosing(self._events()) as events:
+            first = await anext(events)
+            headers = {**self._spoken.headers(), "Cache-Control": "no-cache"}
+            await self._start(send, "text/event-stream", headers)
+            await self._send_piece(send, first, more=True)
+            try:
+                async for event in events:
+                    await self._send_piece(send, event, more=True)
+            except EngineError:
+                failed = {"message": "the engine failed", "code": "generation_failed"}
+                event = _event({"type": "speech.audio.error", "error": failed})
+                await self._send_piece(send, event, more=False)
+                raise
+        await self._send_piece(send, b"", more=False)
+
+    async def _events(self) -> AsyncGenerator[bytes]:
+        """Yield one event per piece of audio, then the one that ends them."""
+        async with aclosing(self._spoken.speech.stream(self._spoken.plan, self._report)) as pieces:
+            async for piece in pieces:
+                if piece:
+                    audio = base64.b64encode(piece).decode("ascii")
+                    yield _event({"type": "speech.audio.delta", "audio": audio})
+        num_in = len(self._spoken.plan.request.text)
+        num_out = math.ceil(self._report.audio_s * _FRAMES_PER_S)
+        usage = {
+            "input_tokens": num_in,
+            "output_tokens": num_out,
+            "total_tokens": num_in + num_out,
+        }
+        yield _event({"type": "speech.audio.done", "usage": usage})
+
+    async def _start(self, send: Send, content_type: str, headers: dict[str, str]) -> None:
+        raw = [("content-type", content_type), *headers.items()]
+        self._has_started = True
+        await send(
+            {
+                "type": "http.response.start",
+                "status": HTTPStatus.OK,
+                "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in raw],
+            }
+        )
+
+    async def _send_piece(self, send: Send, piece: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(self._client_stall_s):
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+        except TimeoutError:
+            raise StalledReaderError(
+                f"the client took nothing for {self._client_stall_s:g} s"
+            ) from None
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(content: dict[str, object]) -> bytes:
+    return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"

@@ -1,0 +1,1 @@
+"""Text rules only: normalising, style tags, splitting. No audio, no HTTP, no engine."""

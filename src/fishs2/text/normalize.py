@@ -1,0 +1,85 @@
+"""Text as every engine may get it, and whether there is anything in it to pronounce.
+
+Nothing here interprets the text: no numbers are spelled out, no line is joined, no tag is read.
+The service calls `normalize_text` before anything else and refuses what has no speech.
+"""
+
+import re
+import unicodedata
+
+# A C1 control in text is a Windows-1252 byte that somebody decoded as Latin-1; above all 0x92, the
+# apostrophe. Source: the HTML standard reads numeric references 0x80-0x9F the same way.
+_C1_REPAIR = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)}
+
+_LINE_BREAK = re.compile("\r\n|[\r\v\f\u2028]")
+_PARAGRAPH_BREAK = re.compile("\u2029")
+
+# Unseen or standing for something that is no text: icon fonts, inline objects, blank letters.
+_BLANK = re.compile(
+    "[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\x1c-\x1f"
+    "\u2800\u3164\uffa0\ufffc"
+    "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]+"
+)
+
+_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
+    chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17)
+)
+_DROPPED = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f"
+    "\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffd"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+    "\ud800-\udfff" + _NONCHARACTERS + "]"
+)
+
+# ZWNJ, ZWJ and the Mongolian vowel separator change how a word reads from Arabic script to
+# Mongolian, and ZWJ joins emoji. Elsewhere, and doubled, they are debris of typesetting.
+_NEEDLESS_JOINER = re.compile(
+    "(?<![\u0600-\u1dff\u2190-\u2bff\ua800-\uabff\ufe0f\U00010000-\U0001ffff])[\u180e\u200c\u200d]+"
+)
+
+_SPACES_AT_LINE_ENDS = re.compile(" *\n *")
+_BLANK_LINES = re.compile("\n{3,}")
+_SPACES = re.compile(" {2,}")
+
+# \w without digits and letters that are blank by definition (Hangul fillers).
+_READABLE = re.compile(
+    "[^\\W_\u115f\u1160\u3164\uffa0]"
+    # Emoji that eSpeak NG has names for; stars, boxes and fleurons are left out as they mostly
+    # draw a line between scenes.
+    "|[\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff\u2600-\u2604\u2607-\u2618\u261a-\u26ff"
+    "\u2705\u2708\u2709\u270c\u270d\u270f\u2728\u2744\u274c\u2764\u2795-\u2797]"
+    # Signs with a name, except three and more in a row: "=====" draws a line.
+    "|([%‰&@§°©®™№+=<>±×÷√∞≈≠≤≥$¢£¤¥€\u20a0-\u20cf])(?!\\1)(?<!\\1\\1\\1)"
+)
+
+
+def normalize_text(text: str) -> str:
+    """Return `text` in NFC, without characters that no engine should see.
+
+    Every kind of space is one space, and one is enough: runs of them make S2 produce noise. A line
+    break is "\\n", a paragraph break "\\n\\n", and no line starts or ends with a space; whether a
+    line break is meant is for `split_text` to judge. Controls, bidirectional marks, zero-width
+    characters, the byte order mark, lone surrogates and noncharacters vanish; private use
+    characters become a space. Apostrophes, `[tags]` and all visible text stay.
+    Idempotent.
+    """
+    text = unicodedata.normalize("NFC", text)
+    text = _LINE_BREAK.sub("\n", text)
+    text = _PARAGRAPH_BREAK.sub("\n\n", text)
+    text = _DROPPED.sub("", text.translate(_C1_REPAIR))
+    text = _BLANK.sub(" ", text)
+    text = _NEEDLESS_JOINER.sub("", text)
+    text = _SPACES_AT_LINE_ENDS.sub("\n", _SPACES.sub(" ", text))
+    text = _BLANK_LINES.sub("\n\n", text).strip(" \n")
+    # What was dropped may have stood between a letter and its accent.
+    return unicodedata.normalize("NFC", text)
+
+
+def has_speech(text: str) -> bool:
+    """Tell whether there is anything to pronounce in `text`.
+
+    Letters and digits of any script, emoji and signs that are read by name (% & + = € °) are
+    speech. Punctuation, dashes, dots, stars and lines drawn with signs are not. Tags count as
+    text here: remove them first for an engine that does not act on them.
+    """
+    return _READABLE.search(text) is not None

@@ -1,0 +1,179 @@
+"""From a text to utterances: what an engine speaks in one go.
+
+    text -> paragraphs (`lines`) -> sentences (`sentences`) -> pieces (`cut`) -> utterances (here)
+
+Packing. A paragraph always ends an utterance. Inside one, up to three sentences share an utterance
+while they fit: enough context for the melody of speech, little enough to keep S2 from drifting.
+Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and a very
+short last one joins the utterance before it, because engines are least steady on a few syllables.
+A sentence that had to be cut ends its utterance at each cut.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fishs2.text.cut import Boundary, Passage, cut_evenly, cut_opening, mask_tags
+from fishs2.text.lines import split_paragraphs
+from fishs2.text.scripts import TAG_MASK
+from fishs2.text.sentences import find_sentence_ends
+from fishs2.text.tags import find_leading_controls, find_tags
+
+_MAX_SENTENCES = 3
+_SHORT_CHARS = 60
+"""Below this an utterance is very short: some four seconds of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceText:
+    """Text for one utterance, and what ended it; the last one of a text ends a paragraph.
+
+    text: may hold single line breaks, where a list or a poem has them.
+    """
+
+    text: str
+    boundary: Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """A sentence or a piece of one; `glue` is the white space in front of it in its paragraph."""
+
+    passage: Passage
+    boundary: Boundary
+    glue: str
+
+
+def split_text(
+    text: str, *, max_chars: int, first_max_chars: int | None = None
+) -> list[UtteranceText]:
+    """Return `text` as utterances of at most `max_chars` characters, in order.
+
+    text: as `normalize_text` gives it. max_chars: at least 20. first_max_chars: about how long the
+    first utterance may be, for early first audio; tags in front of it do not count.
+
+    Joined, the utterances hold every character of the text but white space, in order. A `[tag]` or
+    `(control)` stays whole and with the text after it, unless it fills more than half of
+    `max_chars`; only where a sentence itself is cut, its style tag is repeated in the next
+    utterance. An utterance without anything to pronounce occurs only if the whole text has nothing
+    or its neighbours have no room. Takes time linear in the text.
+    """
+    sentences = _join_silent(_find_sentences(text, max_tag_chars=max_chars // 2))
+    if not sentences:
+        return []
+    first_room = max_chars
+    if first_max_chars is not None:
+        opening = sentences[0].passage
+        tag_chars = len(opening.mask) - len(opening.mask.lstrip(TAG_MASK))
+        first_room = min(max_chars, first_max_chars + tag_chars)
+        sentences[:1] = _open_early(sentences[0], first_room, max_chars)
+    pieces = [piece for sentence in sentences for piece in _cut_sentence(sentence, max_chars)]
+    utterances = _join_silent_pieces(_pack(pieces, first_room, max_chars), max_chars)
+    return [UtteranceText(each.passage.text, each.boundary) for each in utterances]
+
+
+def _find_sentences(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
+    paragraphs = split_paragraphs(text)
+    # A control in a paragraph of its own is one only because text follows in the next.
+    controls = find_leading_controls("\n".join(paragraphs[:2]))
+    for paragraph in paragraphs:
+        tags = sorted({*find_tags(paragraph), *controls})
+        controls = []
+        passage = mask_tags(paragraph, tags, max_tag_chars=max_tag_chars)
+        start, ends = 0, find_sentence_ends(passage.mask)
+        for end in ends:
+            boundary: Boundary = "paragraph" if end == ends[-1] else "sentence"
+            sentence = passage.select(start, end)
+            glue = paragraph[start : paragraph.index(sentence.text, start)] if start else ""
+            yield _Sentence(sentence, boundary, glue)
+            start = end
+
+
+def _join_silent(sentences: Iterable[_Sentence]) -> list[_Sentence]:
+    """Join each sentence without speech to the one before, or after if it is a tag or the first."""
+    groups: list[list[_Sentence]] = []
+    waiting: list[_Sentence] = []
+    for sentence in sentences:
+        if not sentence.passage.is_silent:
+            groups.append([*waiting, sentence])
+            waiting = []
+        elif waiting or not groups or TAG_MASK in sentence.passage.mask:
+            waiting.append(sentence)
+        else:
+            groups[-1].append(sentence)
+    if waiting and groups:
+        groups[-1].extend(waiting)
+    elif waiting:
+        groups.append(waiting)
+    return [_join(group) for group in groups]
+
+
+def _open_early(sentence: _Sentence, room: int, max_chars: int) -> list[_Sentence]:
+    if len(sentence.passage.text) <= room:
+        return [sentence]
+    head, rest = cut_opening(sentence.passage, room, max_chars=max_chars)
+    return [
+        _Sentence(head.passage, head.boundary, sentence.glue),
+        _Sentence(rest, sentence.boundary, " "),
+    ]
+
+
+def _cut_sentence(sentence: _Sentence, max_chars: int) -> Iterator[_Sentence]:
+    for piece in cut_evenly(sentence.passage, sentence.boundary, max_chars=max_chars):
+        yield _Sentence(piece.passage, piece.boundary, sentence.glue)
+
+
+def _pack(sentences: Iterable[_Sentence], first_room: int, max_chars: int) -> list[_Sentence]:
+    """Join sentences to utterances as the module describes."""
+    groups: list[list[_Sentence]] = []
+    for sentence in sentences:
+        room = first_room if len(groups) == 1 else max_chars
+        if groups and _has_room(groups[-1], [sentence], room) and _is_open(groups[-1]):
+            groups[-1].append(sentence)
+        else:
+            groups.append([sentence])
+        if sentence.boundary == "paragraph" and len(groups) > 1:
+            room = first_room if len(groups) == 2 else max_chars
+            is_short = _num_chars(groups[-1]) < _SHORT_CHARS
+            if is_short and _has_room(groups[-2], groups[-1], room):
+                groups[-2].extend(groups.pop())
+    return [_join(group) for group in groups]
+
+
+def _is_open(group: list[_Sentence]) -> bool:
+    return len(group) < _MAX_SENTENCES or _num_chars(group) < _SHORT_CHARS
+
+
+def _has_room(group: list[_Sentence], more: list[_Sentence], room: int) -> bool:
+    is_same_paragraph = group[-1].boundary == "sentence"
+    return is_same_paragraph and _num_chars(group) + _num_chars(more) <= room
+
+
+def _num_chars(group: list[_Sentence]) -> int:
+    return sum(len(sentence.glue) + len(sentence.passage.text) for sentence in group)
+
+
+def _join_silent_pieces(utterances: list[_Sentence], max_chars: int) -> list[_Sentence]:
+    """Join what a cut has left without speech to a neighbour that has room."""
+    joined: list[_Sentence] = []
+    for utterance in utterances:
+        is_silent = utterance.passage.is_silent or (joined and joined[-1].passage.is_silent)
+        if joined and is_silent and _num_chars([joined[-1], utterance]) < max_chars:
+            joined[-1] = _join([joined[-1], utterance])
+        else:
+            joined.append(utterance)
+    return joined
+
+
+def _join(group: list[_Sentence]) -> _Sentence:
+    """Return adjoining sentences as one; a tag at a seam keeps its hold on the text after it."""
+    if len(group) == 1:
+        return group[0]
+    text, mask = [group[0].passage.text], [group[0].passage.mask]
+    for before, sentence in pairwise(group):
+        glue = sentence.glue if before.boundary == "sentence" else " "
+        text += [glue, sentence.passage.text]
+        is_behind_tag = before.passage.mask.endswith(TAG_MASK)
+        mask += [TAG_MASK * len(glue) if is_behind_tag else glue, sentence.passage.mask]
+    passage = Passage("".join(text), "".join(mask))
+    return _Sentence(passage, group[-1].boundary, group[0].glue)

@@ -1,0 +1,191 @@
+import contextlib
+import io
+import struct
+import tracemalloc
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fishs2.audio.decode import decode_audio
+from fishs2.audio.encode import FileEncoder, StreamEncoder
+from fishs2.audio.formats import AudioFormat, choose_format
+from fishs2.errors import UserError
+
+RATE_HZ = 48_000
+
+
+def make_tone(seconds: float) -> np.ndarray:
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return (0.5 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
+
+
+def write_file(
+    container_name: str, codec: str, samples: np.ndarray, *, sample_format: str
+) -> bytes:
+    """Make an upload of a kind that our own encoders do not make; samples: [channels, n]."""
+    sink = io.BytesIO()
+    with av.open(sink, "w", container_name) as container:
+        stream = container.add_stream(codec, RATE_HZ)
+        layout = "mono" if len(samples) == 1 else "stereo"
+        stream.codec_context.format = sample_format
+        stream.codec_context.layout = layout
+        interleaved = samples if sample_format.endswith("p") else samples.T.reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(interleaved), format=sample_format, layout=layout
+        )
+        frame.sample_rate = RATE_HZ
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return sink.getvalue()
+
+
+def make_uploads() -> dict[str, bytes]:
+    tone = make_tone(0.3)
+    uploads = {}
+    for name in ("wav", "mp3", "opus", "aac", "flac"):
+        encoder = FileEncoder(choose_format(name, engine_rate_hz=RATE_HZ))
+        encoder.encode(tone)
+        uploads[name] = encoder.flush()
+    streamed = StreamEncoder(AudioFormat("wav", RATE_HZ))
+    uploads["streamed wav"] = streamed.encode(tone) + streamed.flush()
+    mono = tone[np.newaxis]
+    uploads["m4a"] = write_file("ipod", "aac", mono, sample_format="fltp")
+    uploads["webm"] = write_file("webm", "libopus", mono, sample_format="flt")
+    uploads["float wav"] = write_file("wav", "pcm_f32le", mono, sample_format="flt")
+    return uploads
+
+
+UPLOADS = make_uploads()
+
+
+@pytest.mark.parametrize("kind", UPLOADS)
+def test_usual_uploads_decode_whatever_their_container(kind: str) -> None:
+    decoded = decode_audio(UPLOADS[kind], max_seconds=1)
+
+    assert decoded.sample_rate_hz == RATE_HZ
+    assert decoded.pcm.dtype == np.float32
+    assert len(decoded.pcm) / RATE_HZ == pytest.approx(0.3, abs=0.06)
+    spectrum = np.abs(np.fft.rfft(decoded.pcm[4000:12_000] * np.hanning(8000)))
+    assert np.argmax(spectrum) * RATE_HZ / 8000 == pytest.approx(440, abs=6)
+
+
+def test_channels_are_mixed_to_their_mean() -> None:
+    left_only = np.stack([make_tone(0.1), np.zeros(RATE_HZ // 10, np.float32)])
+
+    decoded = decode_audio(
+        write_file("wav", "pcm_f32le", left_only, sample_format="flt"), max_seconds=1
+    )
+
+    np.testing.assert_allclose(decoded.pcm, left_only[0] / 2, atol=1e-6)
+
+
+def test_eight_channels_of_a_planar_codec_decode() -> None:
+    sink = io.BytesIO()
+    with av.open(sink, "w", "ipod") as container:
+        stream = container.add_stream("aac", RATE_HZ)
+        stream.codec_context.layout = "7.1"
+        packed = np.repeat(make_tone(0.2), 8)[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="7.1")
+        frame.sample_rate = RATE_HZ
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+    decoded = decode_audio(sink.getvalue(), max_seconds=1)
+
+    assert len(decoded.pcm) / RATE_HZ == pytest.approx(0.2, abs=0.05)
+
+
+def test_more_than_eight_channels_are_refused() -> None:
+    shape = struct.pack("<HHIIHH", 1, 9, RATE_HZ, 18 * RATE_HZ, 18, 16)
+    sound = bytes(18 * 100)
+    nine_channels = (
+        b"RIFF" + struct.pack("<I", 36 + len(sound)) + b"WAVEfmt " + struct.pack("<I", 16)
+    )
+    nine_channels += shape + b"data" + struct.pack("<I", len(sound)) + sound
+
+    with pytest.raises(UserError, match="9 channels"):
+        decode_audio(nine_channels, max_seconds=1)
+
+
+def test_samples_outside_the_range_are_clipped() -> None:
+    decoded = decode_audio(
+        write_file("wav", "pcm_f32le", 9 * make_tone(0.1)[np.newaxis], sample_format="flt"),
+        max_seconds=1,
+    )
+
+    assert np.abs(decoded.pcm).max() == 1.0
+
+
+NOT_AUDIO = {
+    "nothing": b"",
+    "text": b"This is no audio at all. " * 100,
+    "zeros": bytes(10_000),
+    "a playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+    "a list of files": b"ffconcat version 1.0\nfile /etc/passwd\n",
+    "a session description": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+    "a manifest": b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>',
+    "subtitles": b"1\n00:00:00,000 --> 00:00:01,000\nhello\n",
+    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "a wav without samples": UPLOADS["wav"][:44],
+    "a wav cut in its header": UPLOADS["wav"][:30],
+}
+
+
+@pytest.mark.parametrize("kind", NOT_AUDIO)
+def test_what_is_not_audio_is_refused(kind: str) -> None:
+    with pytest.raises(UserError) as caught:
+        decode_audio(NOT_AUDIO[kind], max_seconds=1)
+
+    assert caught.value.code == "invalid_audio"
+
+
+def test_a_float_file_with_nan_is_refused() -> None:
+    samples = np.full((1, 100), np.nan, np.float32)
+
+    with pytest.raises(UserError, match="NaN"):
+        decode_audio(write_file("wav", "pcm_f32le", samples, sample_format="flt"), max_seconds=1)
+
+
+def test_audio_longer_than_the_limit_is_refused_with_the_limit() -> None:
+    with pytest.raises(UserError, match=r"longer than 0\.2 seconds") as caught:
+        decode_audio(UPLOADS["mp3"], max_seconds=0.2)
+
+    assert caught.value.code == "audio_too_long"
+
+
+def test_a_small_file_of_long_silence_does_not_fill_memory() -> None:
+    encoder = FileEncoder(AudioFormat("flac", RATE_HZ))
+    for _ in range(300):
+        encoder.encode(np.zeros(RATE_HZ, np.float32))
+    bomb = encoder.flush()
+    tracemalloc.start()
+
+    with pytest.raises(UserError, match="longer than 2 seconds"):
+        decode_audio(bomb, max_seconds=2)
+
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 4 * 4 * RATE_HZ * 2
+
+
+@given(
+    kind=st.sampled_from(sorted(UPLOADS)),
+    num_kept=st.integers(0, 40_000),
+    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=12),
+)
+@settings(max_examples=300, deadline=5000)
+def test_damaged_files_decode_or_are_refused(
+    kind: str, num_kept: int, changes: list[tuple[int, int]]
+) -> None:
+    damaged = bytearray(UPLOADS[kind][:num_kept])
+    for position, value in changes:
+        if position < len(damaged):
+            damaged[position] = value
+
+    with contextlib.suppress(UserError):
+        decoded = decode_audio(bytes(damaged), max_seconds=1)
+        assert len(decoded.pcm) > 0
+        assert np.isfinite(decoded.pcm).all()

@@ -1,0 +1,174 @@
+"""The commands as a user runs them: as processes, judged by exit status, output and files."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fishs2.audio.decode import decode_audio
+from tests.serving import free_port, wait_until_ready
+
+TEXT = "Dinner is ready."
+
+
+def run(folder: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "fishs2", *arguments],
+        cwd=folder,
+        capture_output=True,
+        timeout=30,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def environment(**values: str) -> dict[str, str]:
+    return {**os.environ, **values}
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "opus", "ogg", "aac", "flac"])
+def test_say_writes_the_format_that_the_suffix_names(tmp_path: Path, suffix: str) -> None:
+    result = run(tmp_path, "say", TEXT, "-o", f"dinner.{suffix}")
+
+    assert (result.returncode, result.stderr) == (0, b"")
+    decoded = decode_audio((tmp_path / f"dinner.{suffix}").read_bytes(), max_seconds=10)
+    assert 0.5 < len(decoded.pcm) / decoded.sample_rate_hz < 2
+    assert [path.name for path in tmp_path.iterdir()] == [f"dinner.{suffix}"]
+
+
+def test_say_reads_standard_input_and_writes_standard_output(tmp_path: Path) -> None:
+    result = run(tmp_path, "say", "-", "-o", "-", "--format", "mp3", input=TEXT.encode())
+
+    assert result.returncode == 0
+    assert len(decode_audio(result.stdout, max_seconds=10).pcm) > 10_000
+
+
+def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
+    for name, options in {"plain": [], "slow": ["--voice", "de", "--speed", "0.5"]}.items():
+        assert run(tmp_path, "say", TEXT, "-o", f"{name}.wav", *options).returncode == 0
+
+    sizes = {name: (tmp_path / f"{name}.wav").stat().st_size for name in ("plain", "slow")}
+    assert sizes["slow"] > 1.5 * sizes["plain"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["say", TEXT, "-o", "a.xyz"], 1, b".wav, .pcm, .mp3"),
+        (["say", "...", "-o", "a.wav"], 1, b"nothing that can be spoken"),
+        (["say", TEXT, "-o", "a.wav", "--voice", "nobody"], 1, b"voice"),
+        (["say", TEXT, "-o", "missing/a.wav"], 1, b"cannot write missing/a.wav: No such file"),
+        (["say", TEXT, "-o", "a.wav", "--speed", "9"], 2, b"--speed"),
+        (["say", TEXT], 2, b"--output"),
+        (["sing"], 2, b"sing"),
+    ],
+)
+def test_wrong_use_says_what_is_wrong(
+    tmp_path: Path, arguments: list[str], status: int, message: bytes
+) -> None:
+    result = run(tmp_path, *arguments)
+
+    assert result.returncode == status
+    assert message in result.stderr
+    assert b"Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
+    result = run(tmp_path, "doctor", env=environment(FISHS2_PORT=str(free_port())))
+
+    assert result.returncode == 0, result.stdout
+    lines = result.stdout.decode().splitlines()
+    topics = [line.split()[1] for line in lines]
+    assert topics == ["python", "ffmpeg", "settings", "engine", "gpu", "model", "disk", "port"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "finding"),
+    [
+        ("FISHS2_PORT", "99999", "bad   settings"),
+        ("FISHS2_BUILTIN_VOICE", "klingonese", "bad   engine"),
+        ("FISHS2_LOGS_DIR", "/proc/nowhere", "bad   disk"),
+    ],
+)
+def test_doctor_fails_when_the_server_could_not_work(
+    tmp_path: Path, name: str, value: str, finding: str
+) -> None:
+    settings = {"FISHS2_PORT": str(free_port()), name: value}
+    result = run(tmp_path, "doctor", env=environment(**settings))
+
+    assert result.returncode == 1
+    assert finding in result.stdout.decode()
+
+
+def test_taken_port_stops_doctor_and_server_with_a_remedy(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = environment(FISHS2_HOST="127.0.0.1", FISHS2_PORT=str(other.getsockname()[1]))
+        examined = run(tmp_path, "doctor", env=settings)
+        served = run(tmp_path, "serve", env=settings)
+
+    assert examined.returncode == 1
+    assert b"FISHS2_PORT" in examined.stdout
+    assert served.returncode == 1
+    assert b"Address already in use" in served.stderr
+    assert b"--port" in served.stderr
+    assert b"Traceback" not in served.stderr
+
+
+def test_serve_stops_when_the_engine_finds_its_setting_wrong(tmp_path: Path) -> None:
+    settings = {"FISHS2_PORT": str(free_port()), "FISHS2_BUILTIN_VOICE": "klingonese"}
+    result = run(tmp_path, "serve", env=environment(**settings))
+
+    assert result.returncode == 1
+    assert b"klingonese" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_serve_names_every_bad_setting_before_it_starts(tmp_path: Path) -> None:
+    refused = run(tmp_path, "serve", env=environment(FISHS2_MAX_QUEUE="-1", FISHS2_PORT="0"))
+
+    assert refused.returncode == 1
+    assert b"FISHS2_MAX_QUEUE=-1" in refused.stderr
+    assert b"FISHS2_PORT=0" in refused.stderr
+    assert b"1 to 65535" in refused.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_serve_says_what_speaks_and_ends_cleanly(tmp_path: Path, end: signal.Signals) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fishs2", "serve", "--host", "127.0.0.1", "--port", str(port)],
+        cwd=tmp_path,
+        env=environment(FISHS2_BOGUS="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_until_ready(f"http://127.0.0.1:{port}", process)
+    with httpx.stream(
+        "POST",
+        f"http://127.0.0.1:{port}/v1/audio/speech",
+        json={"model": "fishs2", "input": TEXT * 500, "stream": True},
+    ):
+        process.send_signal(end)
+        output, _ = process.communicate(timeout=10)
+
+    assert "engine builtin speaks on cpu" in output
+    assert "FISHS2_BOGUS" in output
+    assert "Traceback" not in output
+
+
+def test_importing_the_server_loads_no_torch() -> None:
+    code = "import sys, fishs2.server.app; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=30, check=True, text=True
+    )
+
+    assert result.stdout.strip() == "False"

@@ -1,0 +1,118 @@
+"""Fakes with behaviour. `FakeEngine` passes the same tests as the real engines.
+
+See tests/engines/test_conformance.py for those tests.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fishs2.engines.base import AudioChunk, Capabilities, Utterance
+from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
+
+CHARS_PER_S = 15.0
+"""Speaking rate of the fake: audio seconds are characters over this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the fake takes. 0 everywhere: it answers at once.
+
+    first_audio_s: before the first chunk. rtf: compute time over audio time, after it.
+    chunk_s: audio per chunk.
+    """
+
+    first_audio_s: float = 0.0
+    rtf: float = 0.0
+    chunk_s: float = 0.25
+
+
+class FakeEngine:
+    """Speaks a sine whose frequency is a function of the text, and records what it was asked.
+
+    fail_after_chunks: raise EngineError after so many chunks of every utterance.
+    """
+
+    def __init__(
+        self,
+        *,
+        timing: Timing | None = None,
+        capabilities: Capabilities | None = None,
+        speaks_tags: bool = False,
+        fail_after_chunks: int | None = None,
+        start_error: str | None = None,
+    ) -> None:
+        self.timing = timing or Timing()
+        self._capabilities = capabilities or Capabilities(
+            name="fake",
+            backend="cpu",
+            sample_rate_hz=24_000,
+            num_turns=4,
+            max_utterance_chars=200,
+            voices=("fake", "other"),
+            speaks_tags=speaks_tags,
+        )
+        self._fail_after_chunks = fail_after_chunks
+        self._start_error = start_error
+        self.utterances: list[Utterance] = []
+        self.num_active = 0
+        self.num_finished = 0
+        self.num_aborted = 0
+        self.gate = asyncio.Event()
+        """While clear, utterances stop after their first chunk."""
+        self.gate.set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def start(self) -> None:
+        if self._start_error is not None:
+            raise EngineUnavailableError(self._start_error)
+
+    def find_voice(self, voice: str | None, language: str | None) -> str:
+        if language not in (None, "en", "de"):
+            raise UserError("no such language", code="unsupported_language", param="language")
+        if voice is not None and voice.lower() not in self._capabilities.voices:
+            raise NotFoundError("no such voice", code="voice_not_found", param="voice")
+        return (voice or self._capabilities.voices[0]).lower()
+
+    async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
+        self.utterances.append(utterance)
+        self.num_active += 1
+        is_finished = False
+        try:
+            await asyncio.sleep(self.timing.first_audio_s)
+            pcm = fake_speech(utterance, self._capabilities.sample_rate_hz)
+            chunk_len = max(1, round(self.timing.chunk_s * self._capabilities.sample_rate_hz))
+            for index, start in enumerate(range(0, len(pcm), chunk_len)):
+                if index == self._fail_after_chunks:
+                    raise EngineError("the fake engine was told to fail")
+                if index > 0:
+                    await self.gate.wait()
+                await asyncio.sleep(self.timing.rtf * self.timing.chunk_s)
+                yield AudioChunk(pcm[start : start + chunk_len], self._capabilities.sample_rate_hz)
+            is_finished = True
+        finally:
+            self.num_active -= 1
+            self.num_finished += is_finished
+            self.num_aborted += not is_finished
+
+    async def close(self) -> None:
+        pass
+
+
+def fake_frequency_hz(text: str) -> float:
+    """The frequency of the sine that stands for `text`: 200 to 1,000 Hz."""
+    return 200.0 + zlib.crc32(text.encode()) % 800
+
+
+def fake_speech(utterance: Utterance, sample_rate_hz: int) -> np.ndarray:
+    """The whole speech of `utterance`, float32 [n]."""
+    num_samples = round(len(utterance.text) / CHARS_PER_S * sample_rate_hz)
+    seconds = np.arange(num_samples) / sample_rate_hz
+    tone = 0.5 * np.sin(2 * np.pi * fake_frequency_hz(utterance.text) * seconds)
+    return tone.astype(np.float32)

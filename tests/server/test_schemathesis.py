@@ -1,0 +1,64 @@
+"""Requests made from our own /openapi.json: the page and the server must agree."""
+
+from collections import Counter
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from fishs2.server.app import create_app
+from fishs2.service.runtime import EngineChoice, Runtime
+from tests.fakes import FakeEngine
+from tests.serving import make_settings
+
+app = create_app(Runtime(make_settings(), EngineChoice(FakeEngine(), "the test chose it")))
+schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+speech = schemathesis.openapi.from_asgi("/openapi.json", app).include(path="/v1/audio/speech")
+
+CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
+SETTINGS = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+answered: Counter[int] = Counter()
+
+
+@speech.hook
+def map_body(context: object, body: object) -> object:
+    """Name a model, voice and format that exist: otherwise few requests get past them."""
+    if isinstance(body, dict):
+        body.update(model="fishs2", voice="fake")
+        body.pop("language", None)
+        if "response_format" in body:
+            body["response_format"] = "wav"
+        body.setdefault("input", "Hello.")
+    return body
+
+
+@schema.parametrize()
+@SETTINGS
+def test_every_answer_is_one_that_the_page_documents(case: schemathesis.Case) -> None:
+    answer = case.call()
+
+    assert answer.status_code < 500
+    case.validate_response(answer, checks=CHECKS)
+
+
+@speech.parametrize()
+@SETTINGS
+def test_speech_of_generated_requests_is_as_documented(case: schemathesis.Case) -> None:
+    answer = case.call()
+
+    assert answer.status_code < 500
+    case.validate_response(answer, checks=CHECKS)
+    answered[answer.status_code] += 1
+
+
+def test_generated_requests_were_really_spoken() -> None:
+    assert answered[200] > 10

@@ -1,0 +1,185 @@
+"""Streamed answers: first bytes early, honest ends, and nobody left working for nobody."""
+
+import asyncio
+import base64
+import json
+
+import httpx
+import numpy as np
+import pytest
+
+from fishs2.audio.decode import decode_audio
+from tests.fakes import CHARS_PER_S, FakeEngine, Timing
+from tests.serving import Served, serving, until
+
+SPEECH = "/v1/audio/speech"
+LONG_TEXT = " ".join(f"Sentence number {n} goes on for a while." for n in range(30))
+
+
+def body(**fields: object) -> dict[str, object]:
+    return {"model": "fishs2", "input": LONG_TEXT, **fields}
+
+
+async def wait_for_idle(served: Served) -> None:
+    """Wait until the engine works for nobody; the test's own timeout is the limit."""
+    await until(lambda: not (served.engine.num_active or served.runtime.status().num_streams))
+
+
+@pytest.mark.parametrize("fields", [{"stream_format": "audio"}, {"stream": True}])
+async def test_first_bytes_arrive_before_the_speech_is_finished(fields: dict[str, object]) -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with serving(engine) as served:
+        async with served.client.stream("POST", SPEECH, json=body(**fields)) as answer:
+            pieces = answer.aiter_raw()
+            first = await anext(pieces)
+            assert engine.num_finished == 0
+            engine.gate.set()
+            rest = b"".join([piece async for piece in pieces])
+
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert first[:4] == b"RIFF"
+    assert first[40:44] == b"\xff\xff\xff\xff"
+    decoded = decode_audio(first + rest, max_seconds=600)
+    assert len(decoded.pcm) / decoded.sample_rate_hz > len(LONG_TEXT) / CHARS_PER_S * 0.95
+
+
+async def test_streamed_pcm_equals_the_whole() -> None:
+    async with serving() as served:
+        whole = await served.client.post(SPEECH, json=body(response_format="pcm"))
+        streamed = await served.client.post(SPEECH, json=body(response_format="pcm", stream=True))
+
+    assert streamed.content == whole.content
+
+
+@pytest.mark.parametrize("asked_by", ["field", "header"])
+async def test_events_carry_audio_and_end_with_integer_usage(asked_by: str) -> None:
+    fields = {"stream_format": "sse"} if asked_by == "field" else {}
+    headers = {"Accept": "text/event-stream"} if asked_by == "header" else {}
+    async with serving() as served:
+        answer = await served.client.post(SPEECH, json=body(**fields), headers=headers)
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line]
+    assert [event["type"] for event in events[:-1]] == ["speech.audio.delta"] * (len(events) - 1)
+    done = events[-1]
+    assert done["type"] == "speech.audio.done"
+    assert done["usage"]["input_tokens"] == len(LONG_TEXT)
+    assert done["usage"]["total_tokens"] == len(LONG_TEXT) + done["usage"]["output_tokens"]
+    assert all(type(value) is int for value in done["usage"].values())
+    audio = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
+    decoded = decode_audio(audio, max_seconds=600)
+    seconds = len(decoded.pcm) / decoded.sample_rate_hz
+    assert done["usage"]["output_tokens"] == pytest.approx(seconds * 44_100 / 2_048, abs=2)
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream_format": "sse"}])
+async def test_client_that_leaves_frees_the_engine(fields: dict[str, object]) -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with serving(engine) as served:
+        request = asyncio.create_task(served.client.post(SPEECH, json=body(**fields)))
+        await until(lambda: engine.num_active >= 2)
+        request.cancel()
+        await asyncio.wait([request])
+        await wait_for_idle(served)
+
+        assert engine.num_aborted == 2
+        assert len(engine.utterances) == 2
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream_format": "sse"}])
+async def test_failure_before_the_first_audio_is_an_error_answer(
+    fields: dict[str, object],
+) -> None:
+    async with serving(FakeEngine(fail_after_chunks=0)) as served:
+        answer = await served.client.post(SPEECH, json=body(**fields))
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "generation_failed"
+    assert answer.headers["x-request-id"]
+
+
+async def test_failure_in_the_middle_of_a_whole_answer_is_an_error_answer() -> None:
+    async with serving(FakeEngine(fail_after_chunks=2)) as served:
+        answer = await served.client.post(SPEECH, json=body())
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "generation_failed"
+
+
+async def test_failure_after_the_first_audio_cuts_the_connection() -> None:
+    async with serving(FakeEngine(fail_after_chunks=2)) as served:
+        async with served.client.stream("POST", SPEECH, json=body(stream=True)) as answer:
+            assert answer.status_code == 200
+            with pytest.raises(httpx.RemoteProtocolError):
+                await answer.aread()
+        await wait_for_idle(served)
+
+
+async def test_failure_after_the_first_event_is_an_error_event() -> None:
+    async with serving(FakeEngine(fail_after_chunks=2)) as served:
+        answer = await served.client.post(SPEECH, json=body(stream_format="sse"))
+
+    last = json.loads(answer.text.split("\n\n")[-2][6:])
+    assert last["type"] == "speech.audio.error"
+    assert last["error"]["code"] == "generation_failed"
+
+
+async def test_slow_reader_delays_nobody_and_holds_at_most_two_utterances() -> None:
+    async with serving() as served, asyncio.timeout(20):
+        slow = served.client.build_request(
+            "POST", SPEECH, json=body(input=LONG_TEXT * 9, stream=True, response_format="pcm")
+        )
+        answer = await served.client.send(slow, stream=True)
+        other = await served.client.post(SPEECH, json=body())
+        assert other.status_code == 200
+        assert served.engine.num_active == 0
+        num_before = len(served.engine.utterances)
+        assert num_before < LONG_TEXT.count(".") * 9
+        await answer.aclose()
+        await wait_for_idle(served)
+
+
+async def test_client_that_takes_nothing_for_too_long_is_cut_off() -> None:
+    async with serving(client_stall_s=0.2) as served, asyncio.timeout(20):
+        slow = served.client.build_request(
+            "POST", SPEECH, json=body(input=LONG_TEXT * 9, stream=True, response_format="pcm")
+        )
+        answer = await served.client.send(slow, stream=True)
+        await wait_for_idle(served)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await answer.aread()
+
+
+async def test_next_utterance_is_prepared_while_the_current_one_is_read() -> None:
+    engine = FakeEngine(timing=Timing(first_audio_s=0.01))
+    engine.gate.clear()
+    async with serving(engine) as served:
+        async with served.client.stream("POST", SPEECH, json=body(stream=True)):
+            await until(lambda: len(engine.utterances) >= 2)
+            assert engine.num_active == 2
+            engine.gate.set()
+
+
+async def test_mixed_loads_and_random_departures_leak_nothing() -> None:
+    rng = np.random.default_rng(7)
+    engine = FakeEngine(timing=Timing(first_audio_s=0.002, rtf=0.0005))
+
+    async def one_client(served: Served, index: int) -> None:
+        patience_s = float(rng.uniform(0.001, 0.15))
+        fields = [{}, {"stream": True}, {"stream_format": "sse"}][index % 3]
+        try:
+            async with asyncio.timeout(patience_s):
+                await served.client.post(SPEECH, json=body(**fields))
+        except TimeoutError:
+            pass
+
+    async with serving(engine) as served:
+        for _ in range(5):
+            await asyncio.gather(*(one_client(served, index) for index in range(20)))
+        await wait_for_idle(served)
+        answer = await served.client.post(SPEECH, json=body(input="Still here."))
+
+    assert answer.status_code == 200
+    assert engine.num_finished + engine.num_aborted == len(engine.utterances)

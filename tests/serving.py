@@ -1,0 +1,118 @@
+"""Real servers on loopback: in this event loop around a fake, or as a process of their own."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from fishs2.server.app import create_app
+from fishs2.service.runtime import EngineChoice, Runtime
+from fishs2.settings import Settings
+from tests.fakes import FakeEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server around a fake engine. client: an HTTP client whose base URL is the server's."""
+
+    url: str
+    client: httpx.AsyncClient
+    engine: FakeEngine
+    runtime: Runtime
+
+
+@asynccontextmanager
+async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIterator[Served]:
+    """Run a server in this event loop; yields when the port is open."""
+    engine = engine or FakeEngine()
+    runtime = Runtime(make_settings(**settings), EngineChoice(engine, "the test chose it"))
+    config = uvicorn.Config(
+        create_app(runtime), http="httptools", log_config=None, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await until(lambda: server.started)
+            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+                yield Served(url, client, engine, runtime)
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    """Wait for a condition; the test's own time limit bounds it."""
+    while not is_true():  # noqa: ASYNC110 - what is watched has no event to wait for
+        await asyncio.sleep(0.002)
+
+
+def make_settings(**settings: Any) -> Settings:
+    """Settings that no environment and no `.env` has a say in."""
+
+    class PlainSettings(Settings):
+        @classmethod
+        def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, **_: Any) -> Any:
+            return (init_settings,)
+
+    return PlainSettings(**settings)
+
+
+@contextmanager
+def server_process(folder: Path, **environment: str) -> Iterator[str]:
+    """Run `fishs2 serve` on a free port, with its files in `folder`; yields its URL."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fishs2", "serve", "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            output, _ = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            raise AssertionError(
+                f"the server did not end within 10 s of SIGTERM:\n{output}"
+            ) from None
+    assert "Traceback" not in output, output
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[str]) -> None:
+    """Wait for /health to say ready. Raises AssertionError when the server ends or hangs."""
+    for _ in range(400):
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended: {process.communicate()[0]}")
+        try:
+            if httpx.get(f"{url}/health", timeout=5).json()["ready"]:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the server did not become ready within 20 s")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
