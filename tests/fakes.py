@@ -4,13 +4,14 @@ See tests/engines/test_conformance.py for those tests.
 """
 
 import asyncio
+import functools
 import zlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import numpy as np
 
-from fishs2.engines.base import AudioChunk, Capabilities, Utterance
+from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Utterance
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
 
 CHARS_PER_S = 15.0
@@ -41,6 +42,7 @@ class FakeEngine:
         *,
         timing: Timing | None = None,
         capabilities: Capabilities | None = None,
+        num_turns: int = 4,
         speaks_tags: bool = False,
         fail_after_chunks: int | None = None,
         start_error: str | None = None,
@@ -50,7 +52,7 @@ class FakeEngine:
             name="fake",
             backend="cpu",
             sample_rate_hz=24_000,
-            num_turns=4,
+            num_turns=num_turns,
             max_utterance_chars=200,
             voices=("fake", "other"),
             speaks_tags=speaks_tags,
@@ -86,7 +88,7 @@ class FakeEngine:
         is_finished = False
         try:
             await asyncio.sleep(self.timing.first_audio_s)
-            pcm = fake_speech(utterance, self._capabilities.sample_rate_hz)
+            pcm = fake_speech(utterance.text, self._capabilities.sample_rate_hz)
             chunk_len = max(1, round(self.timing.chunk_s * self._capabilities.sample_rate_hz))
             for index, start in enumerate(range(0, len(pcm), chunk_len)):
                 if index == self._fail_after_chunks:
@@ -110,9 +112,8 @@ def fake_frequency_hz(text: str) -> float:
     return 200.0 + zlib.crc32(text.encode()) % 800
 
 
-def fake_speech(utterance: Utterance, sample_rate_hz: int) -> np.ndarray:
-    """The whole speech of `utterance`, float32 [n]."""
-    num_samples = round(len(utterance.text) / CHARS_PER_S * sample_rate_hz)
-    seconds = np.arange(num_samples) / sample_rate_hz
-    tone = 0.5 * np.sin(2 * np.pi * fake_frequency_hz(utterance.text) * seconds)
-    return tone.astype(np.float32)
+@functools.lru_cache(maxsize=64)
+def fake_speech(text: str, sample_rate_hz: int) -> Pcm:
+    """The whole speech of `text`, float32 [n]."""
+    seconds = np.arange(round(len(text) / CHARS_PER_S * sample_rate_hz)) / sample_rate_hz
+    return (0.5 * np.sin(2 * np.pi * fake_frequency_hz(text) * seconds)).astype(np.float32)

@@ -6,13 +6,13 @@ import random
 import sys
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fishs2.engines.base import AudioChunk, Pcm, SpeechEngine, Utterance
@@ -283,18 +283,19 @@ async def test_odd_text_is_spoken(engine: BuiltinEngine, text: str) -> None:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     text=st.text(max_size=60),
     voice=st.sampled_from(["en-us", "de", "cmn", "ar", "ja", "hi", "ko", "th", "hu", "jbo", "hyw"]),
 )
-async def test_no_text_breaks_the_engine(engine: BuiltinEngine, text: str, voice: str) -> None:
-    workers = find_workers()
+@example(text="`", voice="vi")  # crashes eSpeak NG 1.52
+async def test_no_text_stops_the_engine(engine: BuiltinEngine, text: str, voice: str) -> None:
+    async with asyncio.timeout(10):
+        with suppress(EngineError):
+            await render(engine, text, voice=voice)
 
-    await asyncio.wait_for(render(engine, text, voice=voice), 10)
-
-    assert find_workers() == workers
+        assert (await render(engine, "hello")).size > 5_000
 
 
 async def test_close_during_speech_ends_it_and_leaves_nothing() -> None:

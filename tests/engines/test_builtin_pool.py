@@ -1,17 +1,19 @@
 """What the pool does when workers die, stall or lose their parent."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import espeakng_loader
 import psutil
 import pytest
 
 from fishs2.engines.espeak_pool import EspeakPool, Limits
-from fishs2.engines.espeak_worker import Order
+from fishs2.engines.espeak_worker import MAX_ORDERS, Order
 from fishs2.errors import EngineError, EngineUnavailableError
 
 ENDLESS = Order(voice="gmw/en-US", text="one two three four " * 50_000)
@@ -109,6 +111,18 @@ async def test_idle_worker_that_dies_is_replaced(pool: EspeakPool) -> None:
     assert find_worker() != worker
 
 
+async def test_workers_that_have_had_their_share_are_replaced_unnoticed(
+    pool: EspeakPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = find_worker()
+    expected = await render(pool, SHORT)
+
+    assert {await render(pool, SHORT) for _ in range(MAX_ORDERS)} == {expected}
+
+    assert find_worker() != worker
+    assert not caplog.records
+
+
 async def test_worker_that_ignores_an_abort_is_replaced(pool: EspeakPool) -> None:
     worker = find_worker()
     pieces = pool.speak(ENDLESS)
@@ -176,9 +190,16 @@ async def test_library_that_cannot_load_is_unavailable(monkeypatch: pytest.Monke
     assert asyncio.all_tasks() == tasks_before
 
 
-async def test_worker_that_never_gets_ready_is_unavailable() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a FIFO")
+async def test_worker_that_never_gets_ready_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endless = tmp_path / "libespeak-ng.so"
+    os.mkfifo(endless)  # opening it for reading waits for ever
+    monkeypatch.setattr(espeakng_loader, "get_library_path", lambda: str(endless))
+
     with pytest.raises(EngineUnavailableError, match="no sign of life"):
-        await EspeakPool(1, Limits(start_s=0.001)).start()
+        await EspeakPool(1, Limits(start_s=0.1)).start()
 
     assert not psutil.Process().children()
 

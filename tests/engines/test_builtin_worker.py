@@ -28,15 +28,14 @@ def test_order_cannot_be_changed() -> None:
         Order(voice="gmw/de", text="a").pitch = 3  # type: ignore[misc]
 
 
-def test_library_that_is_still_mapped_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_that_stays_mapped_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(f"{espeakng_loader.get_data_path()}/..")
     library_path = espeakng_loader.get_library_path()
     espeak = Espeak(library_path)
-    espeak.reload()
+    assert espeak.reload()
     second_hold = ctypes.CDLL(library_path)  # what a system does that never unloads
 
-    with pytest.raises(OSError, match="does not unload"):
-        espeak.reload()
+    assert not espeak.reload()
 
     second_hold.espeak_Terminate()
 

@@ -60,7 +60,7 @@ class EffectChain:
         self._limiter = Limiter(sample_rate_hz) if effects.volume_db > 0 else None
 
     def apply(self, pcm: Pcm) -> Pcm:
-        """Give the output that is certain by now: up to 60 ms of input are held back."""
+        """Give the output that is certain by now: up to 70 ms of input are held back."""
         if self._tempo is not None:
             pcm = self._tempo.change(pcm)
         return self._change_volume(pcm)

@@ -2,8 +2,8 @@
 
 `effects` calls it. The method is WSOLA: windows of the input are laid over each other at another
 distance, each moved a little to where it continues the one before. FFmpeg's atempo does the same,
-but holds back 190 to 280 ms where this holds back 55, and what it gives depends on the sizes in
-which it is fed.
+but holds back 190 to 280 ms where this holds back 35 to 65, and its output depends on the
+sizes in which it is fed.
 Source: Verhelst and Roelands, An overlap-add technique based on waveform similarity (WSOLA) for
 high quality time-scale modification of speech, ICASSP 1993.
 """

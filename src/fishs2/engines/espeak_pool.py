@@ -25,6 +25,8 @@ _MIN_RESTART_PAUSE_S = 0.05
 _MAX_RESTART_PAUSE_S = 10.0
 _MAX_LOGGED_LINE_BYTES = 300
 _REMEDY = "reinstall it with: pip install --force-reinstall espeakng-loader"
+if sys.platform == "win32":
+    _REMEDY += " and install the Microsoft Visual C++ Redistributable, which it needs"
 
 _HAS_ENDED = None
 _Piece = bytes | EngineError | None
@@ -240,6 +242,7 @@ class _Worker:
         self._is_ending = False
         self._last_number = 0
         self.is_alive = True
+        self.is_spent = False  # it leaves after the order that it has just ended
         self.ready_lines: list[str] = []
 
     async def await_ready(self) -> None:
@@ -260,11 +263,6 @@ class _Worker:
     @property
     def has_served(self) -> bool:
         return self._last_number > 0
-
-    @property
-    def is_spent(self) -> bool:
-        """It left by itself after an order, where the system cannot reload the library."""
-        return self.has_served and self._child.returncode == 0
 
     def begin(self, order: Order) -> _Speech:
         """Send an order; only a worker taken from the free ones may get one."""
@@ -292,15 +290,15 @@ class _Worker:
                 if speech is None or number != speech.number:
                     raise EngineError("an eSpeak worker answered without being asked")
                 if kind == Kind.PCM:
-                    if not speech.is_aborted:
-                        speech.put(payload)
-                        self._set_watchdog(self._limits.stall_s)
-                    continue
-                if kind == Kind.FAILED:
+                    self._take_pcm(speech, payload)
+                elif kind == Kind.FAILED:
                     _logger.error("eSpeak refused an order: %s", payload.decode())
                     speech.end(EngineError("eSpeak could not speak this text in this voice"))
-                self._end_speech(_HAS_ENDED)
-                free.put_nowait(self)
+                else:
+                    self._end_speech(_HAS_ENDED)
+                    self.is_spent = kind == Kind.LAST
+                    if not self.is_spent:
+                        free.put_nowait(self)
         except asyncio.IncompleteReadError:
             self._is_ending = True  # by itself
         except EngineError as error:
@@ -339,6 +337,12 @@ class _Worker:
     async def _read_message(self) -> tuple[int, int, bytes]:
         kind, number, payload_bytes = HEADER.unpack(await self._stdout.readexactly(HEADER.size))
         return kind, number, await self._stdout.readexactly(payload_bytes)
+
+    def _take_pcm(self, speech: _Speech, pcm: bytes) -> None:
+        # An aborted worker that goes on speaking must not put off its watchdog.
+        if not speech.is_aborted:
+            speech.put(pcm)
+            self._set_watchdog(self._limits.stall_s)
 
     def _send(self, kind: Kind, payload: bytes = b"") -> None:
         self._stdin.write(HEADER.pack(kind, self._last_number, len(payload)) + payload)

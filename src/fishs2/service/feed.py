@@ -5,8 +5,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import numpy as np
-
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import SpeechEngine, Utterance
 from fishs2.errors import EngineError
@@ -40,16 +38,9 @@ class UtteranceFeed:
         self._task = asyncio.create_task(self._wait_and_run())
 
     async def read(self) -> AsyncGenerator[Pcm]:
-        """Yield float32 [n], everything that is ready at a time. Raises EngineError."""
-        is_open = True
-        while is_open:
-            ready = [await self._queue.get()]
-            while not self._queue.empty():
-                ready.append(self._queue.get_nowait())
-            is_open = ready[-1] is not None
-            pieces = [piece for piece in ready if piece is not None]
-            if pieces:
-                yield pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        """Yield float32 [n], chunk by chunk. Raises EngineError."""
+        while (pcm := await self._queue.get()) is not None:
+            yield pcm
         if self._task is not None:
             await self._task
 

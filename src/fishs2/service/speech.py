@@ -53,9 +53,6 @@ _DEFAULT_VOICES = frozenset({"", "default", "random"})
 PAUSE_S = {"paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
 """Silence between two utterances, in seconds, by what ended the first: common reading pauses."""
 
-FIRST_UTTERANCE_CHARS = 120
-"""Length of the first utterance: a sentence or so, spoken while the next one is prepared."""
-
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
@@ -155,7 +152,6 @@ class SpeechService:
         pieces = split_text(
             self._speakable_text(request),
             max_chars=self._capabilities.max_utterance_chars,
-            first_max_chars=min(FIRST_UTTERANCE_CHARS, self._capabilities.max_utterance_chars),
         )
         return SpeechPlan(
             request=request,
