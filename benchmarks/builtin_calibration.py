@@ -4,7 +4,7 @@ Prints, per voice, median F0 at each pitch setting (also over F0 at setting 50: 
 engines/builtin.py), and active seconds at each rate, times the rate: constant where spoken time
 goes as 1 / rate.
 
-    python benchmarks/builtin_calibration.py
+    .venv/bin/python -m benchmarks.builtin_calibration
 """
 
 import asyncio

@@ -5,7 +5,7 @@ first chunk when idle and with 16 at a time, and how late the event loop runs me
 drops and reloads the library between utterances as a worker does, since both must give the same
 samples for the same text.
 
-    python benchmarks/builtin_pool.py
+    .venv/bin/python -m benchmarks.builtin_pool
 """
 
 import asyncio

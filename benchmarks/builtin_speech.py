@@ -2,11 +2,12 @@
 
     .venv/bin/python -m benchmarks.builtin_speech
 
-First audio: time from sending the request to the first byte of the body of a streamed mp3, one at a
-time. Throughput: 16 clients ask for whole WAVs of different texts; beside it, two processes that do
-nothing but call eSpeak on the same texts, without a server, pipes or checks. The two are measured in
-turns, and their ratio is taken within each turn. Memory: resident size of server and workers after
-400 mixed requests and after 2,000 more.
+First audio: time from sending the request to the first byte of the body of a streamed mp3, one at
+a time. Throughput: 16 clients ask for whole WAVs of different texts. Beside it, in turns, the same
+texts spoken by two processes without a server: the `espeak-ng` program, once per text, where it is
+installed; and a loop around the library, which carries its state from text to text, so that the
+samples of a text depend on those before it (the server's do not). Memory: resident size of server
+and workers after 400 mixed requests and after 2,000 more.
 """
 
 import concurrent.futures
@@ -14,10 +15,14 @@ import ctypes
 import http.client
 import itertools
 import json
+import math
 import multiprocessing
 import os
+import shutil
 import statistics
+import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -91,20 +96,21 @@ def measure_server(url: str) -> float:
     return num_bytes / 2 / RATE_HZ / (time.perf_counter() - started_s)
 
 
-def speak_bare(texts: list[str], start: "multiprocessing.synchronize.Barrier") -> int:
+def speak_bare(texts: list[str], start: threading.Barrier) -> int:
     """Call eSpeak on each text; returns the samples made."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     os.chdir(Path(espeakng_loader.get_data_path()).parent)
     library.espeak_Initialize(2, 100, b".", 0x8000)
     num_samples = 0
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
     def receive(_samples: int, count: int, _events: int) -> int:
         nonlocal num_samples
         num_samples += count
         return 0
 
-    library.espeak_SetSynthCallback(receive)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+    callback = kind(receive)
+    library.espeak_SetSynthCallback(callback)
     library.espeak_SetVoiceByName(b"en-us")
     start.wait()
     for text in texts:
@@ -127,6 +133,22 @@ def measure_bare() -> float:
             return num_samples / RATE_HZ / (time.perf_counter() - started_s)
 
 
+def measure_program() -> float:
+    """Seconds of audio made per second by two `espeak-ng` programs at a time; NaN without one."""
+    program = shutil.which("espeak-ng")
+    if program is None:
+        return math.nan
+
+    def speak_text(text: str) -> int:
+        command = [program, "-v", "en-us", "--stdout", text]
+        return len(subprocess.run(command, capture_output=True, check=True).stdout) - 44
+
+    started_s = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(NUM_BARE_PROCESSES) as pool:
+        num_bytes = sum(pool.map(speak_text, TEXTS))
+    return num_bytes / 2 / RATE_HZ / (time.perf_counter() - started_s)
+
+
 def measure_memory(url: str) -> tuple[float, float]:
     """Resident MB of the server and its workers, early and after 2,000 requests more."""
     (server,) = [
@@ -139,7 +161,7 @@ def measure_memory(url: str) -> tuple[float, float]:
     def resident_mb() -> float:
         root = psutil.Process(server)
         family = [root, *root.children(recursive=True)]
-        return sum(process.memory_info().rss for process in family) / 1e6
+        return float(sum(process.memory_info().rss for process in family)) / 1e6
 
     client = Client(url)
     sizes = []
@@ -163,10 +185,15 @@ def main() -> None:
         first = measure_first_audio(url)
         p50, p99 = np.percentile(first, [50, 99])
         print(f"first audio, streamed mp3: p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
-        pairs = [(measure_server(url), measure_bare()) for _ in range(NUM_TURNS)]
-        for server, bare in pairs:
-            print(f"audio-s/s: server {server:.0f}, bare {bare:.0f}, ratio {server / bare:.2f}")
-        print(f"median ratio {statistics.median(s / b for s, b in pairs):.2f}", flush=True)
+        for name, measure in (("program", measure_program), ("library loop", measure_bare)):
+            pairs = [(measure_server(url), measure()) for _ in range(NUM_TURNS)]
+            server, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+            ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+            print(
+                f"16 clients: {server:.0f} audio-s/s; two bare processes ({name}): "
+                f"{bare:.0f}; ratio {ratio:.2f}",
+                flush=True,
+            )
         early, late = measure_memory(url)
         print(f"resident: {early:.1f} MB, then {late:.1f} MB ({100 * (late / early - 1):+.1f} %)")
 

@@ -1,7 +1,9 @@
 """Print what the audio layer costs: CPU time per second of sound, and the wait for bytes.
 
-Run it alone on a machine: `python benchmarks/encode_cost.py`. Speech is imitated by pulses through
-two resonances, with pauses; codecs cost about as much for it as for real speech.
+    .venv/bin/python -m benchmarks.encode_cost
+
+Speech is imitated by pulses through two resonances, with pauses; codecs cost about as much for it
+as for real speech.
 """
 
 import time

@@ -14,7 +14,7 @@ import uvicorn
 
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
-from fishs2.settings import Settings
+from fishs2.settings import load_settings
 from tests.fakes import FakeEngine, Timing
 
 _TIMER_S = 0.005
@@ -31,7 +31,7 @@ async def watch_loop(delays_s: list[float]) -> None:
 async def serve(port: int, rtf: float) -> list[float]:
     """Serve until SIGTERM; returns the timer's delays in seconds."""
     engine = FakeEngine(timing=Timing(rtf=rtf, chunk_s=0.1 if rtf else 5.0), num_turns=64)
-    runtime = Runtime(Settings(), EngineChoice(engine, "the benchmark chose it"))
+    runtime = Runtime(load_settings(), EngineChoice(engine, "the benchmark chose it"))
     config = uvicorn.Config(
         create_app(runtime), port=port, http="httptools", access_log=False, log_level="critical"
     )

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.server_cost
 
-Requests: a fake engine that answers at once, a 5-second whole WAV, one keep-alive connection. CPU is
-the server process's own, wall time is the client's. Loop: 32 clients read mp3 streams that are made
-at four times real time; a 5 ms timer in the server tells how late it is.
+Requests: a fake engine that answers at once, a 5-second whole WAV, one keep-alive connection. CPU
+is the server process's own, wall time is the client's. Loop: 32 clients read mp3 streams that are
+made at four times real time; a 5 ms timer in the server tells how late it is.
 """
 
 import concurrent.futures

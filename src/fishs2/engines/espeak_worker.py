@@ -286,8 +286,8 @@ class _Outbox:
 class _Pieces:
     """Gathers PCM into pieces that grow fourfold: early first audio, then few messages.
 
-    A message costs the server as much as making 60 ms of speech does (benchmarks/builtin_speech.py),
-    so the pieces of 100 ms that eSpeak hands out would halve its throughput.
+    A message costs the server about what 60 ms of speech cost to make, so passing on the 100 ms
+    that eSpeak hands out at a time would halve its throughput (benchmarks/builtin_speech.py).
     """
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
