@@ -237,6 +237,12 @@ async def test_markup_is_read_aloud(engine: BuiltinEngine, marked: str, bare: st
     assert (await render(engine, marked)).size > 1.1 * (await render(engine, bare)).size
 
 
+async def test_lines_of_a_list_are_set_apart_by_a_pause(engine: BuiltinEngine) -> None:
+    assert len(await render(engine, "Milk\nEggs\nBread")) > 1.2 * len(
+        await render(engine, "Milk Eggs Bread")
+    )
+
+
 async def test_break_tag_is_words_not_a_pause(engine: BuiltinEngine) -> None:
     short = await render(engine, "hi <break time='1s'/> there")
     long = await render(engine, "hi <break time='9s'/> there")

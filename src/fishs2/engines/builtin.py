@@ -6,6 +6,7 @@ run eSpeak are `espeak_pool`'s, its voices' names `espeak_voices`'s.
 
 import asyncio
 import os
+import re
 import sys
 import unicodedata
 from collections import OrderedDict
@@ -46,6 +47,9 @@ _HIGH_VOICE_FROM_HZ = 155.0
 # a second measurement takes that out (benchmarks/builtin_calibration.py).
 _PITCH_SETTINGS = (0, 10, 25, 40, 50, 60, 75, 90, 99)
 _F0_RATIOS = (0.707, 0.725, 0.812, 0.912, 1.0, 1.098, 1.289, 1.517, 1.677)
+
+
+_LINE_END = re.compile(r"(?<=[^\W_])\s*\n\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,8 @@ def _make_plain(text: str) -> str:
     U+0001 starts an eSpeak command, U+0002 behind a bracket its phonemes, and it keeps its own
     marks in the private area (readclause.c, translate.c of eSpeak NG 1.52).
     """
+    # eSpeak reads on over a line break; the lines of a list or a poem want a pause.
+    text = _LINE_END.sub(", ", text)
     replacements = {"Cc": " ", "Co": "", "Cs": ""}
     return "".join(replacements.get(unicodedata.category(char), char) for char in text).strip()
 

@@ -36,9 +36,6 @@ _TAGS = re.compile(rf"{TAG_MASK}+")
 
 _SPACE = re.compile(r"\s*")
 
-_MIN_OPENING_SHARE = 4
-"""A clause shorter than a quarter of the room for the first utterance ("So,") does not open it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -101,21 +98,6 @@ def mask_tags(text: str, tags: Sequence[Span], *, max_tag_chars: int) -> Passage
         parts += [text[done:start], TAG_MASK * (end - start)]
         done = end
     return Passage(text, "".join(parts) + text[done:])
-
-
-def cut_opening(passage: Passage, room: int, *, max_chars: int) -> tuple[Piece, Passage]:
-    """Cut a beginning of at most `room` characters off a longer passage.
-
-    max_chars: limit of the pieces to come.
-    It is the longest that ends with a clause, if that is not tiny, or else with a word.
-    Returns it and the rest, with the style in force repeated (`_carry_style`).
-    """
-    borders = _find_borders(passage.mask)
-    least = max(1, room // _MIN_OPENING_SHARE)
-    end, boundary = _choose_border(passage, borders, _Window(0, least, room, room))
-    head = passage.select(0, end)
-    rest = passage.select(end, len(passage.text))
-    return Piece(head, boundary), _carry_style(rest, _style_in_force(head, "", max_chars=max_chars))
 
 
 def cut_evenly(passage: Passage, boundary: Boundary, *, max_chars: int) -> Iterator[Piece]:

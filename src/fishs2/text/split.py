@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fishs2.text.cut import Boundary, Passage, cut_evenly, cut_opening, mask_tags
+from fishs2.text.cut import Boundary, Passage, cut_evenly, mask_tags
 from fishs2.text.lines import split_paragraphs
 from fishs2.text.scripts import TAG_MASK
 from fishs2.text.sentences import find_sentence_ends
@@ -44,13 +44,10 @@ class _Sentence:
     glue: str
 
 
-def split_text(
-    text: str, *, max_chars: int, first_max_chars: int | None = None
-) -> list[UtteranceText]:
+def split_text(text: str, *, max_chars: int) -> list[UtteranceText]:
     """Return `text` as utterances of at most `max_chars` characters, in order.
 
-    text: as `normalize_text` gives it. max_chars: at least 20. first_max_chars: about how long the
-    first utterance may be, for early first audio; tags in front of it do not count.
+    text: as `normalize_text` gives it. max_chars: at least 20.
 
     Joined, the utterances hold every character of the text but white space, in order. A `[tag]` or
     `(control)` stays whole and with the text after it, unless it fills more than half of
@@ -61,14 +58,8 @@ def split_text(
     sentences = _join_silent(_find_sentences(text, max_tag_chars=max_chars // 2))
     if not sentences:
         return []
-    first_room = max_chars
-    if first_max_chars is not None:
-        opening = sentences[0].passage
-        tag_chars = len(opening.mask) - len(opening.mask.lstrip(TAG_MASK))
-        first_room = min(max_chars, first_max_chars + tag_chars)
-        sentences[:1] = _open_early(sentences[0], first_room, max_chars)
     pieces = [piece for sentence in sentences for piece in _cut_sentence(sentence, max_chars)]
-    utterances = _join_silent_pieces(_pack(pieces, first_room, max_chars), max_chars)
+    utterances = _join_silent_pieces(_pack(pieces, max_chars), max_chars)
     return [UtteranceText(each.passage.text, each.boundary) for each in utterances]
 
 
@@ -108,34 +99,22 @@ def _join_silent(sentences: Iterable[_Sentence]) -> list[_Sentence]:
     return [_join(group) for group in groups]
 
 
-def _open_early(sentence: _Sentence, room: int, max_chars: int) -> list[_Sentence]:
-    if len(sentence.passage.text) <= room:
-        return [sentence]
-    head, rest = cut_opening(sentence.passage, room, max_chars=max_chars)
-    return [
-        _Sentence(head.passage, head.boundary, sentence.glue),
-        _Sentence(rest, sentence.boundary, " "),
-    ]
-
-
 def _cut_sentence(sentence: _Sentence, max_chars: int) -> Iterator[_Sentence]:
     for piece in cut_evenly(sentence.passage, sentence.boundary, max_chars=max_chars):
         yield _Sentence(piece.passage, piece.boundary, sentence.glue)
 
 
-def _pack(sentences: Iterable[_Sentence], first_room: int, max_chars: int) -> list[_Sentence]:
+def _pack(sentences: Iterable[_Sentence], max_chars: int) -> list[_Sentence]:
     """Join sentences to utterances as the module describes."""
     groups: list[list[_Sentence]] = []
     for sentence in sentences:
-        room = first_room if len(groups) == 1 else max_chars
-        if groups and _has_room(groups[-1], [sentence], room) and _is_open(groups[-1]):
+        if groups and _has_room(groups[-1], [sentence], max_chars) and _is_open(groups[-1]):
             groups[-1].append(sentence)
         else:
             groups.append([sentence])
         if sentence.boundary == "paragraph" and len(groups) > 1:
-            room = first_room if len(groups) == 2 else max_chars
             is_short = _num_chars(groups[-1]) < _SHORT_CHARS
-            if is_short and _has_room(groups[-2], groups[-1], room):
+            if is_short and _has_room(groups[-2], groups[-1], max_chars):
                 groups[-2].extend(groups.pop())
     return [_join(group) for group in groups]
 
