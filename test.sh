@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/environment.sh
-make_environment test
+make_environment s2,test
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
 step "$PYTHON" -m ruff format --check .

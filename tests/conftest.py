@@ -4,8 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from tests.serving import server_process
+
+# The models in the tests are tiny: more threads would only get in the way of the servers'.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")

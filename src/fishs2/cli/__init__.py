@@ -5,6 +5,7 @@ import sys
 import typer
 
 from fishs2 import __version__
+from fishs2.cli import s2
 from fishs2.cli.doctor import doctor
 from fishs2.cli.say import say
 from fishs2.cli.serve import serve
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(say)
 app.command()(doctor)
+app.add_typer(s2.app, name="s2")
 
 
 def _print_version(is_wanted: bool) -> None:

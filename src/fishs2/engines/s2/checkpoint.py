@@ -1,0 +1,150 @@
+"""Opens a model: a GGUF file, or the official folder under the names of the GGUF.
+
+Official weights keep weight norm apart as gain and direction; they are folded here (spec 7.1, 8.2).
+"""
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fishs2.engines.s2.gguf import read_gguf_header
+from fishs2.engines.s2.quant import BF16, F16, F32, dequantise
+from fishs2.engines.s2.safetensors import open_safetensors
+from fishs2.engines.s2.tensors import StoredTensor, Weights, stored_in_file, stored_in_memory
+from fishs2.errors import EngineUnavailableError
+
+_TORCH_TYPES = {torch.float32: F32, torch.float16: F16, torch.bfloat16: BF16}
+_OFFICIAL_PREFIXES = (
+    ("text_model.model.", ""),
+    ("audio_decoder.codebook_embeddings.", "codebook_embeddings."),
+    ("audio_decoder.", "fast_"),
+    ("generator.", "c."),
+    ("", "c."),
+)
+_WEIGHT_NORM_ENDINGS = (
+    (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
+    (".weight_g", ".weight_v"),
+)
+
+
+def open_weights(path: Path) -> Weights:
+    """Open a GGUF file, a safetensors file or the official checkpoint folder at `path`.
+
+    Raises EngineUnavailableError for anything that is not an S2 Pro model.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix == ".safetensors":
+        return Weights(path.name, _rename_official(open_safetensors(path)), {})
+    header = read_gguf_header(path)
+    found = header.metadata.get("general.architecture")
+    if found not in ("fish-speech", "fish-speech-codec"):
+        raise EngineUnavailableError(
+            f"{path.name} holds a {str(found)[:40]!r} model; expected 'fish-speech'"
+        )
+    # A stand-alone codec file has the names without the prefix (spec 8).
+    prefix = "c." if found == "fish-speech-codec" else ""
+    tensors = {
+        f"{prefix}{entry.name}": stored_in_file(
+            path,
+            entry.name,
+            shape=entry.shape,
+            kind=entry.type,
+            offset_bytes=entry.offset_bytes,
+        )
+        for entry in header.tensors.values()
+    }
+    return Weights(path.name, tensors, header.metadata)
+
+
+def _open_folder(path: Path) -> Weights:
+    """The official layout: config.json, model*.safetensors and, beside them, codec.pth."""
+    config = read_json_object(path / "config.json")
+    shards = sorted(path.glob("model*.safetensors"))
+    if not shards:
+        raise EngineUnavailableError(f"{path.name} has no model*.safetensors file")
+    official: dict[str, StoredTensor] = {}
+    for shard in shards:
+        tensors = open_safetensors(shard)
+        twice = official.keys() & tensors.keys()
+        if twice:
+            raise EngineUnavailableError(f"{shard.name} repeats tensor {min(twice)!r}")
+        official.update(tensors)
+    if (path / "codec.safetensors").exists():
+        official.update(open_safetensors(path / "codec.safetensors"))
+    elif (path / "codec.pth").exists():
+        official.update(_open_pickle(path / "codec.pth"))
+    return Weights(path.name, _rename_official(official), config)
+
+
+def read_json_object(path: Path) -> dict[str, object]:
+    """The JSON object in the file at `path`. Raises EngineUnavailableError for anything else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineUnavailableError(f"{path.name} is missing or is no JSON file") from error
+    if not isinstance(values, dict):
+        raise EngineUnavailableError(f"{path.name} holds no JSON object")
+    return values
+
+
+def _open_pickle(path: Path) -> dict[str, StoredTensor]:
+    try:
+        # weights_only: nothing but tensors and plain containers is built from the file.
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise EngineUnavailableError(f"{path.name} is not a readable PyTorch file") from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict):
+        raise EngineUnavailableError(f"{path.name} holds no table of tensors")
+    return {
+        str(name): stored_in_memory(str(name), value, _TORCH_TYPES[value.dtype])
+        for name, value in loaded.items()
+        if isinstance(value, Tensor) and value.dtype in _TORCH_TYPES
+    }
+
+
+def _rename_official(official: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Official names to those of the GGUF, weight norm folded."""
+    renamed: dict[str, StoredTensor] = {}
+    for name, stored in official.items():
+        plain, folded = name, stored
+        for gain_ending, direction_ending in _WEIGHT_NORM_ENDINGS:
+            if name.endswith(direction_ending):
+                break
+            if name.endswith(gain_ending):
+                stem = name.removesuffix(gain_ending)
+                direction = official.get(stem + direction_ending)
+                if direction is None:
+                    raise EngineUnavailableError(
+                        f"tensor {name!r} has no {stem + direction_ending!r} beside it"
+                    )
+                plain, folded = f"{stem}.weight", _fold_weight_norm(stored, direction)
+        else:
+            renamed[_gguf_name(plain)] = folded
+    return renamed
+
+
+def _fold_weight_norm(gain: StoredTensor, direction: StoredTensor) -> StoredTensor:
+    """direction * gain / |direction|, the norm over all but the first dimension."""
+
+    def read_rows(start: int, stop: int) -> Tensor:
+        v = dequantise(direction.read_rows(start, stop), direction.type).float()  # [rows, rest]
+        g = dequantise(gain.read_rows(start, stop), gain.type).float()  # [rows, 1]
+        folded = v * (g / v.norm(dim=1, keepdim=True))
+        raw: Tensor = folded.contiguous().view(torch.uint8)
+        return raw
+
+    return StoredTensor(direction.name, direction.shape, F32, read_rows)
+
+
+def _gguf_name(official: str) -> str:
+    for prefix, replacement in _OFFICIAL_PREFIXES:
+        if official.startswith(prefix):
+            return replacement + official.removeprefix(prefix)
+    raise AssertionError("the empty prefix fits every name")

@@ -1,0 +1,215 @@
+"""One utterance from prompt to frames: the loop over slow AR, sampler and fast AR.
+
+Knows one row at a time and no request, thread or clock. `next_frame` is the part that is the same
+for any number of rows.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fishs2.engines.s2.config import ArConfig
+from fishs2.engines.s2.fast_ar import FastAr, decode_codes
+from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
+from fishs2.engines.s2.prompt import Prompt
+from fishs2.engines.s2.sampler import (
+    END,
+    NO_CODE,
+    RAS_WINDOW,
+    SamplingRows,
+    draw,
+    draw_semantic,
+    filter_probabilities,
+    uniform_numbers,
+)
+from fishs2.engines.s2.slow_ar import SlowAr, prefill, run_slow, semantic_logits
+from fishs2.errors import UserError
+
+Frame = NDArray[np.int32]
+"""int32 [1 + K]: a token id and the codes that belong to it."""
+Uniforms = Callable[[int], Tensor]
+"""frame number -> random numbers [1, 1 + K]: two for the semantic draw, one per other code."""
+
+# Room that a prompt must leave in the context (spec 4.3).
+_MIN_ROOM = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateParams:
+    """How one utterance is drawn; defaults of the official API (spec 4.4).
+
+    temperature: 0 takes the best token always. top_k: at least 1. max_new_tokens: frames at most,
+    0 for as many as the context holds. min_tokens_before_end: frames before it may end.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 0.8
+    top_k: int = 30
+    seed: int = 0
+    max_new_tokens: int = 1024
+    min_tokens_before_end: int = 0
+
+
+def check_params(params: GenerateParams) -> None:
+    """Raise UserError for a value outside its range."""
+    for name, value, is_valid, limit in (
+        ("temperature", params.temperature, 0 <= params.temperature < 2, "at least 0, below 2"),
+        ("top_p", params.top_p, 0 < params.top_p <= 1, "above 0, at most 1"),
+        ("top_k", params.top_k, params.top_k >= 1, "at least 1"),
+        ("max_new_tokens", params.max_new_tokens, params.max_new_tokens >= 0, "at least 0"),
+        (
+            "min_tokens_before_end",
+            params.min_tokens_before_end,
+            params.min_tokens_before_end >= 0,
+            "at least 0",
+        ),
+    ):
+        if not is_valid:
+            raise UserError(
+                f"{name} is {value}; it must be {limit}", code="value_out_of_range", param=name
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DualAr:
+    """Both ARs with what is needed to run them. end_id: token id of `<|im_end|>`."""
+
+    config: ArConfig
+    slow: SlowAr
+    fast: FastAr
+    end_id: int
+    dtype: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameDraw:
+    """What decides the draws of one frame.
+
+    uniforms: [B, 1 + K]. window: int64 [B, 10], recent semantic codes or NO_CODE.
+    may_end: bool [B], whether the end token is allowed.
+    """
+
+    sampling: SamplingRows
+    uniforms: Tensor
+    window: Tensor
+    may_end: Tensor
+
+
+def next_frame(ar: DualAr, hidden: Tensor, how: FrameDraw, cache: KvCache) -> Tensor:
+    """Draw the frame that follows `hidden`.
+
+    hidden: float32 [B, D], normed. cache: of the fast AR; its content does not matter. Returns
+    int64 [B, 1 + K]; the codes of an end token mean nothing.
+    """
+    logits = semantic_logits(ar.slow, hidden)
+    logits[:, END].masked_fill_(~how.may_end, float("-inf"))
+    index = draw_semantic(logits, how.sampling, how.window, how.uniforms[:, :2])
+
+    def choose(codebook: int, logits: Tensor) -> Tensor:
+        return draw(filter_probabilities(logits, how.sampling), how.uniforms[:, 1 + codebook])
+
+    codes = decode_codes(ar.fast, hidden, (index - 1).clamp(min=0), cache, choose=choose)
+    token = torch.where(index == END, ar.end_id, ar.config.semantic_begin_id + index - 1)
+    return torch.cat((token[:, None], codes), dim=1)
+
+
+def seeded_uniforms(ar: DualAr, seed: int) -> Uniforms:
+    """Random numbers that depend on seed and frame alone."""
+    # Any whole number is a seed; it is folded to the 64 bits of the generator.
+    folded = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
+    seeds = torch.tensor([folded], dtype=torch.int64, device=ar.device)
+
+    def uniforms(frame: int) -> Tensor:
+        frames = torch.tensor([frame], dtype=torch.int64, device=ar.device)
+        return uniform_numbers(seeds, frames, 1 + ar.config.num_codebooks)
+
+    return uniforms
+
+
+def generate_frames(
+    ar: DualAr, prompt: Prompt, params: GenerateParams, *, uniforms: Uniforms | None = None
+) -> Iterator[Frame]:
+    """The frames that speak `prompt`, without the end token. Closing the iterator stops the work.
+
+    prompt: int32 [1 + K, T]. Raises UserError if it does not fit into the context.
+    """
+    for frame in _columns(ar, prompt, params, uniforms or seeded_uniforms(ar, params.seed)):
+        if frame[0] == ar.end_id:
+            return
+        yield frame
+
+
+def generate_as_official(
+    ar: DualAr, prompt: Prompt, params: GenerateParams, *, uniforms: Uniforms
+) -> NDArray[np.int32]:
+    """All columns that the official code computes, int32 [1 + K, F].
+
+    A first end token does not stop it, and the end token is a column with meaningless codes; the
+    official caller drops the last column whatever it is (spec 4.3). For comparison only.
+    """
+    columns: list[Frame] = []
+    for frame in _columns(ar, prompt, params, uniforms):
+        columns.append(frame)
+        if frame[0] == ar.end_id and len(columns) > 1:
+            break
+    return np.stack(columns, axis=1)
+
+
+def _columns(
+    ar: DualAr, prompt: Prompt, params: GenerateParams, uniforms: Uniforms
+) -> Iterator[Frame]:
+    """Frames and end tokens, up to the limit of `params`."""
+    check_params(params)
+    num_prompt = prompt.shape[1]
+    max_frames = _check_length(ar, num_prompt, params)
+    slow_cache = allocate_kv_cache(
+        ar.config.slow, 1, num_prompt + max_frames, dtype=ar.dtype, device=ar.device
+    )
+    fast_cache = allocate_kv_cache(
+        ar.config.fast, 1, ar.config.num_codebooks, dtype=ar.dtype, device=ar.device
+    )
+    sampling = sampling_rows([params], ar.device)
+    window = torch.full((1, RAS_WINDOW), NO_CODE, device=ar.device)
+    tokens = torch.from_numpy(prompt).long().to(ar.device)[None]
+    hidden = prefill(ar.slow, tokens, slow_cache)
+    for index in range(max_frames):
+        may_end = torch.tensor([index >= params.min_tokens_before_end], device=ar.device)
+        how = FrameDraw(sampling, uniforms(index).to(ar.device), window, may_end)
+        frame = next_frame(ar, hidden, how, fast_cache)
+        column: Frame = frame[0].int().cpu().numpy()
+        yield column
+        if index > 0:  # the first frame never enters the window (spec 4.2)
+            code = torch.where(frame[:, :1] == ar.end_id, NO_CODE, frame[:, 1:2])
+            window = torch.cat((window[:, 1:], code), dim=1)
+        position = torch.tensor([[num_prompt + index]], device=ar.device)
+        hidden = run_slow(
+            ar.slow, frame[:, :, None], position, slow_cache, span=num_prompt + index + 1
+        )[:, -1]
+
+
+def sampling_rows(params: list[GenerateParams], device: torch.device) -> SamplingRows:
+    """The values of several utterances as rows. Temperature 0 becomes a choice of one token."""
+    return SamplingRows(
+        torch.tensor([each.temperature for each in params], dtype=torch.float32, device=device),
+        torch.tensor([each.top_p for each in params], dtype=torch.float32, device=device),
+        torch.tensor([each.top_k if each.temperature > 0 else 1 for each in params], device=device),
+    )
+
+
+def _check_length(ar: DualAr, num_prompt: int, params: GenerateParams) -> int:
+    """How many frames may follow. Raises UserError for a prompt that leaves too little room."""
+    context = ar.config.slow.max_positions
+    room = context - num_prompt
+    if room < min(_MIN_ROOM, context // 2):
+        limit = context - min(_MIN_ROOM, context // 2)
+        raise UserError(
+            f"text and references make a prompt of {num_prompt} tokens; the limit is {limit}; "
+            "shorten the text or the references",
+            code="prompt_too_long",
+        )
+    return min(room, params.max_new_tokens or room)

@@ -1,0 +1,96 @@
+"""Matrices and tables, dense or packed, behind one call each.
+
+A packed matrix is multiplied out block by block here: plain PyTorch, right on every device, and the
+reference for faster kernels. Inputs may have any float type; outputs have the compute type.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fishs2.engines.s2.quant import Packed, PackedInt8, PackedUint4, unpack_rows
+
+# Unpacked rows that are in flight at once: 4 MB of float32, which stays in a CPU's cache.
+_BLOCK_ELEMENTS = 1 << 20
+
+
+class Linear(nn.Module):
+    """y = x W^T without bias. weight: compute type [R, C]."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., C]. Returns compute type [..., R]."""
+        return F.linear(x.to(self.weight.dtype), self.weight)
+
+
+class PackedRows(nn.Module):
+    """Packed rows as buffers, so that they follow the module to its device."""
+
+    def __init__(self, packed: Packed, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.q: Tensor
+        self.scale: Tensor
+        self.minimum: Tensor | None
+        self.register_buffer("q", packed.q)
+        self.register_buffer("scale", packed.scale)
+        self.register_buffer("minimum", packed.minimum)
+        self.dtype = dtype
+        self.num_rows, self.num_columns = packed.q.shape[0], packed.q.shape[1]
+        self.is_uint4 = isinstance(packed, PackedUint4)
+        if self.is_uint4:
+            self.num_columns *= 2
+
+    def rows(self, chosen: slice | Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """The values of some rows: [n, C] in the compute type, or in `dtype`."""
+        minimum = None if self.minimum is None else self.minimum[chosen]
+        packed: Packed
+        if self.is_uint4:
+            assert minimum is not None
+            packed = PackedUint4(self.q[chosen], self.scale[chosen], minimum)
+        else:
+            packed = PackedInt8(self.q[chosen], self.scale[chosen], minimum)
+        return unpack_rows(packed, dtype or self.dtype)
+
+
+class QuantLinear(PackedRows):
+    """y = x W^T with W packed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., C]. Returns compute type [..., R]."""
+        if self.q.is_cuda:
+            return F.linear(x.to(self.dtype), self.rows(slice(None)))
+        # On a CPU float32 saves a rounding and is 1.3 to 1.7 times as fast as bfloat16 for the one
+        # vector of decoding; for 60 columns (prefill) it is slower by 1.7 (docs/benchmarks-s2.md).
+        x = x.float()
+        step = max(1, _BLOCK_ELEMENTS // self.num_columns)
+        parts = [
+            F.linear(x, self.rows(slice(start, start + step), torch.float32))
+            for start in range(0, self.num_rows, step)
+        ]
+        return torch.cat(parts, dim=-1).to(self.dtype)
+
+
+class Embedding(nn.Module):
+    """A table of rows. weight: compute type [R, C]."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: integer [...]. Returns compute type [..., C]."""
+        return self.weight[ids]
+
+    def rows(self, chosen: slice | Tensor) -> Tensor:
+        return self.weight[chosen]
+
+
+class QuantEmbedding(PackedRows):
+    """A packed table; only the rows asked for are unpacked."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: integer [...]. Returns compute type [..., C]."""
+        return self.rows(ids.reshape(-1)).reshape(*ids.shape, self.num_columns)

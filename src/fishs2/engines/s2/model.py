@@ -1,0 +1,148 @@
+"""A whole model: both ARs, the codec and the tokenizer, loaded from files and ready to run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fishs2.engines.s2.checkpoint import open_weights, read_json_object
+from fishs2.engines.s2.codec import Codec
+from fishs2.engines.s2.codec_config import codec_config_from_gguf, codec_config_from_json
+from fishs2.engines.s2.config import (
+    ArConfig,
+    CodecConfig,
+    ar_config_from_gguf,
+    ar_config_from_json,
+)
+from fishs2.engines.s2.fast_ar import FastAr
+from fishs2.engines.s2.generate import DualAr
+from fishs2.engines.s2.loading import Loader, Progress, WeightsMode, ignore_progress
+from fishs2.engines.s2.slow_ar import SlowAr
+from fishs2.engines.s2.tensors import Weights
+from fishs2.engines.s2.tokenizer import Tokenizer, load_tokenizer
+from fishs2.errors import EngineUnavailableError
+
+_HEAD_DIM_TENSOR = "layers.0.attention.q_norm.weight"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Where a model lies.
+
+    model: GGUF file or official folder. tokenizer: None looks beside the model. codec_config: JSON
+    for a codec of another size than S2 Pro's; None reads the GGUF, or assumes S2 Pro.
+    """
+
+    model: Path
+    tokenizer: Path | None = None
+    codec_config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How the ARs compute. The codec is always dense float32.
+
+    device: as PyTorch names it. dtype: of matrices and caches. mode: packed keeps quantised
+    matrices small; plain floats are dense in either mode.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    mode: WeightsMode = "dense"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """Everything that speaks. One thread at a time may use it."""
+
+    ar: DualAr
+    codec: Codec
+    tokenizer: Tokenizer
+
+
+def load_model(
+    files: ModelFiles, precision: Precision, *, on_progress: Progress = ignore_progress
+) -> Model:
+    """Load all of a model, tensor by tensor. Raises EngineUnavailableError."""
+    weights = open_weights(files.model)
+    ar_config, codec_config = read_configs(weights, files)
+    tokenizer = load_tokenizer(find_tokenizer(files))
+    _check_ids(tokenizer, ar_config, codec_config)
+    device = open_device(precision.device)
+    load = Loader(weights, precision.dtype, precision.mode, device, on_progress)
+    slow = SlowAr(ar_config, load, end_id=tokenizer.end_id)
+    fast = FastAr(ar_config, load)
+    codec = Codec(codec_config, Loader(weights, device=device, on_progress=on_progress))
+    weights.check_all_taken(codec=True)
+    ar = DualAr(ar_config, slow, fast, tokenizer.end_id, precision.dtype, device)
+    return Model(ar, codec, tokenizer)
+
+
+def load_codec(
+    files: ModelFiles, *, device: str = "cpu", on_progress: Progress = ignore_progress
+) -> Codec:
+    """Load the codec alone. Raises EngineUnavailableError."""
+    weights = open_weights(files.model)
+    config = _read_codec_config(weights, files)
+    return Codec(config, Loader(weights, device=open_device(device), on_progress=on_progress))
+
+
+def find_tokenizer(files: ModelFiles) -> Path:
+    """The tokenizer file that was named, or the one that belongs beside the model."""
+    if files.tokenizer is not None:
+        return files.tokenizer
+    folder = files.model if files.model.is_dir() else files.model.parent
+    return folder / "tokenizer.json"
+
+
+def read_configs(weights: Weights, files: ModelFiles) -> tuple[ArConfig, CodecConfig]:
+    """Sizes of the ARs and of the codec. Raises EngineUnavailableError."""
+    if files.model.is_dir():
+        ar_config = ar_config_from_json(weights.metadata, file=weights.file)
+    else:
+        # No key holds the head size of the slow AR (spec 8).
+        norm = weights.tensors.get(_HEAD_DIM_TENSOR)
+        if norm is None:
+            raise EngineUnavailableError(f"{weights.file} has no tensor {_HEAD_DIM_TENSOR!r}")
+        ar_config = ar_config_from_gguf(
+            weights.metadata, head_dim=norm.shape[-1], file=weights.file
+        )
+    return ar_config, _read_codec_config(weights, files)
+
+
+def _read_codec_config(weights: Weights, files: ModelFiles) -> CodecConfig:
+    if files.codec_config is not None:
+        values = read_json_object(files.codec_config)
+        return codec_config_from_json(values, file=files.codec_config.name)
+    # Without the GGUF's keys every value is that of S2 Pro.
+    return codec_config_from_gguf(weights.metadata, file=weights.file)
+
+
+def _check_ids(tokenizer: Tokenizer, ar: ArConfig, codec: CodecConfig) -> None:
+    """Refuse parts that do not belong together."""
+    ours = (tokenizer.semantic_begin_id, tokenizer.semantic_end_id)
+    theirs = (ar.semantic_begin_id, ar.semantic_end_id)
+    if ours != theirs or tokenizer.end_id >= ar.vocab_size:
+        raise EngineUnavailableError(
+            f"the tokenizer has semantic ids {ours[0]} to {ours[1]}; the model expects "
+            f"{theirs[0]} to {theirs[1]}; they are not of one model"
+        )
+    if (codec.num_codebooks, codec.semantic_codebook_size) != (ar.num_codebooks, ar.codebook_size):
+        raise EngineUnavailableError(
+            f"the codec has {codec.num_codebooks} codebooks, the first of "
+            f"{codec.semantic_codebook_size}; the model expects {ar.num_codebooks} and "
+            f"{ar.codebook_size}"
+        )
+
+
+def open_device(name: str) -> torch.device:
+    """The device of that name, once a tensor has been put there. Raises EngineUnavailableError."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise EngineUnavailableError(
+            f"PyTorch cannot use the device {name!r} here; choose cpu, or install a PyTorch that "
+            "can"
+        ) from error
+    return device

@@ -1,0 +1,123 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from fishs2.cli.s2 import app
+from fishs2.errors import Fishs2Error
+from tests.engines.s2.golden import (
+    CODEC_CONFIG,
+    CODEC_FILE,
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    arrays,
+)
+
+GOLDEN_PROMPT = (
+    "--text=[whisper] This is a secret.",
+    "--reference-text=Hello world, how are you today?",
+)
+
+
+def run(*arguments: object) -> Result:
+    """Run `fishs2 s2` with arguments; an error of ours comes through as it is."""
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    if isinstance(result.exception, Fishs2Error):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def read_wav(path: Path) -> np.ndarray:
+    raw = path.read_bytes()
+    assert raw[:4] == b"RIFF"
+    assert struct.unpack("<I", raw[4:8])[0] == len(raw) - 8
+    return np.frombuffer(raw, "<f4", offset=44)
+
+
+def write_wav(path: Path, pcm: np.ndarray, rate_hz: int) -> None:
+    form = struct.pack("<HHIIHH", 3, 1, rate_hz, rate_hz * 4, 4, 32)
+    samples = pcm.astype("<f4").tobytes()
+    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(samples))
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body) + len(samples)) + body + samples)
+
+
+def generate(tmp_path: Path, *arguments: object) -> np.ndarray:
+    reference = tmp_path / "reference.npy"
+    np.save(reference, arrays("lm_golden")["ref_codes"])
+    run(
+        "generate",
+        f"--model={MODEL_FILE}",
+        f"--tokenizer={TOKENIZER_FILE}",
+        f"--codec-config={CODEC_CONFIG}",
+        f"--reference={reference}",
+        *GOLDEN_PROMPT,
+        "--temperature=0",
+        "--max-new-tokens=20",
+        f"--codes={tmp_path / 'codes.npy'}",
+        f"--wav={tmp_path / 'sound.wav'}",
+        *arguments,
+    )
+    return np.load(tmp_path / "codes.npy")
+
+
+@pytest.mark.parametrize("weights", ["dense", "packed"])
+def test_generate_reproduces_the_golden_codes(tmp_path: Path, weights: str) -> None:
+    codes = generate(tmp_path, f"--weights={weights}")
+
+    golden = arrays("lm_golden_f16weights")["greedy_tokens"][1:]
+    assert codes.dtype == np.int32
+    np.testing.assert_array_equal(codes, golden)
+    assert len(read_wav(tmp_path / "sound.wav")) == 20 * 2048
+
+
+def test_generate_speaks_in_half_types_and_with_a_recorded_reference(tmp_path: Path) -> None:
+    write_wav(tmp_path / "voice.wav", arrays("codec_golden")["audio_in"], 44100)
+
+    codes = generate(
+        tmp_path,
+        "--dtype=bf16",
+        f"--reference={tmp_path / 'voice.wav'}",
+        "--reference-text=Another voice.",
+    )
+
+    assert codes.shape == (10, 20)
+
+
+def test_encode_and_decode_reproduce_the_golden_codec(tmp_path: Path) -> None:
+    write_wav(tmp_path / "voice.wav", arrays("codec_golden")["audio_in"], 44100)
+    codec = (f"--model={CODEC_FILE}", f"--codec-config={CODEC_CONFIG}")
+
+    run("encode", tmp_path / "voice.wav", "-o", tmp_path / "codes.npy", *codec)
+    run("decode", tmp_path / "codes.npy", "-o", tmp_path / "sound.wav", "--stream=3", *codec)
+
+    golden = arrays("codec_golden")
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), golden["codes"])
+    sound = read_wav(tmp_path / "sound.wav")
+    np.testing.assert_allclose(sound, golden["audio_out"], rtol=0, atol=1e-5)
+
+
+def test_inspect_shows_parts_types_and_memory() -> None:
+    output = run("inspect", MODEL_FILE, f"--codec-config={CODEC_CONFIG}").output
+
+    assert "fish-speech.block_count = 2" in output
+    assert "slow layers" in output
+    assert "18 F16" in output
+    assert "packed bf16" in output
+
+
+def test_wrong_use_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    model = f"--model={MODEL_FILE}"
+    codes = tmp_path / "codes.npy"
+    np.save(codes, np.zeros((3, 4), np.int32))
+
+    with pytest.raises(Fishs2Error, match="give --codes, --wav or both"):
+        run("generate", model, "--text=x")
+    with pytest.raises(Fishs2Error, match="1 --reference and 0 --reference-text"):
+        run("generate", model, "--text=x", f"--codes={codes}", f"--reference={codes}")
+    with pytest.raises(Fishs2Error, match=r"expected integers \[10, T\]"):
+        run("decode", codes, "-o", tmp_path / "x.wav", model, f"--codec-config={CODEC_CONFIG}")
+    with pytest.raises(Fishs2Error, match="not a readable"):
+        run("decode", TOKENIZER_FILE, "-o", tmp_path / "x.wav", model)

@@ -1,0 +1,135 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fishs2.engines.base import Reference, Sampling, SpeechEngine, Utterance
+from fishs2.engines.s2.codec import decode_frames
+from fishs2.engines.s2.engine import S2Engine
+from fishs2.engines.s2.generate import GenerateParams, generate_frames
+from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.prompt import EncodedReference, build_prompt
+from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
+from tests.engines.s2.golden import MODEL_FILES, arrays, load_golden_model
+
+GREEDY = Sampling(temperature=0, max_new_tokens=13)
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[S2Engine]:
+    engine = S2Engine(MODEL_FILES, Precision())
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def listen(engine: SpeechEngine, utterance: Utterance) -> np.ndarray:
+    return np.concatenate([chunk.pcm async for chunk in engine.speak(utterance)])
+
+
+async def test_speech_is_what_model_and_codec_make_of_it(engine: S2Engine) -> None:
+    pcm = arrays("codec_golden")["audio_in"]
+    reference = Reference(pcm, 44100, "A voice.", key="a")
+
+    heard = await listen(engine, Utterance("Hello there.", reference=reference, sampling=GREEDY))
+
+    model = load_golden_model()
+    shown = EncodedReference("A voice.", arrays("codec_golden")["codes"].astype(np.int32))
+    prompt = build_prompt(model.tokenizer, "Hello there.", references=[shown])
+    params = GenerateParams(temperature=0, max_new_tokens=13)
+    frames = np.stack(list(generate_frames(model.ar, prompt, params)), axis=1)
+    whole = decode_frames(model.codec, torch.from_numpy(frames[1:]).long())
+    assert engine.capabilities.sample_rate_hz == 44100
+    np.testing.assert_allclose(heard, whole, rtol=0, atol=1e-5)
+
+
+async def test_chunks_begin_small_and_grow(engine: S2Engine) -> None:
+    utterance = Utterance("Hello.", sampling=replace(GREEDY, max_new_tokens=31))
+
+    sizes = [len(chunk.pcm) // 2048 async for chunk in engine.speak(utterance)]
+
+    assert sizes == [2, 4, 8, 16, 1]
+
+
+async def test_the_same_seed_gives_the_same_samples(engine: S2Engine) -> None:
+    one = Utterance("Hello.", sampling=Sampling(seed=1, max_new_tokens=6, top_k=200, top_p=1))
+    other = replace(one, sampling=replace(one.sampling, seed=2))
+
+    first, again, different = [await listen(engine, each) for each in (one, one, other)]
+
+    assert np.array_equal(first, again)
+    assert first.shape != different.shape or not np.array_equal(first, different)
+
+
+async def test_a_closed_generator_aborts_and_the_next_speaks(engine: S2Engine) -> None:
+    endless = Utterance("Hello.", sampling=Sampling(max_new_tokens=0, min_tokens_before_end=4000))
+    async with aclosing(engine.speak(endless)) as chunks:
+        await anext(chunks)
+
+    async with asyncio.timeout(10):
+        assert len(await listen(engine, Utterance("Hi.", sampling=GREEDY))) > 0
+
+
+async def test_two_at_once_are_both_spoken(engine: S2Engine) -> None:
+    utterance = Utterance("Hello.", sampling=GREEDY)
+
+    first, second = await asyncio.gather(listen(engine, utterance), listen(engine, utterance))
+
+    assert np.array_equal(first, second)
+
+
+async def test_wrong_values_are_refused_before_any_sound(engine: S2Engine) -> None:
+    with pytest.raises(UserError, match="temperature is 5"):
+        await listen(engine, Utterance("Hello.", sampling=Sampling(temperature=5)))
+    too_long = Reference(np.zeros(1000, np.float32), 10, "", key="")
+    with pytest.raises(UserError, match="the limit is 90"):
+        await listen(engine, Utterance("Hello.", reference=too_long))
+
+
+async def test_only_the_default_voice_exists(engine: S2Engine) -> None:
+    assert engine.find_voice(None, "de") == engine.find_voice("Default", None) == "default"
+    with pytest.raises(NotFoundError, match="no voice 'anna'"):
+        engine.find_voice("anna", None)
+
+
+async def test_closing_ends_utterances_in_work_and_the_thread() -> None:
+    engine = S2Engine(MODEL_FILES, Precision())
+    await engine.start()
+    endless = Utterance("Hello.", sampling=Sampling(max_new_tokens=0, min_tokens_before_end=4000))
+    chunks = engine.speak(endless)
+    await anext(chunks)
+
+    await engine.close()
+
+    with pytest.raises(EngineError, match="was closed"):
+        async for _ in chunks:
+            pass
+    with pytest.raises(EngineError, match="not running"):
+        await listen(engine, endless)
+    assert "fishs2-s2" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_a_model_that_cannot_be_loaded_is_reported(tmp_path: Path) -> None:
+    engine = S2Engine(replace(MODEL_FILES, model=tmp_path / "none.gguf"), Precision())
+    try:
+        with pytest.raises(EngineUnavailableError, match=r"none.gguf cannot be read"):
+            await engine.start()
+    finally:
+        await engine.close()
+
+
+async def test_a_device_that_is_not_there_is_reported() -> None:
+    engine = S2Engine(MODEL_FILES, Precision(device="nonsense"))
+    try:
+        with pytest.raises(EngineUnavailableError, match="cannot use the device 'nonsense'"):
+            await engine.start()
+    finally:
+        await engine.close()
