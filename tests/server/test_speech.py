@@ -125,6 +125,7 @@ async def test_speed_changes_duration_and_not_pitch(speed: object) -> None:
         )
 
     pcm = np.frombuffer(answer.content, "<i2") / 32768
+    assert float(answer.headers["x-audio-duration"]) == pytest.approx(len(pcm) / 24_000, abs=0.001)
     expected_s = len(text) / CHARS_PER_S / float(str(speed))
     assert len(pcm) / 24_000 == pytest.approx(expected_s, rel=0.05)
     assert dominant_hz(pcm, 24_000) == pytest.approx(fake_frequency_hz(text), rel=0.02)

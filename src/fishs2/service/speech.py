@@ -189,14 +189,17 @@ class SpeechService:
             with self._admission.stream():
                 async with aclosing(self._pcm(plan, report)) as pieces:
                     async for pcm in pieces:
-                        report.audio_s += len(pcm) / rate_hz
                         encoded = await self._encode(path, pcm)
+                        report.audio_s = path.audio_s
                         if encoded:
                             report.note_first_audio()
                             yield encoded
-            if report.audio_s == 0:
+            if not path.has_sound:
                 raise _nothing_to_speak()
-            yield await asyncio.get_running_loop().run_in_executor(self._audio_threads, path.flush)
+            loop = asyncio.get_running_loop()
+            rest = await loop.run_in_executor(self._audio_threads, path.flush)
+            report.audio_s = path.audio_s
+            yield rest
             report.outcome = "finished"
         finally:
             if report.outcome == "running":
@@ -273,13 +276,17 @@ class SpeechService:
 class _AudioPath:
     """PCM of the engine to encoded bytes: effects, then resampling, then the codec.
 
-    One call at a time, from any thread.
+    One call at a time, from any thread. audio_s: seconds of sound so far, after the effects.
+    has_sound: whether the engine has given any. is_light: `encode` takes next to no time.
     """
 
     def __init__(self, plan: SpeechPlan, encoder: AudioEncoder, *, engine_rate_hz: int) -> None:
         self._effects = EffectChain(plan.request.effects, engine_rate_hz)
         self._resampler = Resampler(engine_rate_hz, plan.format.sample_rate_hz)
         self._encoder = encoder
+        self._engine_rate_hz = engine_rate_hz
+        self.audio_s = 0.0
+        self.has_sound = False
         self.is_light = (
             plan.format.name in ("wav", "pcm")
             and plan.format.sample_rate_hz == engine_rate_hz
@@ -287,14 +294,19 @@ class _AudioPath:
         )
 
     def encode(self, pcm: Pcm) -> bytes:
-        """Return what the codec has ready after float32 [n] more."""
-        return self._encoder.encode(self._resampler.resample(self._effects.apply(pcm)))
+        """Return what the codec has ready after float32 [n] more of the engine."""
+        self.has_sound = self.has_sound or len(pcm) > 0
+        return self._encode(self._effects.apply(pcm))
 
     def flush(self) -> bytes:
         """Return the rest. Nothing may follow."""
-        rest = self.encode(self._effects.flush())
+        rest = self._encode(self._effects.flush())
         rest += self._encoder.encode(self._resampler.flush())
         return rest + self._encoder.flush()
+
+    def _encode(self, pcm: Pcm) -> bytes:
+        self.audio_s += len(pcm) / self._engine_rate_hz
+        return self._encoder.encode(self._resampler.resample(pcm))
 
 
 def _nothing_to_speak() -> UserError:
