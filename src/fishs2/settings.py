@@ -36,11 +36,26 @@ def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _in_lower_case(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 TextList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
+EngineName = Literal["auto", "builtin", "s2"]
+Backend = Annotated[
+    Literal["auto", "cuda", "vulkan", "metal", "cpu"], BeforeValidator(_in_lower_case)
+]
+ModelQuant = Annotated[
+    Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k", "q2_k"],
+    BeforeValidator(_in_lower_case),
+]
+PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(split_list)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+Sha256 = Annotated[str, BeforeValidator(_in_lower_case), Field(pattern=r"^[0-9a-f]{64}$")]
 Format = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
 
 
@@ -51,6 +66,7 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX,
         env_file=ENV_FILE,
         env_file_encoding="utf-8",
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
     )
@@ -61,8 +77,19 @@ class Settings(BaseSettings):
         min_length=1,
     )
     port: int = Field(8020, ge=1, le=65535, description="TCP port to listen on.")
-    engine: Literal["auto", "builtin"] = Field(
+    engine: EngineName = Field(
         "auto", description="What makes the speech; `auto` takes the best that can work here."
+    )
+    backend: Backend = Field(
+        "auto",
+        description="Where the `s2` engine computes; `auto` is an NVIDIA card if there is one.",
+    )
+    gpu_device: int = Field(0, ge=0, le=63, description="Number of the card, as its driver counts.")
+    require_nvidia_gpu: bool = Field(
+        True, description="Refuse to start with `FISHS2_BACKEND=cuda` when no NVIDIA card is found."
+    )
+    skip_gpu_check: bool = Field(
+        False, description="Start with `FISHS2_BACKEND=cuda` whatever card is found."
     )
     builtin_voice: str = Field(
         "en-us", description="Default voice of the `builtin` engine: an eSpeak NG voice name."
@@ -72,6 +99,70 @@ class Settings(BaseSettings):
         ge=0,
         le=64,
         description="Processes of the `builtin` engine; 0 means one per core, at most 4.",
+    )
+    model_path: Path | None = Field(
+        None,
+        description="S2 Pro: a GGUF file, or the folder of the official checkpoint. Unset means "
+        "`models/s2-pro-<quant>.gguf` in the project folder.",
+    )
+    tokenizer_path: Path | None = Field(
+        None, description="Tokenizer of S2 Pro; unset means `tokenizer.json` beside the model."
+    )
+    codec_config_path: Path | None = Field(
+        None,
+        description="JSON with the sizes of a codec other than S2 Pro's; models made for tests.",
+    )
+    model_quant: ModelQuant | None = Field(
+        None,
+        description="Which GGUF file of S2 Pro to use and download; unset means the best that is "
+        "there or fits the card, `q8_0` at most.",
+    )
+    temperature: float = Field(
+        0.8, ge=0, le=2, description="How freely S2 speaks when a request does not say; 0 is fixed."
+    )
+    top_p: float = Field(
+        0.8, ge=0, le=1, description="Share of the likeliest tokens that S2 draws from."
+    )
+    top_k: int = Field(
+        30, ge=0, le=500, description="How many of the likeliest tokens S2 draws from; 0 is all."
+    )
+    max_new_tokens: int = Field(
+        1024, ge=1, le=8192, description="Longest utterance of S2, in frames of 46 ms."
+    )
+    min_tokens_before_end: int = Field(
+        0, ge=0, le=8192, description="Shortest utterance of S2, in frames of 46 ms."
+    )
+    n_threads: int = Field(
+        0, ge=0, le=512, description="Threads of the s2.cpp library; 0 means its own choice."
+    )
+    n_gpu_layers: int = Field(
+        -1, ge=-1, le=1_000, description="Layers that the s2.cpp library puts on the card; -1: all."
+    )
+    verbose: bool = Field(True, description="Let the s2.cpp library write to its log.")
+    voices_dir: Path = Field(Path("voices"), description="Folder of the stored voices.")
+    reference_roots: PathList = Field(
+        (),
+        description="Folders that a request may name reference audio in, beside the voices folder; "
+        "unset means the project folder.",
+    )
+    min_reference_audio_seconds: float = Field(
+        0.0, ge=0, le=90, description="Shortest reference for cloning, in seconds."
+    )
+    max_reference_audio_seconds: float = Field(
+        90.0, gt=0, le=90, description="Longest reference for cloning, in seconds."
+    )
+    max_voice_samples: int = Field(
+        16, ge=1, le=1_000, description="Most audio files of one stored voice."
+    )
+    max_upload_bytes: int = Field(
+        104_857_600, ge=1_024, le=1_073_741_824, description="Largest upload of a voice, in bytes."
+    )
+    loudness_lufs: float = Field(
+        -19.0,
+        ge=-40,
+        le=-10,
+        description="Loudness that `normalize_loudness` aims at, in LUFS of ITU-R BS.1770; -19 in "
+        "mono is as loud as the -16 in stereo of podcasts.",
     )
     default_model: Annotated[str, Field(min_length=1)] = Field(
         "fishaudio/s2-pro", description="Model id that `/v1/models` lists first."
@@ -117,6 +208,41 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9-]+$",
         description="Header that carries the request id in both directions.",
     )
+    temp_dir: Path = Field(
+        Path(".tmp"), description="Folder for temporary files, in the project folder if relative."
+    )
+    runtime_dir: Path = Field(
+        Path("runtime/fishs2sharp"), description="Folder of the s2.cpp library's files."
+    )
+    skip_downloads: bool = Field(
+        False, description="Download nothing at the start; use the files that are there."
+    )
+    force_downloads: bool = Field(False, description="Download again, even what is already there.")
+    hf_repo_id: str = Field(
+        "rodrigomt/s2-pro-gguf",
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Hugging Face repository of the GGUF files and the tokenizer.",
+    )
+    model_url: HttpUrl | None = Field(None, description="Download the model from here instead.")
+    model_sha256: Sha256 | None = Field(None, description="SHA-256 that the model file must have.")
+    tokenizer_url: HttpUrl | None = Field(
+        None, description="Download the tokenizer from here instead."
+    )
+    tokenizer_sha256: Sha256 | None = Field(
+        None, description="SHA-256 that the tokenizer file must have."
+    )
+    runtime_zip_url: HttpUrl | None = Field(
+        None, description="Download the archive of the s2.cpp library from here instead."
+    )
+    runtime_zip_sha256: Sha256 | None = Field(
+        None, description="SHA-256 that the archive must have."
+    )
+    runtime_zip_path: Path | None = Field(
+        None, description="Where the archive is kept; unset means the folder for temporary files."
+    )
+    torch_index_url: HttpUrl | None = Field(
+        None, description="Package index that PyTorch is installed from; unset means by the card."
+    )
     logs_dir: Path = Field(Path("logs"), description="Folder of the log files.")
     app_log_file: str = Field("app.log", min_length=1, description="Log of what the program does.")
     access_log_file: str = Field("access.log", min_length=1, description="One line per request.")
@@ -124,6 +250,17 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("INFO", description="Least severe level that is logged.")
     log_max_bytes: int = Field(10_485_760, ge=1, description="Size at which a log file is rotated.")
     log_backup_count: int = Field(5, ge=1, description="Rotated log files that are kept.")
+
+
+def project_dir() -> Path:
+    """The folder of the checkout that this package runs from; otherwise the current folder."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def in_project(path: Path) -> Path:
+    """`path`, taken from the project folder if it is relative."""
+    return project_dir() / path
 
 
 def load_settings(**flags: str | int | None) -> Settings:

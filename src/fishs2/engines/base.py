@@ -53,12 +53,15 @@ class Utterance:
     text: non-empty, without control characters; never interpreted as markup.
     voice: what `SpeechEngine.find_voice` returned.
     reference: speak like this, or None.
+    num_threads, verbose: wishes to an engine that has such switches; None is its own choice.
     """
 
     text: str
     voice: str = ""
     reference: Reference | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    num_threads: int | None = None
+    verbose: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
