@@ -21,6 +21,9 @@ from fishs2.settings import Settings
 from tests.fakes import FakeEngine
 
 
+_ROOT = Path(__file__).resolve().parent.parent
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A server around a fake engine. client: an HTTP client whose base URL is the server's."""
@@ -64,20 +67,28 @@ def make_settings(**settings: Any) -> Settings:
 
 
 @contextmanager
-def server_process(folder: Path, **environment: str) -> Iterator[str]:
+def server_process(
+    folder: Path,
+    *,
+    module: str = "fishs2",
+    arguments: tuple[str, ...] = ("serve",),
+    wait_for_engine: bool = True,
+    **env: str,
+) -> Iterator[str]:
     """Run `fishs2 serve` on a free port, with its files in `folder`; yields its URL."""
     port = free_port()
+    address = {"FISHS2_HOST": "127.0.0.1", "FISHS2_PORT": str(port)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fishs2", "serve", "--host", "127.0.0.1", "--port", str(port)],
+        [sys.executable, "-m", module, *arguments],
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": str(_ROOT), **address, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_ready(url, process)
+        wait_until_up(url, process, engine=wait_for_engine)
         yield url
     finally:
         process.terminate()
@@ -92,13 +103,13 @@ def server_process(folder: Path, **environment: str) -> Iterator[str]:
     assert "Traceback" not in output, output
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[str]) -> None:
-    """Wait for /health to say ready. Raises AssertionError when the server ends or hangs."""
+def wait_until_up(url: str, process: subprocess.Popen[str], *, engine: bool = True) -> None:
+    """Wait for /health, and for the engine. Raises AssertionError when the server ends or hangs."""
     for _ in range(400):
         if process.poll() is not None:
             raise AssertionError(f"the server ended: {process.communicate()[0]}")
         try:
-            if httpx.get(f"{url}/health", timeout=5).json()["ready"]:
+            if httpx.get(f"{url}/health", timeout=5).json()["ready"] or not engine:
                 return
         except httpx.TransportError:
             pass

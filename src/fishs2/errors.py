@@ -2,8 +2,11 @@
 
     Fishs2Error                what all share: a message that names value, limit and remedy
     ├── UserError              the request is wrong; carries a stable `code` and a `param`
-    │   └── NotFoundError      it names something that does not exist
+    │   ├── NotFoundError      it names something that does not exist
+    │   ├── UnauthorizedError  it has no valid key
+    │   └── ForbiddenError     its key does not allow this
     ├── BusyError              no room at present; carries `retry_after_s`
+    │   └── QuotaError         the key has nothing left; carries a `code`
     ├── EngineError            the engine failed at this utterance
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
     ├── StalledReaderError     the client takes no more bytes
@@ -38,12 +41,31 @@ class NotFoundError(UserError):
     """The request names a model, voice or file that does not exist."""
 
 
-class BusyError(Fishs2Error):
-    """There is no room for another request at present; `retry_after_s` is an estimate."""
+class UnauthorizedError(UserError):
+    """The request has no valid key."""
 
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
+
+class ForbiddenError(UserError):
+    """The key of the request does not allow this."""
+
+
+class BusyError(Fishs2Error):
+    """There is no room for another request at present.
+
+    retry_after_s: an estimate; None where waiting does not help.
+    code: stable, part of the API.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_s: int | None, code: str = "server_busy"
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.code = code
+
+
+class QuotaError(BusyError):
+    """The key has no characters left, or asks too often or for too much at once."""
 
 
 class EngineError(Fishs2Error):

@@ -208,6 +208,34 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9-]+$",
         description="Header that carries the request id in both directions.",
     )
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the database and of the cached audio."
+    )
+    database_url: str | None = Field(
+        None,
+        pattern=r"^(sqlite|postgresql)(\+\w+)?://",
+        description="Database of keys and usage: `sqlite:///...` or `postgresql://...`; unset means "
+        "`fishs2.db` in the data folder.",
+    )
+    redis_url: str | None = Field(
+        None,
+        pattern=r"^rediss?://",
+        description="Where servers share their rate limits; unset keeps them in memory.",
+    )
+    public_url: HttpUrl | None = Field(
+        None,
+        description="Address that links to cached audio begin with; unset means the request's own.",
+    )
+    clip_life_s: int = Field(
+        86_400, ge=1, le=31_536_000, description="How long cached audio is kept, in seconds."
+    )
+    clips_max_bytes: int = Field(
+        2_147_483_648, ge=0, description="Cached audio kept at most; the least recently used goes."
+    )
+    cors_origins: TextList = Field(
+        (),
+        description="Origins of web pages that may call the server; `*` allows all.",
+    )
     temp_dir: Path = Field(
         Path(".tmp"), description="Folder for temporary files, in the project folder if relative."
     )

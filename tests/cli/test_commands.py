@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from fishs2.audio.decode import decode_audio
-from tests.serving import free_port, wait_until_ready
+from tests.serving import free_port, wait_until_up
 
 TEXT = "Dinner is ready."
 
@@ -151,7 +151,7 @@ def test_serve_says_what_speaks_and_ends_cleanly(tmp_path: Path, end: signal.Sig
         stderr=subprocess.STDOUT,
         text=True,
     )
-    wait_until_ready(f"http://127.0.0.1:{port}", process)
+    wait_until_up(f"http://127.0.0.1:{port}", process)
     with httpx.stream(
         "POST",
         f"http://127.0.0.1:{port}/v1/audio/speech",

@@ -60,7 +60,7 @@ async def _say(runtime: Runtime, request: SpeechRequest, output: Path) -> None:
     runtime.start()
     try:
         speech = await runtime.speech()
-        plan = speech.plan(request)
+        plan = await speech.plan(request)
         if output == _STANDARD_OUTPUT:
             await _write_standard_output(speech, plan)
         else:

@@ -10,6 +10,7 @@ from fishs2.server.errors import install_error_handlers
 from fishs2.server.middleware import Edge
 from fishs2.server.openai import openai_router
 from fishs2.server.status import install_docs_pages, status_router
+from fishs2.server.voices import voices_router
 from fishs2.service.runtime import Runtime
 
 
@@ -35,10 +36,12 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_middleware(
         Edge,
         max_body_bytes=runtime.settings.max_body_bytes,
+        max_upload_bytes=runtime.settings.max_upload_bytes,
         request_id_header=runtime.settings.request_id_header,
     )
     install_error_handlers(app)
     app.include_router(openai_router(runtime))
+    app.include_router(voices_router(runtime))
     app.include_router(status_router(runtime))
     install_docs_pages(app)
     return app

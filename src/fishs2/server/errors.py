@@ -1,11 +1,12 @@
 """Every error as an HTTP answer, in the shape of the dialect that the path belongs to.
 
-OpenAI routes, and everything that no other dialect claims: `{"error": {message, type, param,
-code}}`; failed validation adds FastAPI's `detail` list, which the original wrapper's clients read.
-Nothing of the request is echoed: it may be private, huge or not even Unicode.
+`/api/open/`: `{"error", "code", "details"}`. Everything else: OpenAI's `{"error": {message, type,
+param, code}}`; failed validation adds FastAPI's `detail` list, which the original wrapper's clients
+read. Nothing of the request is echoed: it may be private, huge or not even Unicode.
 """
 
 import logging
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,11 +21,16 @@ from fishs2.errors import (
     EngineError,
     EngineUnavailableError,
     Fishs2Error,
+    ForbiddenError,
     NotFoundError,
+    UnauthorizedError,
     UserError,
 )
 
 logger = logging.getLogger(__name__)
+
+OPEN_API_PREFIX = "/api/open/"
+"""Paths of the fishaudio.net open API."""
 
 _HTTP_CODES = {
     HTTPStatus.BAD_REQUEST: "invalid_body",
@@ -33,6 +39,9 @@ _HTTP_CODES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
+
+_BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
+"""400 on the original wrapper, where every other wrong value is 422."""
 
 _HTTP_MESSAGES = {
     HTTPStatus.BAD_REQUEST: "the body cannot be read: send JSON in UTF-8",
@@ -65,90 +74,163 @@ class ErrorBody(BaseModel):
     detail: list[ValidationItem] | str | None = None
 
 
+class OpenErrorBody(BaseModel):
+    """The body of every error answer of the fishaudio.net open API."""
+
+    error: str
+    code: str
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error on its way to a client, in no dialect yet.
+
+    param: the field at fault. detail: FastAPI's list of failed fields, or a word.
+    """
+
+    status: int
+    message: str
+    code: str
+    param: str | None = None
+    detail: list[dict[str, Any]] | str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Make `app` answer every error in the shape of its dialect."""
-    app.add_exception_handler(Fishs2Error, _answer_own_error)
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
-    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Fishs2Error, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
 
 
-def error_response(
-    status: int, message: str, *, code: str, param: str | None = None, **extra: Any
-) -> JSONResponse:
-    """Build an error answer; `extra` may hold `detail` and `headers`."""
+def _answer(request: Request, error: Exception) -> Response:
+    path = request.url.path
+    if isinstance(error, RequestValidationError):
+        return error_response(path, _describe_invalid(request, error))
+    if isinstance(error, HTTPException):
+        return error_response(path, _describe_http(error))
+    assert isinstance(error, Fishs2Error)
+    problem = describe_error(error)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("speech failed: %s", error, extra={"request_id": request.state.request_id})
+    return error_response(path, problem)
+
+
+def error_response(path: str, problem: Problem) -> JSONResponse:
+    """Build the answer in the dialect of `path`."""
+    if path.startswith(OPEN_API_PREFIX):
+        return _open_response(problem)
     kind = "invalid_request_error"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         kind = "server_error"
-    elif status == HTTPStatus.TOO_MANY_REQUESTS:
+    elif problem.status == HTTPStatus.TOO_MANY_REQUESTS:
         kind = "rate_limit_error"
-    headers = extra.pop("headers", None)
-    error = {"message": message, "type": kind, "param": param, "code": code}
-    return JSONResponse({"error": error, **extra}, status_code=status, headers=headers)
+    body: dict[str, Any] = {
+        "error": {
+            "message": problem.message,
+            "type": kind,
+            "param": problem.param,
+            "code": problem.code,
+        }
+    }
+    if problem.detail is not None:
+        body["detail"] = problem.detail
+    return JSONResponse(body, status_code=problem.status, headers=problem.headers)
 
 
-def _answer_own_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, UserError):
-        found = not isinstance(error, NotFoundError)
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if found else HTTPStatus.NOT_FOUND
-        return error_response(status, error.message, code=error.code, param=error.param)
-    if isinstance(error, BusyError):
-        return error_response(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            error.message,
-            code="server_busy",
-            headers={"Retry-After": str(error.retry_after_s)},
-        )
-    logger.error("speech failed: %s", error, extra={"request_id": request.state.request_id})
-    if isinstance(error, EngineUnavailableError):
-        return error_response(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "the engine cannot work; the server's log says why",
-            code="backend_not_available",
-            # Nothing gets better by asking again: keep clients from their retry loops.
-            headers={"X-Should-Retry": "false"},
-        )
-    if isinstance(error, EngineError):
-        return error_response(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "the engine failed at this text; the server's log says why",
-            code="generation_failed",
-        )
+def _open_response(problem: Problem) -> JSONResponse:
+    """The open API's page knows 400 for wrong parameters and 500 for all that is our fault."""
+    status, code = problem.status, problem.code
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if code == "validation_error":
+        missing = isinstance(problem.detail, list) and problem.detail[0]["type"] == "missing"
+        code = "missing_parameter" if missing else "invalid_parameter"
+    elif code == "voice_not_found":
+        code = "model_not_found"
+    body = {"error": problem.message, "code": code}
+    if problem.param is not None:
+        body["details"] = problem.param
+    return JSONResponse(body, status_code=status, headers=problem.headers)
+
+
+def describe_error(error: Fishs2Error) -> Problem:
+    """What one of our own errors tells a client."""
+    match error:
+        case UserError():
+            return _describe_user_error(error)
+        case BusyError():
+            wait = error.retry_after_s
+            return Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                error.message,
+                error.code,
+                headers={"X-Should-Retry": "false"} if wait is None else {"Retry-After": str(wait)},
+            )
+        case EngineUnavailableError():
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the engine cannot work; the server's log says why",
+                "backend_not_available",
+                # Nothing gets better by asking again: keep clients from their retry loops.
+                headers={"X-Should-Retry": "false"},
+            )
+        case EngineError():
+            return Problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "the engine failed at this text; the server's log says why",
+                "generation_failed",
+            )
     raise error
 
 
-def _answer_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _describe_user_error(error: UserError) -> Problem:
+    headers: dict[str, str] = {}
+    match error:
+        case NotFoundError():
+            status = HTTPStatus.NOT_FOUND
+        case UnauthorizedError():
+            status = HTTPStatus.UNAUTHORIZED
+            headers = {"WWW-Authenticate": "Bearer"}
+        case ForbiddenError():
+            status = HTTPStatus.FORBIDDEN
+        case _ if error.code in _BAD_UPLOAD_CODES:
+            status = HTTPStatus.BAD_REQUEST
+        case _:
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return Problem(status, error.message, error.code, error.param, headers=headers)
+
+
+def _describe_invalid(request: Request, error: RequestValidationError) -> Problem:
     items = [{key: item[key] for key in ("type", "loc", "msg")} for item in error.errors()]
     first = items[0]
     if first["type"] == "json_invalid":
         message = f"the body is not JSON: it breaks off or goes wrong at byte {first['loc'][-1]}"
-        return error_response(
-            HTTPStatus.UNPROCESSABLE_ENTITY, message, code="invalid_json", detail=items
-        )
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, message, "invalid_json", detail=items)
     if tuple(first["loc"]) == ("body",) and not _is_json(request) and first["type"] != "missing":
-        return error_response(
+        return Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "the body must be JSON: send it with Content-Type: application/json",
-            code="unsupported_media_type",
+            "unsupported_media_type",
         )
     param = next((str(part) for part in first["loc"][1:]), None)
     message = "; ".join(f"{_field_path(item['loc'])}: {item['msg']}" for item in items)
-    return error_response(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        message,
-        code="validation_error",
-        param=param,
-        detail=items,
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, message, "validation_error", param, detail=items
     )
 
 
-def _answer_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _describe_http(error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
-    message = _HTTP_MESSAGES.get(status, str(error.detail))
-    code = _HTTP_CODES.get(status, "http_error")
-    return error_response(
-        status, message, code=code, detail=status.phrase, headers=dict(error.headers or {})
+    return Problem(
+        status,
+        _HTTP_MESSAGES.get(status, str(error.detail)),
+        _HTTP_CODES.get(status, "http_error"),
+        detail=status.phrase,
+        headers=dict(error.headers or {}),
     )
 
 

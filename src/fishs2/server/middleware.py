@@ -13,7 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fishs2.server.errors import error_response
+from fishs2.server.errors import Problem, error_response
+from fishs2.server.voices import UPLOAD_PATHS
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("fishs2.access")
@@ -22,13 +23,22 @@ _MAX_REQUEST_ID_CHARS = 128
 _CLIENT_CLOSED_REQUEST = 499
 """Logged, never sent: the client left before there was an answer. Source: nginx."""
 
+_DEFECT = Problem(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "an unexpected error; the server's log has it under this request id",
+    "internal_server_error",
+)
+
 
 class Edge:
     """Wraps the whole app. One instance; keeps no state between requests."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, request_id_header: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, max_upload_bytes: int, request_id_header: str
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = max_upload_bytes
         self._request_id_header = request_id_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,20 +52,17 @@ class Edge:
         except Exception:
             logger.exception("unexpected error", extra={"request_id": exchange.request_id})
             if exchange.status is None:
-                response = error_response(
-                    HTTPStatus.INTERNAL_SERVER_ERROR,
-                    "an unexpected error; the server's log has it under this request id",
-                    code="internal_server_error",
-                )
+                response = error_response(scope["path"], _DEFECT)
                 await response(scope, receive, exchange.send)
         finally:
             exchange.log()
 
     async def _run(self, exchange: "_Exchange") -> None:
-        limit = self._max_body_bytes
+        is_upload = exchange.scope["path"].endswith(UPLOAD_PATHS)
+        limit = self._max_upload_bytes if is_upload else self._max_body_bytes
         content_length = Headers(scope=exchange.scope).get("content-length", "0")
         if not content_length.isdecimal() or int(content_length) > limit:
-            response = _too_large(limit)
+            response = error_response(exchange.scope["path"], _too_large(limit))
             await response(exchange.scope, exchange.receive, exchange.send)
             return
         num_received = 0
@@ -130,7 +137,7 @@ def _too_large_text(limit_bytes: int) -> str:
     return f"the body is larger than the limit of {limit_bytes:,} bytes"
 
 
-def _too_large(limit_bytes: int) -> ASGIApp:
-    return error_response(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit_bytes), code="body_too_large"
+def _too_large(limit_bytes: int) -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit_bytes), "body_too_large"
     )

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from fishs2 import __version__
-from fishs2.server.openai import model_names
+from fishs2.server.openai_request import model_names
 from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"
@@ -49,14 +49,16 @@ def status_router(runtime: Runtime) -> APIRouter:
         """Say whether the server and its engine are well."""
         status = runtime.status()
         capabilities = status.capabilities
+        is_on_card = capabilities is not None and capabilities.backend in ("cuda", "vulkan")
         return Health(
             ready=status.state == "ready",
             engine=capabilities.name if capabilities else None,
             engine_error=_ENGINE_ERROR if status.state == "failed" else None,
             model_loaded=status.state == "ready",
             model_count=len(model_names(runtime.settings)),
-            voice_count=0,
+            voice_count=await runtime.count_voices(),
             backend=capabilities.backend if capabilities else None,
+            gpu_device=runtime.settings.gpu_device if is_on_card else None,
             queue=Queue(streams=status.num_streams, waiting=status.num_queued),
         )
 

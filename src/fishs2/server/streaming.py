@@ -49,6 +49,8 @@ class Spoken:
             "X-Audio-Channels": "1",
             "X-Audio-Encoding": _ENCODINGS.get(audio_format.name, audio_format.name),
         }
+        if self.plan.cloning == "approximate":
+            headers["X-Fishs2-Cloning"] = "approximate"
         if self.plan.ignored:
             headers["X-Fishs2-Ignored"] = ", ".join(self.plan.ignored)
         return headers

@@ -4,16 +4,23 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from fishs2.engines.base import Capabilities, SpeechEngine
+from fishs2.engines.base import Capabilities, Sampling, SpeechEngine
 from fishs2.engines.builtin import BuiltinEngine
+from fishs2.engines.missing import MissingEngine
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.admission import Admission
-from fishs2.service.speech import SpeechService
-from fishs2.settings import Settings
+from fishs2.service.speech import SpeechRules, SpeechService
+from fishs2.service.voices import VoiceLimits, Voices
+from fishs2.settings import Settings, in_project, project_dir
+from fishs2.store.voices import VoiceStore
 
 logger = logging.getLogger(__name__)
+
+_REFERENCES_FOLDER = Path(".cache/s2-references")
+"""Voices as S2 reads them, relative to the project: can be deleted at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +46,41 @@ class Status:
 
 def choose_engine(settings: Settings) -> EngineChoice:
     """Return the engine that the settings ask for, not yet started."""
-    reason = (
-        "FISHS2_ENGINE asks for it"
-        if settings.engine == "builtin"
-        else "FISHS2_ENGINE=auto, and this version has no other engine"
-    )
-    engine = BuiltinEngine(
+    if settings.engine != "auto":
+        return EngineChoice(_make_engine(settings.engine, settings), "FISHS2_ENGINE asks for it")
+    if settings.model_path is not None:
+        return EngineChoice(_make_engine("s2", settings), "FISHS2_MODEL_PATH names a model")
+    return EngineChoice(_make_engine("builtin", settings), "no model of S2 Pro is set up")
+
+
+def _make_engine(name: Literal["builtin", "s2"], settings: Settings) -> SpeechEngine:
+    if name == "s2":
+        return _make_s2(settings)
+    return BuiltinEngine(
         voice=settings.builtin_voice, num_workers=settings.builtin_workers or None
     )
-    return EngineChoice(engine, reason)
+
+
+def _make_s2(settings: Settings) -> SpeechEngine:
+    try:
+        # Imported here: PyTorch is an optional extra and takes seconds to load.
+        from fishs2.engines.s2.model import ModelFiles
+        from fishs2.engines.s2.opening import S2Place, open_s2
+    except ImportError as error:
+        return MissingEngine(
+            "s2", f"{error.name} is not installed; `bash run.sh --engine s2` installs it"
+        )
+    if settings.backend == "vulkan":
+        return MissingEngine("s2", "it cannot compute with Vulkan; use cuda, metal or cpu")
+    files = ModelFiles(
+        model_file(settings), tokenizer_file(settings), settings.codec_config_path
+    )
+    place = S2Place(settings.backend, settings.gpu_device)
+    return open_s2(files, place, references_folder=in_project(_REFERENCES_FOLDER))
+
+
+_COUNT_TIMEOUT_S = 0.5
+"""Clients give /health three seconds. Source: contract, Pandrator."""
 
 
 class Runtime:
@@ -55,9 +88,11 @@ class Runtime:
 
     def __init__(self, settings: Settings, choice: EngineChoice) -> None:
         self.settings = settings
+        self.voices = open_voices(settings)
         self.failure: Fishs2Error | None = None
         """Why the engine did not start, if it did not."""
         self._choice = choice
+        self._count_task: asyncio.Task[None] | None = None
         self._start_task: asyncio.Task[SpeechService] | None = None
         self._admission: Admission | None = None
         self._give_up: Callable[[], None] = lambda: None
@@ -85,6 +120,13 @@ class Runtime:
         capabilities = self._choice.engine.capabilities
         return Status("ready", capabilities, admission.num_streams, admission.num_queued)
 
+    async def count_voices(self) -> int:
+        """Count the stored voices; the last known number if the disk does not answer soon."""
+        if self._count_task is None or self._count_task.done():
+            self._count_task = asyncio.create_task(self.voices.refresh())
+        await asyncio.wait({self._count_task}, timeout=_COUNT_TIMEOUT_S)
+        return self.voices.num_voices
+
     async def close(self) -> None:
         """Stop the engine and free what the service holds."""
         task = self._start_task
@@ -94,6 +136,9 @@ class Runtime:
             if not task.cancelled() and task.exception() is None:
                 task.result().close()
         await self._choice.engine.close()
+        if self._count_task is not None:
+            self._count_task.cancel()
+        self.voices.close()
         if self._admission is not None:
             self._admission.check_integrity()
 
@@ -119,10 +164,33 @@ class Runtime:
             max_queue=self.settings.max_queue,
             num_turns=capabilities.num_turns,
         )
-        return SpeechService(
-            engine,
-            self._admission,
-            max_input_chars=self.settings.max_input_chars,
-            strict_voices=self.settings.strict_voices,
-            style_from_instructions=self.settings.instructions == "style",
-        )
+        return SpeechService(engine, self._admission, self.voices, _rules(self.settings))
+
+
+def _rules(settings: Settings) -> SpeechRules:
+    return SpeechRules(
+        max_input_chars=settings.max_input_chars,
+        strict_voices=settings.strict_voices,
+        styles=settings.instructions == "style",
+        sampling=Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+            max_new_tokens=settings.max_new_tokens,
+            min_tokens_before_end=settings.min_tokens_before_end,
+        ),
+    )
+
+
+def open_voices(settings: Settings) -> Voices:
+    """The stored voices; the folder gets the voices of the package if it is not there yet."""
+    folder = settings.voices_dir.absolute()
+    return Voices(
+        VoiceStore(folder),
+        VoiceLimits(
+            max_samples=settings.max_voice_samples,
+            min_reference_s=settings.min_reference_audio_seconds,
+            max_reference_s=settings.max_reference_audio_seconds,
+        ),
+        roots=(folder, *(settings.reference_roots or (project_dir(),))),
+    )

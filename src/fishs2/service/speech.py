@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fishs2.audio.effects import EffectChain, Effects
@@ -23,32 +23,13 @@ from fishs2.engines.base import Sampling, SpeechEngine, Utterance
 from fishs2.errors import UserError
 from fishs2.service.admission import Admission
 from fishs2.service.feed import UtteranceFeed
+from fishs2.service.voice_choice import Cloning, GivenReference, VoiceChooser
+from fishs2.service.voices import Voices
 from fishs2.text.normalize import has_speech, normalize_text
 from fishs2.text.split import split_text
 from fishs2.text.tags import remove_tags, style_tag
 
 logger = logging.getLogger(__name__)
-
-PRESET_VOICES = frozenset(
-    [
-        "alloy",
-        "ash",
-        "ballad",
-        "coral",
-        "echo",
-        "fable",
-        "onyx",
-        "nova",
-        "sage",
-        "shimmer",
-        "verse",
-        "marin",
-        "cedar",
-    ]
-)
-"""OpenAI's voice names. Source: OpenAI API reference, createSpeech."""
-
-_DEFAULT_VOICES = frozenset({"", "default", "random"})
 
 PAUSE_S = {"paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
 """Silence between two utterances, in seconds, by what ended the first: common reading pauses."""
@@ -58,34 +39,45 @@ PAUSE_S = {"paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
 class SpeechRequest:
     """What a client wants spoken, free of any dialect.
 
-    text: as sent. voice: a voice name; "" is the default voice. format: wav, pcm, mp3, opus, aac
-    or flac. sample_rate_hz: None means what the format and engine prefer.
-    instructions: how to speak, in plain words; "" means nothing special.
+    text: as sent. voice: a voice name; "" is the default voice. references: speak like these, joined
+    in order, whatever the voice is. transcript: of the reference or, in place of the stored one, of
+    the voice; None was not given, "" was given blank. format: wav, pcm, mp3, opus, aac or flac.
+    sample_rate_hz: None means what the format and engine prefer. control: a direction put in
+    parentheses before the text; instructions: how to speak, in plain words; "" means none.
+    max_utterance_chars: wish for shorter utterances than the engine's. sampling: None in a field
+    means our default.
     """
 
     request_id: str
     text: str
     voice: str = ""
+    references: tuple[GivenReference, ...] = ()
+    transcript: str | None = None
     format: str = "wav"
     sample_rate_hz: int | None = None
     language: str | None = None
+    control: str = ""
     instructions: str = ""
+    max_utterance_chars: int | None = None
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)
+    num_threads: int | None = None
+    verbose: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechPlan:
     """A request that can be spoken: nothing in it is left to refuse.
 
-    pauses_s: silence after each utterance, in seconds. ignored: fields of the request that change
-    nothing on this engine.
+    pauses_s: silence after each utterance, in seconds. cloning: how near the engine comes to the
+    reference; None without one. ignored: fields of the request that change nothing on this engine.
     """
 
     request: SpeechRequest
     utterances: tuple[Utterance, ...]
     pauses_s: tuple[float, ...]
     format: AudioFormat
+    cloning: Cloning | None
     ignored: tuple[str, ...]
 
 
@@ -108,24 +100,32 @@ class SpeechReport:
             self.first_audio_s = time.perf_counter() - self.started_s
 
 
+@dataclass(frozen=True, slots=True)
+class SpeechRules:
+    """What the settings say about every request.
+
+    strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
+    style tag. sampling: what holds where a request does not say.
+    """
+
+    max_input_chars: int = 12_000
+    strict_voices: bool = False
+    styles: bool = True
+    sampling: Sampling = field(default_factory=Sampling)
+
+
 class SpeechService:
-    """Speaks requests with one started engine."""
+    """Speaks requests with one started engine, in its own voices and in stored ones."""
 
     def __init__(
-        self,
-        engine: SpeechEngine,
-        admission: Admission,
-        *,
-        max_input_chars: int,
-        strict_voices: bool,
-        style_from_instructions: bool,
+        self, engine: SpeechEngine, admission: Admission, voices: Voices, rules: SpeechRules
     ) -> None:
         self._engine = engine
         self._admission = admission
-        self._max_input_chars = max_input_chars
-        self._strict_voices = strict_voices
+        self._rules = rules
         self._capabilities = engine.capabilities
-        self._styles = style_from_instructions and self._capabilities.speaks_tags
+        self._chooser = VoiceChooser(engine, voices, strict_voices=rules.strict_voices)
+        self._styles = rules.styles and self._capabilities.speaks_tags
         # Codecs and filters release the GIL; more threads than cores would only add latency.
         self._audio_threads = ThreadPoolExecutor(
             max_workers=os.cpu_count(), thread_name_prefix="fishs2-audio"
@@ -140,28 +140,37 @@ class SpeechService:
         """End the audio threads. No request may be in progress."""
         self._audio_threads.shutdown()
 
-    def plan(self, request: SpeechRequest) -> SpeechPlan:
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
         """Decide how to speak `request`. Raises UserError with the field at fault."""
         audio_format = choose_format(
             request.format,
             engine_rate_hz=self._capabilities.sample_rate_hz,
             sample_rate_hz=request.sample_rate_hz,
         )
-        voice = self._find_voice(request)
-        ignored = self._ignored_fields(request)
-        pieces = split_text(
-            self._speakable_text(request),
-            max_chars=self._capabilities.max_utterance_chars,
+        chosen = await self._chooser.choose(
+            request.voice,
+            language=request.language,
+            references=request.references,
+            transcript=request.transcript,
         )
+        pieces = split_text(self._speakable_text(request), max_chars=self._max_chars(request))
         return SpeechPlan(
             request=request,
             utterances=tuple(
-                Utterance(text=piece.text, voice=voice, sampling=request.sampling)
+                Utterance(
+                    text=piece.text,
+                    voice=chosen.voice,
+                    reference=chosen.reference,
+                    sampling=_fill(request.sampling, self._rules.sampling),
+                    num_threads=request.num_threads,
+                    verbose=request.verbose,
+                )
                 for piece in pieces
             ),
             pauses_s=(*(PAUSE_S[piece.boundary] for piece in pieces[:-1]), 0.0),
             format=audio_format,
-            ignored=ignored,
+            cloning=self._capabilities.cloning if chosen.reference else None,
+            ignored=self._ignored_fields(request),
         )
 
     async def stream(self, plan: SpeechPlan, report: SpeechReport) -> AsyncGenerator[bytes]:
@@ -237,37 +246,40 @@ class SpeechService:
             for feed in feeds:
                 await feed.close()
 
-    def _find_voice(self, request: SpeechRequest) -> str:
-        wanted: str | None = request.voice.strip()
-        name = request.voice.strip().lower()
-        if name in _DEFAULT_VOICES or (name in PRESET_VOICES and not self._strict_voices):
-            wanted = None
-        return self._engine.find_voice(wanted, request.language)
+    def _max_chars(self, request: SpeechRequest) -> int:
+        limit = self._capabilities.max_utterance_chars
+        return min(limit, request.max_utterance_chars or limit)
 
     def _speakable_text(self, request: SpeechRequest) -> str:
         """Return the text as the engine gets it, not yet split."""
         num_chars = len(request.text)
-        if num_chars > self._max_input_chars:
+        if num_chars > self._rules.max_input_chars:
+            limit = self._rules.max_input_chars
             raise UserError(
-                f"the text has {num_chars:,} characters; the limit is {self._max_input_chars:,}",
+                f"the text has {num_chars:,} characters; the limit is {limit:,}",
                 code="input_too_long",
                 param="input",
             )
-        text = request.text if self._capabilities.speaks_tags else remove_tags(request.text)
-        if self._styles:
-            text = f"{style_tag(request.instructions)} {text}"
-        text = normalize_text(text)
-        if not has_speech(remove_tags(text)):
+        if not self._capabilities.speaks_tags:
+            text = normalize_text(remove_tags(request.text))
+            if not has_speech(text):
+                raise _nothing_to_speak()
+            return text
+        # The original wrapper's form, without a space. Source: contract A.2.
+        control = f"({request.control.strip()})" if request.control.strip() else ""
+        style = style_tag(request.instructions) if self._styles else ""
+        if not has_speech(remove_tags(request.text)):
             raise _nothing_to_speak()
-        return text
+        return normalize_text(f"{style} {control}{request.text}")
 
     def _ignored_fields(self, request: SpeechRequest) -> tuple[str, ...]:
-        ignored = [
-            name
-            for name in request.sampling.__slots__
-            if getattr(request.sampling, name) is not None
-            and name not in self._capabilities.honours
-        ]
+        """Names as the clients know them."""
+        asked = {name: getattr(request.sampling, name) for name in request.sampling.__slots__}
+        asked |= {"n_threads": request.num_threads, "verbose": request.verbose}
+        honoured = self._capabilities.honours
+        ignored = [name for name in asked if asked[name] is not None and name not in honoured]
+        if request.control.strip() and not self._capabilities.speaks_tags:
+            ignored.append("control")
         if request.instructions and not self._styles:
             ignored.append("instructions")
         return tuple(ignored)
@@ -307,6 +319,12 @@ class _AudioPath:
     def _encode(self, pcm: Pcm) -> bytes:
         self.audio_s += len(pcm) / self._engine_rate_hz
         return self._encoder.encode(self._resampler.resample(pcm))
+
+
+def _fill(asked: Sampling, default: Sampling) -> Sampling:
+    """`asked`, with `default` in the fields that are None."""
+    given = {name: getattr(asked, name) for name in asked.__slots__}
+    return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
 def _nothing_to_speak() -> UserError:

@@ -57,8 +57,8 @@ class GenerateParams:
 def check_params(params: GenerateParams) -> None:
     """Raise UserError for a value outside its range."""
     for name, value, is_valid, limit in (
-        ("temperature", params.temperature, 0 <= params.temperature < 2, "at least 0, below 2"),
-        ("top_p", params.top_p, 0 < params.top_p <= 1, "above 0, at most 1"),
+        ("temperature", params.temperature, 0 <= params.temperature <= 2, "0 to 2"),
+        ("top_p", params.top_p, 0 <= params.top_p <= 1, "0 to 1"),
         ("top_k", params.top_k, params.top_k >= 1, "at least 1"),
         ("max_new_tokens", params.max_new_tokens, params.max_new_tokens >= 0, "at least 0"),
         (

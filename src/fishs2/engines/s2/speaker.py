@@ -22,6 +22,8 @@ from fishs2.engines.s2.streaming import new_state
 # A frame is 46 ms. Source: performance notes 4b, "first chunk 2-4 frames, ramp 2-4-8-16".
 _RAMP_FRAMES = (2, 4, 8, 16)
 
+_ALL_TOKENS = 2**31 - 1
+
 HONOURED = frozenset(
     {"temperature", "top_p", "top_k", "max_new_tokens", "min_tokens_before_end", "seed"}
 )
@@ -32,11 +34,13 @@ has repetition-aware sampling in its place, and the official code ignores the fi
 def params_of(sampling: Sampling) -> GenerateParams:
     """What the caller asked for, over our defaults. Raises UserError for values out of range.
 
-    Without a seed every call draws its own.
+    Without a seed every call draws its own; top_k 0 draws from all tokens.
     """
     asked = {
         name: getattr(sampling, name) for name in HONOURED if getattr(sampling, name) is not None
     }
+    if asked.get("top_k") == 0:
+        asked["top_k"] = _ALL_TOKENS
     params = GenerateParams(**{"seed": secrets.randbits(63), **asked})
     check_params(params)
     return params

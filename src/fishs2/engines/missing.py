@@ -1,0 +1,31 @@
+"""An engine that cannot work here, so that the server can say why instead of not starting."""
+
+from collections.abc import AsyncGenerator
+
+from fishs2.engines.base import AudioChunk, Capabilities, Utterance
+from fishs2.errors import EngineUnavailableError
+
+
+class MissingEngine:
+    """Its start fails with `reason`; a SpeechEngine otherwise, which nothing ever reaches."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self._name = name
+        self._reason = reason
+
+    @property
+    def capabilities(self) -> Capabilities:
+        raise EngineUnavailableError(self._reason)
+
+    async def start(self) -> None:
+        raise EngineUnavailableError(f"the {self._name} engine cannot work: {self._reason}")
+
+    def find_voice(self, voice: str | None, language: str | None) -> str:
+        raise EngineUnavailableError(self._reason)
+
+    async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
+        raise EngineUnavailableError(self._reason)
+        yield  # makes this a generator, as the Protocol wants it
+
+    async def close(self) -> None:
+        pass

@@ -1,0 +1,195 @@
+"""A body of the OpenAI dialect becomes a `SpeechRequest`: which field wins, and which are refused.
+
+Sources: OpenAI API reference, createSpeech; the original wrapper's order of checks and precedence.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from fishs2.audio.effects import Effects
+from fishs2.audio.formats import FORMATS
+from fishs2.engines.base import Sampling
+from fishs2.errors import NotFoundError, UserError
+from fishs2.server.instructions import Overrides, read_overrides
+from fishs2.server.speech_body import Prosody, SamplingBody, SpeechBody
+from fishs2.service.speech import GivenReference, SpeechRequest
+from fishs2.settings import Settings
+
+OPENAI_MODELS = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"})
+"""Names that OpenAI clients send for lack of another. Source: OpenAI API reference."""
+
+OWNER_PREFIXES = ("fishaudio/", "fish-audio/")
+
+PCM_RATE_HZ = 24_000
+"""Players of OpenAI's raw PCM assume this rate. Source: OpenAI text-to-speech guide."""
+
+_T = TypeVar("_T")
+
+
+def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> SpeechRequest:
+    """Translate the dialect into ours. Raises UserError in the contract's order of checks."""
+    audio_format = _format(body, settings)
+    overrides = read_overrides(body.instructions)
+    effects = _effects(body, settings)
+    find_model(body.model, settings)
+    if "\0" in body.input:
+        raise UserError("the text holds a NUL character", code="invalid_text", param="input")
+    over = overrides or Overrides()
+    given = body.fishs2 or SamplingBody()
+    return SpeechRequest(
+        request_id=request_id,
+        text=body.input,
+        voice=body.voice if isinstance(body.voice, str) else body.voice.id,
+        references=_references(body),
+        transcript=_transcript(body, over),
+        format=audio_format,
+        sample_rate_hz=body.sample_rate or (PCM_RATE_HZ if audio_format == "pcm" else None),
+        language=body.language or None,
+        control=(over.control or "") if body.control is None else body.control,
+        instructions="" if overrides else body.instructions or "",
+        max_utterance_chars=body.chunk_length,
+        effects=effects,
+        sampling=_sampling(body, given, over.fishs2),
+        num_threads=_first(given.n_threads, over.fishs2.n_threads),
+        verbose=_first(given.verbose, over.fishs2.verbose),
+    )
+
+
+def model_names(settings: Settings) -> list[str]:
+    """The default model and its aliases, each once whatever its case."""
+    names = (settings.default_model, *settings.model_aliases)
+    return list({name.lower(): name for name in reversed(names)}.values())[::-1]
+
+
+def find_model(name: str, settings: Settings) -> str:
+    """Return the listed id that `name` means. Raises NotFoundError."""
+    wanted = name.strip().lower()
+    listed = {known.lower(): known for known in model_names(settings)}
+    for spelling in _spellings(wanted):
+        if spelling in listed:
+            return listed[spelling]
+    if wanted in OPENAI_MODELS:
+        return settings.default_model
+    raise NotFoundError(
+        f"there is no such model; known are {', '.join(model_names(settings))}",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    for prefix in OWNER_PREFIXES:
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix)
+
+
+def _format(body: SpeechBody, settings: Settings) -> str:
+    if "response_format" not in body.model_fields_set:
+        if settings.default_format is not None:
+            return settings.default_format
+        is_openai = body.model.strip().lower() in OPENAI_MODELS and not settings.strict_v1
+        return "mp3" if is_openai else "wav"
+    name = body.response_format.strip().lower()
+    allowed = ("wav",) if settings.strict_v1 else FORMATS
+    if name not in allowed:
+        raise UserError(
+            f"the response format is not supported; supported are {', '.join(allowed)}",
+            code="unsupported_format",
+            param="response_format",
+        )
+    return name
+
+
+def _effects(body: SpeechBody, settings: Settings) -> Effects:
+    """What is done to the sound. A speed is applied once, however often it is given."""
+    prosody = body.prosody or Prosody()
+    speed = body.speed if body.speed != 1.0 else prosody.speed or 1.0
+    if settings.strict_v1 and speed != 1.0:
+        raise UserError(
+            f"speed is {speed:g}; with FISHS2_STRICT_V1 only 1.0 is supported",
+            code="unsupported_speed",
+            param="speed",
+        )
+    return Effects(
+        speed=speed,
+        volume_db=prosody.volume or 0.0,
+        loudness_lufs=settings.loudness_lufs if prosody.normalize_loudness else None,
+    )
+
+
+def _sampling(body: SpeechBody, given: SamplingBody, over: SamplingBody) -> Sampling:
+    """`fishs2` wins over the top level, and both over `instructions`."""
+    return Sampling(
+        temperature=_first(given.temperature, body.temperature, over.temperature),
+        top_p=_first(given.top_p, body.top_p, over.top_p),
+        top_k=_first(given.top_k, body.top_k, over.top_k),
+        repetition_penalty=body.repetition_penalty,
+        max_new_tokens=_first(given.max_new_tokens, body.max_new_tokens, over.max_new_tokens),
+        min_tokens_before_end=_first(given.min_tokens_before_end, over.min_tokens_before_end),
+        seed=None if body.seed == -1 else body.seed,
+    )
+
+
+def _first(*values: _T | None) -> _T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _transcript(body: SpeechBody, over: Overrides) -> str | None:
+    """The transcript that the request gives; "" if it gives a blank one, None if it gives none."""
+    fields = (body.reference_text, body.ref_text, body.prompt_text)
+    if all(text is None for text in fields):
+        fields = (over.reference_text, over.prompt_text, None)
+    given = [text for text in fields if text is not None]
+    return next((text for text in given if text.strip()), "" if given else None)
+
+
+def _references(body: SpeechBody) -> tuple[GivenReference, ...]:
+    for audio in (body.reference_audio, body.prompt_audio, body.ref_audio):
+        if audio is not None and audio.strip():
+            return (_reference(audio.strip(), None),)
+    if body.speaker_wav and body.speaker_wav[0].strip():
+        return (_reference(body.speaker_wav[0].strip(), None),)
+    references = []
+    for item in body.references or ():
+        if item.audio is not None:
+            encoded = item.audio.partition(",")[2] if item.audio[:5] == "data:" else item.audio
+            references.append(GivenReference(content=_decode(encoded), transcript=item.text))
+        elif item.audio_path is not None:
+            references.append(_reference(item.audio_path.strip(), item.text))
+        else:
+            raise _invalid("an entry of references has neither audio nor audio_path")
+    return tuple(references)
+
+
+def _reference(audio: str, transcript: str | None) -> GivenReference:
+    scheme = urlsplit(audio).scheme.lower() if "://" in audio or audio[:5] == "data:" else ""
+    match scheme:
+        case "":
+            return GivenReference(path=audio, transcript=transcript)
+        case "file":
+            return GivenReference(path=unquote(urlsplit(audio).path), transcript=transcript)
+        case "data":
+            head, _, encoded = audio.partition(",")
+            if not head.lower().endswith(";base64"):
+                raise _invalid("a data: URL must be in base64")
+            return GivenReference(content=_decode(encoded), transcript=transcript)
+    raise _invalid("this server fetches no addresses: send a data: URL, or upload a voice")
+
+
+def _decode(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid("it is not valid base64") from None
+
+
+def _invalid(reason: str) -> UserError:
+    return UserError(
+        f"the reference audio cannot be used: {reason}",
+        code="invalid_reference_audio",
+        param="reference_audio",
+    )

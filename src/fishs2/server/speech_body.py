@@ -1,0 +1,151 @@
+"""The body of POST /v1/audio/speech, with every extension that real clients send.
+
+Fields of OpenAI, of the original wrapper, of Pandrator, of vLLM and SGLang. `openai` translates it;
+here is only what each field may hold. Sources: docs/api.md names the client of each field.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fishs2.audio.formats import FORMATS
+
+MAX_TRANSCRIPT_CHARS = 4096
+MAX_CONTROL_CHARS = 512
+MAX_REFERENCES = 16
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not true or false")
+    return value
+
+
+def _one_as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Temperature = Annotated[
+    float | None, BeforeValidator(_no_bool), Field(ge=0, le=2, allow_inf_nan=False)
+]
+TopP = Annotated[float | None, BeforeValidator(_no_bool), Field(ge=0, le=1, allow_inf_nan=False)]
+TopK = Annotated[int | None, BeforeValidator(_no_bool), Field(ge=0, le=500)]
+MaxNewTokens = Annotated[int | None, BeforeValidator(_no_bool), Field(ge=1, le=8192)]
+Transcript = Annotated[str | None, Field(max_length=MAX_TRANSCRIPT_CHARS)]
+Control = Annotated[str | None, Field(max_length=MAX_CONTROL_CHARS)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class VoiceRef(_Part):
+    """A voice given as an object."""
+
+    id: str
+
+
+class SamplingBody(_Part):
+    """How the engine draws and works: the original wrapper's `fishs2` object."""
+
+    max_new_tokens: MaxNewTokens = Field(None, description="Longest utterance, in frames of 46 ms.")
+    temperature: Temperature = Field(None, description="0 always takes the likeliest token.")
+    top_p: TopP = Field(None, description="Share of the likeliest tokens to draw from.")
+    top_k: TopK = Field(None, description="How many of the likeliest tokens; 0 is all.")
+    min_tokens_before_end: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=0, le=8192, description="Shortest utterance, in frames of 46 ms."
+    )
+    n_threads: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=0, le=512, description="Threads of the engine; 0 is its own choice."
+    )
+    verbose: bool | None = Field(None, description="Let the engine write to its log.")
+
+
+class Prosody(_Part):
+    """Pace and loudness, as Fish Audio's API has them."""
+
+    speed: Annotated[float | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=0.5, le=2.0, allow_inf_nan=False, description="Pace; used if `speed` is 1."
+    )
+    volume: Annotated[float | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=-20, le=20, allow_inf_nan=False, description="Gain in dB."
+    )
+    normalize_loudness: bool | None = Field(
+        None, description="Bring the speech to FISHS2_LOUDNESS_LUFS before the gain."
+    )
+
+
+class ReferenceBody(_Part):
+    """One piece of reference audio with its transcript, as SGLang has it."""
+
+    audio: str | None = Field(None, description="A data: URL, or base64 of an audio file.")
+    audio_path: str | None = Field(None, description="A path on the server, or a data: URL.")
+    text: Transcript = Field(None, description="What is said in it.")
+
+
+class SpeechBody(_Part):
+    """The body of POST /v1/audio/speech. Unknown fields are ignored."""
+
+    model: str = Field(description="A model id from /v1/models, or an OpenAI name such as tts-1.")
+    input: str = Field(min_length=1, description="The text to speak.")
+    voice: str | VoiceRef = Field(
+        "default", description="A voice name, or an object with its id. OpenAI names are accepted."
+    )
+    instructions: str | None = Field(
+        None,
+        max_length=4096,
+        description="How to speak, in plain words; or a JSON object with overrides.",
+    )
+    response_format: str = Field(
+        "",
+        description=f"One of {', '.join(FORMATS)}. Default: wav; mp3 for OpenAI model names.",
+    )
+    speed: Annotated[float, BeforeValidator(_no_bool)] = Field(
+        1.0, ge=0.25, le=4.0, allow_inf_nan=False, description="Pace; the pitch stays."
+    )
+    stream_format: Literal["audio", "sse"] | None = Field(
+        None, description="audio: bytes as they are made; sse: server-sent events."
+    )
+    stream: bool = Field(False, description="True is the same as stream_format audio.")
+    sample_rate: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=8_000, le=48_000, description="Samples per second of the answer, in Hz."
+    )
+    language: str | None = Field(
+        None, max_length=35, description="BCP 47 tag, a hint to the engine, for example de."
+    )
+    fishs2: SamplingBody | None = Field(None, description="Engine parameters; they win over all.")
+    reference_audio: str | None = Field(
+        None, description="Speak like this: a path on the server, or a data: URL with audio."
+    )
+    prompt_audio: str | None = Field(None, description="The same as reference_audio.")
+    ref_audio: str | None = Field(None, description="The same as reference_audio.")
+    speaker_wav: Annotated[list[str] | None, BeforeValidator(_one_as_list)] = Field(
+        None, max_length=MAX_REFERENCES, description="The first is used, if nothing above is given."
+    )
+    references: list[ReferenceBody] | None = Field(
+        None, max_length=MAX_REFERENCES, description="Speak like these, joined in this order."
+    )
+    reference_text: Transcript = Field(None, description="What is said in the reference audio.")
+    ref_text: Transcript = Field(None, description="The same as reference_text.")
+    prompt_text: Transcript = Field(None, description="The same, if reference_text is not given.")
+    control: Control = Field(None, description="A direction, put in parentheses before the text.")
+    temperature: Temperature = Field(None, description="As in fishs2.")
+    top_p: TopP = Field(None, description="As in fishs2.")
+    top_k: TopK = Field(None, description="As in fishs2.")
+    max_new_tokens: MaxNewTokens = Field(None, description="As in fishs2.")
+    repetition_penalty: Annotated[float | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=0, le=10, allow_inf_nan=False, description="Above 1 avoids repeated tokens."
+    )
+    seed: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=-1, le=2**63 - 1, description="Same seed, same speech; -1 is a fresh one."
+    )
+    chunk_length: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
+        None, ge=100, le=300, description="Longest piece of text spoken in one go, in characters."
+    )
+    latency: Literal["low", "normal", "balanced"] | None = Field(
+        None, description="Accepted; speech always starts as early as the engine can."
+    )
+    normalize: bool | None = Field(
+        None, description="Accepted; engines read numbers and dates by themselves."
+    )
+    prosody: Prosody | None = Field(None, description="Pace and loudness.")

@@ -1,0 +1,229 @@
+"""Stored voices over HTTP: list, upload, delete, as the original wrapper has them.
+
+The three listing paths give identical bodies: clients try them one after the other.
+"""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import JSONResponse, Response
+
+from fishs2.server.errors import ErrorBody
+from fishs2.service.runtime import Runtime
+from fishs2.store.voices import NewSample, NewVoice, Voice
+
+UPLOAD_PATHS = ("/audio/voices", "/files")
+LIST_PATHS = (*UPLOAD_PATHS, "/voices")
+DELETE_PATHS = ("/voices/{voice_id:path}", "/audio/voices/{voice_id:path}")
+
+_FILE_FIELDS = ("files", "audio_sample", "file")
+_TRANSCRIPT_FIELDS = ("prompt_text", "reference_text", "ref_text")
+_MAX_FIELDS = 100
+
+_UPLOAD_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "audio_sample": {"type": "string", "format": "binary"},
+                        "file": {"type": "string", "format": "binary"},
+                        "voice_id": {"type": "string"},
+                        "name": {"type": "string"},
+                        "purpose": {"type": "string"},
+                        "prompt_text": {"type": "string"},
+                        "model": {"type": "string"},
+                        "language": {"type": "string"},
+                        "mode": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class VoiceFile(BaseModel):
+    """One audio file of a voice; size in bytes."""
+
+    filename: str
+    size: int
+
+
+class VoiceItem(BaseModel):
+    """One stored voice; the first of its files is the reference."""
+
+    voice_id: str
+    id: str
+    name: str
+    object: Literal["voice"] = "voice"
+    files: list[VoiceFile]
+    created: int
+    model: str | None
+    language: str | None
+    prompt_text: str | None
+
+
+class VoiceName(BaseModel):
+    """A voice in the shape that Open WebUI and Kokoro's clients read."""
+
+    id: str
+    name: str
+
+
+class UploadedVoice(BaseModel):
+    """A voice in the shape that vLLM-Omni's clients read."""
+
+    name: str
+    created_at: int
+    file_size: int
+    ref_text: str | None
+
+
+class VoiceList(BaseModel):
+    """The body of every listing of voices: one list in three shapes."""
+
+    object: Literal["list"] = "list"
+    data: list[VoiceItem]
+    voices: list[VoiceName]
+    uploaded_voices: list[UploadedVoice]
+
+
+class CreatedVoice(BaseModel):
+    """The answer to an upload. `id` is what speech requests and deletes are to name."""
+
+    id: str
+    voice_id: str
+    name: str
+    object: Literal["voice"] = "voice"
+    model: str | None
+    language: str | None
+    sample_count: int
+    created: int
+
+
+class DeletedVoice(BaseModel):
+    """The answer to a delete."""
+
+    deleted: Literal[True] = True
+    id: str
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "No file, or one that is no audio."},
+    413: {"model": ErrorBody, "description": "The upload is too large."},
+    422: {"model": ErrorBody, "description": "A field is wrong."},
+    429: {"model": ErrorBody, "description": "The store is busy; try again."},
+}
+
+
+def voices_router(runtime: Runtime) -> APIRouter:
+    """Build the routes; those without `/v1` are left out of the schema."""
+    router = APIRouter(tags=["Voices"])
+
+    async def list_voices() -> Response:
+        """List the stored voices."""
+        # Built by hand: for a thousand voices validation would take most of the time.
+        return JSONResponse(_listing(await runtime.voices.list()))
+
+    async def create_voice(request: Request) -> CreatedVoice:
+        """Store a voice from audio files; one that has this id is replaced."""
+        async with request.form(
+            max_files=runtime.settings.max_voice_samples + 1, max_fields=_MAX_FIELDS
+        ) as form:
+            voice = await runtime.voices.add(await _read_form(form))
+        return CreatedVoice(
+            id=voice.voice_id,
+            voice_id=voice.voice_id,
+            name=voice.name,
+            model=voice.model,
+            language=voice.language,
+            sample_count=len(voice.samples),
+            created=voice.created,
+        )
+
+    async def delete_voice(voice_id: str) -> DeletedVoice:
+        """Delete a stored voice and its audio."""
+        voice = await runtime.voices.remove(voice_id)
+        return DeletedVoice(id=voice.voice_id)
+
+    for prefix, is_shown in (("/v1", True), ("", False)):
+        shown = {"include_in_schema": is_shown}
+        for path in LIST_PATHS:
+            router.add_api_route(
+                prefix + path, list_voices, methods=["GET"], response_model=VoiceList, **shown
+            )
+        for path in UPLOAD_PATHS:
+            router.add_api_route(
+                prefix + path,
+                create_voice,
+                methods=["POST"],
+                responses=_ERRORS,
+                openapi_extra=_UPLOAD_SCHEMA,
+                **shown,
+            )
+        for path in DELETE_PATHS:
+            router.add_api_route(
+                prefix + path,
+                delete_voice,
+                methods=["DELETE"],
+                responses={404: {"model": ErrorBody, "description": "There is no such voice."}},
+                **shown,
+            )
+    return router
+
+
+async def _read_form(form: FormData) -> NewVoice:
+    texts: dict[str, str] = {}
+    samples: list[NewSample] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name in _FILE_FIELDS:
+                samples.append(NewSample(value.filename or "", await value.read()))
+        else:
+            texts[name] = value
+    return NewVoice(
+        voice_id=texts.get("voice_id") or None,
+        name=texts.get("name") or None,
+        transcript=next((texts[name] for name in _TRANSCRIPT_FIELDS if texts.get(name)), None),
+        model=texts.get("model") or None,
+        language=texts.get("language") or None,
+        mode=texts.get("mode") or None,
+        samples=tuple(samples),
+    )
+
+
+def _listing(voices: list[Voice]) -> dict[str, object]:
+    return {
+        "object": "list",
+        "data": [_item(voice) for voice in voices],
+        "voices": [{"id": voice.voice_id, "name": voice.name} for voice in voices],
+        "uploaded_voices": [
+            {
+                "name": voice.voice_id,
+                "created_at": voice.created,
+                "file_size": sum(sample.size_bytes for sample in voice.samples),
+                "ref_text": voice.transcript,
+            }
+            for voice in voices
+        ],
+    }
+
+
+def _item(voice: Voice) -> dict[str, object]:
+    return {
+        "voice_id": voice.voice_id,
+        "id": voice.voice_id,
+        "name": voice.name,
+        "object": "voice",
+        "files": [{"filename": s.filename, "size": s.size_bytes} for s in voice.samples],
+        "created": voice.created,
+        "model": voice.model,
+        "language": voice.language,
+        "prompt_text": voice.transcript,
+    }

@@ -1,0 +1,163 @@
+"""Whose voice a request is spoken in: its own references, a stored voice, or one of the engine's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fishs2.engines.base import Reference, SpeechEngine
+from fishs2.errors import NotFoundError, UserError
+from fishs2.service.voices import Voices
+from fishs2.store.voices import Voice
+
+Cloning = Literal["none", "approximate", "full"]
+
+PRESET_VOICES = frozenset(
+    [
+        "alloy",
+        "ash",
+        "ballad",
+        "coral",
+        "echo",
+        "fable",
+        "onyx",
+        "nova",
+        "sage",
+        "shimmer",
+        "verse",
+        "marin",
+        "cedar",
+    ]
+)
+"""OpenAI's voice names. Source: OpenAI API reference, createSpeech."""
+
+_DEFAULT_VOICES = frozenset({"", "default", "random"})
+
+
+@dataclass(frozen=True, slots=True)
+class GivenReference:
+    """Audio that came with a request. Either content, the bytes of a file, or path is given.
+
+    transcript: what is said in it; None was not given.
+    """
+
+    content: bytes | None = None
+    path: str | None = None
+    transcript: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenVoice:
+    """voice: for `Utterance.voice`. reference: None speaks in the engine's own voice."""
+
+    voice: str
+    reference: Reference | None
+
+
+class VoiceChooser:
+    """Finds voices for one started engine.
+
+    strict_voices: a preset name that nobody has stored is an error, and so is cloning by an engine
+    that only comes near.
+    """
+
+    def __init__(self, engine: SpeechEngine, voices: Voices, *, strict_voices: bool) -> None:
+        self._engine = engine
+        self._voices = voices
+        self._strict = strict_voices
+
+    async def choose(
+        self,
+        name: str,
+        *,
+        language: str | None,
+        references: Sequence[GivenReference],
+        transcript: str | None,
+    ) -> ChosenVoice:
+        """Choose for a request. References win over the name, a stored voice over the engine's.
+
+        transcript: for a stored voice it replaces the stored one; "" counts as missing. Raises
+        NotFoundError `voice_not_found`; UserError `invalid_reference_audio`, `missing_prompt_text`,
+        `cloning_not_supported`, `unsupported_language` and what decoding raises.
+        """
+        if references:
+            return await self._choose_given(name, language, references, transcript)
+        stored = await self._voices.find(name.strip()) if name.strip() else None
+        if stored is not None:
+            return await self._choose_stored(stored, language, transcript)
+        return ChosenVoice(self._engine.find_voice(self._own_name(name), language), None)
+
+    async def _choose_given(
+        self,
+        name: str,
+        language: str | None,
+        references: Sequence[GivenReference],
+        transcript: str | None,
+    ) -> ChosenVoice:
+        self._check_cloning()
+        files = [await self._read(reference) for reference in references]
+        transcripts = [reference.transcript for reference in references]
+        if len(transcripts) == 1 and transcript is not None:
+            transcripts = [transcript]
+        parts = [
+            (file, _checked_transcript(text)) for file, text in zip(files, transcripts, strict=True)
+        ]
+        reference = await self._voices.join_references(parts)
+        return ChosenVoice(self._carrier(name, language), reference)
+
+    async def _choose_stored(
+        self, stored: Voice, language: str | None, transcript: str | None
+    ) -> ChosenVoice:
+        self._check_cloning()
+        reference = await self._voices.reference(stored, transcript)
+        return ChosenVoice(self._stored_carrier(stored, language), reference)
+
+    async def _read(self, reference: GivenReference) -> bytes:
+        if reference.content is not None:
+            return reference.content
+        assert reference.path is not None
+        return await self._voices.read_reference_file(reference.path)
+
+    def _carrier(self, name: str, language: str | None) -> str:
+        """The engine's voice under a reference: the one that is named, if the engine has it."""
+        try:
+            return self._engine.find_voice(self._own_name(name), language)
+        except NotFoundError:
+            return self._engine.find_voice(None, language)
+
+    def _stored_carrier(self, stored: Voice, language: str | None) -> str:
+        if language is None and stored.language:
+            try:
+                return self._engine.find_voice(None, stored.language)
+            except UserError:
+                # A note of whoever stored the voice, in words of their own; the request asks for
+                # no language.
+                pass
+        return self._engine.find_voice(None, language)
+
+    def _own_name(self, name: str) -> str | None:
+        """The name to ask the engine for; None for its default voice."""
+        wanted = name.strip().lower()
+        if wanted in _DEFAULT_VOICES or (wanted in PRESET_VOICES and not self._strict):
+            return None
+        return name.strip()
+
+    def _check_cloning(self) -> None:
+        capabilities = self._engine.capabilities
+        if capabilities.cloning == "full":
+            return
+        if capabilities.cloning == "none" or self._strict:
+            raise UserError(
+                f"the {capabilities.name} engine cannot clone a voice; the s2 engine can",
+                code="cloning_not_supported",
+                param="voice",
+            )
+
+
+def _checked_transcript(text: str | None) -> str:
+    if text is None or not text.strip():
+        raise UserError(
+            "reference audio needs its transcript: send reference_text with what is said in it",
+            code="missing_prompt_text",
+            param="reference_text",
+        )
+    return text

@@ -1,0 +1,78 @@
+"""A server process around an engine that writes down what it is asked: `python -m
+tests.recording_server`.
+
+Settings come from the environment as always; RECORDING names the file, one JSON object per utterance.
+"""
+
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import uvicorn
+
+from fishs2.engines.base import AudioChunk, Capabilities, Sampling, Utterance
+from fishs2.server.app import create_app
+from fishs2.service.runtime import EngineChoice, Runtime
+from fishs2.settings import load_settings
+from tests.fakes import FakeEngine
+
+CAPABILITIES = Capabilities(
+    name="recording",
+    backend="cpu",
+    sample_rate_hz=24_000,
+    num_turns=4,
+    max_utterance_chars=400,
+    voices=("own",),
+    cloning="full",
+    speaks_tags=True,
+    honours=frozenset({*(f.name for f in fields(Sampling)), "n_threads", "verbose"}),
+)
+
+
+class RecordingEngine(FakeEngine):
+    """A FakeEngine that can clone; what it is asked goes to a file."""
+
+    def __init__(self, record: Path) -> None:
+        super().__init__(capabilities=CAPABILITIES)
+        self._record = record
+
+    async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
+        reference = utterance.reference
+        line = {
+            "text": utterance.text,
+            "voice": utterance.voice,
+            "reference": reference
+            and {
+                "seconds": round(len(reference.pcm) / reference.sample_rate_hz, 2),
+                "transcript": reference.transcript,
+                "key": reference.key,
+                "crossings_per_s": count_crossings_per_s(reference.pcm, reference.sample_rate_hz),
+            },
+            "sampling": asdict(utterance.sampling),
+            "num_threads": utterance.num_threads,
+            "verbose": utterance.verbose,
+        }
+        with self._record.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        async with aclosing(super().speak(utterance)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+def count_crossings_per_s(pcm, sample_rate_hz: int) -> int:  # type: ignore[no-untyped-def]
+    """Upward zero crossings per second: the frequency of a sine, which tells references apart."""
+    return round(((pcm[:-1] < 0) & (pcm[1:] >= 0)).sum() / (len(pcm) / sample_rate_hz))
+
+
+def main() -> None:
+    settings = load_settings()
+    engine = RecordingEngine(Path(os.environ["RECORDING"]))
+    runtime = Runtime(settings, EngineChoice(engine, "a test wants to know what it is asked"))
+    uvicorn.run(create_app(runtime), host=settings.host, port=settings.port, log_level="error")
+
+
+if __name__ == "__main__":
+    main()
