@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None,
         pattern=r"^(sqlite|postgresql)(\+\w+)?://",
-        description="Database of keys and usage: `sqlite:///...` or `postgresql://...`; unset means "
+        description="Database of keys and usage: `sqlite:///...` or `postgresql://...`; unset is "
         "`fishs2.db` in the data folder.",
     )
     redis_url: str | None = Field(

@@ -47,7 +47,8 @@ class Recorded:
 
 def sine_wav(frequency_hz: float = 220.0, seconds: float = 1.0, rate_hz: int = 16_000) -> bytes:
     """A WAV file with a sine, 16-bit mono."""
-    samples = np.sin(2 * np.pi * frequency_hz * np.arange(round(seconds * rate_hz)) / rate_hz)
+    # A minus cosine: it begins at its lowest point, so that every period has its upward crossing.
+    samples = -np.cos(2 * np.pi * frequency_hz * np.arange(round(seconds * rate_hz)) / rate_hz)
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setnchannels(1)

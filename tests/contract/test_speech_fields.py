@@ -1,6 +1,7 @@
 """Every field of the wrapper's speech request (contract A.2, A.3, B.2): ranges, names, who wins."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -199,7 +200,7 @@ def test_chunk_length_bounds_the_utterances(recorded: Recorded) -> None:
     short = recorded.record.read_text().splitlines()[-1]
     recorded.speak(input=text)
 
-    assert 30 < len(__import__("json").loads(short)["text"]) <= 100
+    assert 30 < len(json.loads(short)["text"]) <= 100
     assert len(recorded.asked()["text"]) > 100
 
 

@@ -1,6 +1,7 @@
-"""Speed and volume of a stream of PCM, between the engine and the encoder.
+"""Speed, loudness and volume of a stream of PCM, between the engine and the encoder.
 
-`service.speech` makes one chain per answer. What each effect does is in `tempo` and `limiter`.
+`service.speech` makes one chain per answer. Each effect is in a module of
+its own: `tempo`, `loudness`, `limiter`.
 """
 
 from dataclasses import dataclass
@@ -8,24 +9,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from fishs2.audio.limiter import Limiter
+from fishs2.audio.loudness import StreamLoudness, WholeLoudness
 from fishs2.audio.pcm import Pcm
 from fishs2.audio.tempo import TempoChanger
 from fishs2.errors import UserError
 
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 MIN_VOLUME_DB, MAX_VOLUME_DB = -20.0, 20.0
+MIN_LUFS, MAX_LUFS = -40.0, -10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
     """What is done to the sound. The defaults leave it alone.
 
-    speed: 0.25 to 4; 2 is twice as fast, at the same pitch. volume_db: -20 to 20; above 0 peaks
-    are limited to -1 dB full scale. Raises UserError `unsupported_speed`, `unsupported_volume`.
+    speed: 0.25 to 4; 2 is twice as fast, at the same pitch. loudness_lufs: -40 to -10, what the
+    speech is brought to; None leaves it. volume_db: -20 to 20, after that. Where sound may become
+    louder its peaks are limited to -1 dB full scale. Raises UserError `unsupported_speed`,
+    `unsupported_loudness`, `unsupported_volume`.
     """
 
     speed: float = 1.0
     volume_db: float = 0.0
+    loudness_lufs: float | None = None
 
     def __post_init__(self) -> None:
         # Written so that NaN is refused.
@@ -42,6 +48,16 @@ class Effects:
                 code="unsupported_volume",
                 param="volume",
             )
+        if not (self.loudness_lufs is None or MIN_LUFS <= self.loudness_lufs <= MAX_LUFS):
+            raise UserError(
+                f"loudness {self.loudness_lufs} LUFS is not supported; "
+                f"use {MIN_LUFS:g} to {MAX_LUFS:g}",
+                code="unsupported_loudness",
+                param="loudness",
+            )
+
+
+LoudnessStage = type[WholeLoudness | StreamLoudness]
 
 
 class EffectChain:
@@ -51,30 +67,48 @@ class EffectChain:
     input is cut into pieces. After `flush` it must not be used again.
     """
 
-    def __init__(self, effects: Effects, sample_rate_hz: int) -> None:
+    def __init__(
+        self,
+        effects: Effects,
+        sample_rate_hz: int,
+        *,
+        loudness: LoudnessStage = WholeLoudness,
+    ) -> None:
+        """loudness: whole measures to the end first, stream goes by what it has heard."""
         self._tempo: TempoChanger | None = None
         if effects.speed != 1.0:
             self._tempo = TempoChanger(effects.speed, sample_rate_hz)
+        self._loudness: WholeLoudness | StreamLoudness | None = None
+        if effects.loudness_lufs is not None:
+            self._loudness = loudness(effects.loudness_lufs, sample_rate_hz)
         self._gain = np.float32(10 ** (effects.volume_db / 20))
         # Sound that is not made louder is as loud as the engine meant it.
-        self._limiter = Limiter(sample_rate_hz) if effects.volume_db > 0 else None
+        may_rise = effects.volume_db > 0 or effects.loudness_lufs is not None
+        self._limiter = Limiter(sample_rate_hz) if may_rise else None
 
     def apply(self, pcm: Pcm) -> Pcm:
-        """Give the output that is certain by now: up to 70 ms of input are held back."""
+        """Give the output that is certain by now: up to 70 ms of input are held back.
+
+        With a loudness it is 0.4 s, or everything.
+        """
         if self._tempo is not None:
             pcm = self._tempo.change(pcm)
+        if self._loudness is not None:
+            pcm = self._loudness.apply(pcm)
         return self._change_volume(pcm)
 
     def flush(self) -> Pcm:
         """Give what is left of the output."""
         rest = np.zeros(0, np.float32) if self._tempo is None else self._tempo.flush()
+        if self._loudness is not None:
+            rest = np.concatenate((self._loudness.apply(rest), self._loudness.flush()))
         rest = self._change_volume(rest)
         if self._limiter is not None:
             rest = np.concatenate((rest, self._limiter.flush()))
         return rest
 
     def _change_volume(self, pcm: Pcm) -> Pcm:
-        if self._gain == 1.0:
+        if self._gain == 1.0 and self._limiter is None:
             return pcm
         louder: Pcm = pcm * self._gain
         return louder if self._limiter is None else self._limiter.limit(louder)

@@ -23,9 +23,8 @@ class MissingEngine:
     def find_voice(self, voice: str | None, language: str | None) -> str:
         raise EngineUnavailableError(self._reason)
 
-    async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
+    def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         raise EngineUnavailableError(self._reason)
-        yield  # makes this a generator, as the Protocol wants it
 
     async def close(self) -> None:
         pass

@@ -15,7 +15,8 @@ from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.instructions import Overrides, read_overrides
 from fishs2.server.speech_body import Prosody, SamplingBody, SpeechBody
-from fishs2.service.speech import GivenReference, SpeechRequest
+from fishs2.service.speech import SpeechRequest
+from fishs2.service.voice_choice import GivenReference
 from fishs2.settings import Settings
 
 OPENAI_MODELS = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"})

@@ -15,7 +15,8 @@ MAX_CONTROL_CHARS = 512
 MAX_REFERENCES = 16
 
 
-def _no_bool(value: object) -> object:
+def no_bool(value: object) -> object:
+    """Refuse true and false, which pydantic takes for 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("a number is expected, not true or false")
     return value
@@ -25,14 +26,15 @@ def _one_as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Temperature = Annotated[
-    float | None, BeforeValidator(_no_bool), Field(ge=0, le=2, allow_inf_nan=False)
-]
-TopP = Annotated[float | None, BeforeValidator(_no_bool), Field(ge=0, le=1, allow_inf_nan=False)]
-TopK = Annotated[int | None, BeforeValidator(_no_bool), Field(ge=0, le=500)]
-MaxNewTokens = Annotated[int | None, BeforeValidator(_no_bool), Field(ge=1, le=8192)]
-Transcript = Annotated[str | None, Field(max_length=MAX_TRANSCRIPT_CHARS)]
-Control = Annotated[str | None, Field(max_length=MAX_CONTROL_CHARS)]
+Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
+Integer = Annotated[int, BeforeValidator(no_bool)]
+
+Temperature = Annotated[Number, Field(ge=0, le=2)] | None
+TopP = Annotated[Number, Field(ge=0, le=1)] | None
+TopK = Annotated[Integer, Field(ge=0, le=500)] | None
+MaxNewTokens = Annotated[Integer, Field(ge=1, le=8192)] | None
+Transcript = Annotated[str, Field(max_length=MAX_TRANSCRIPT_CHARS)] | None
+Control = Annotated[str, Field(max_length=MAX_CONTROL_CHARS)] | None
 
 
 class _Part(BaseModel):
@@ -52,11 +54,11 @@ class SamplingBody(_Part):
     temperature: Temperature = Field(None, description="0 always takes the likeliest token.")
     top_p: TopP = Field(None, description="Share of the likeliest tokens to draw from.")
     top_k: TopK = Field(None, description="How many of the likeliest tokens; 0 is all.")
-    min_tokens_before_end: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=0, le=8192, description="Shortest utterance, in frames of 46 ms."
+    min_tokens_before_end: Annotated[Integer, Field(ge=0, le=8192)] | None = Field(
+        None, description="Shortest utterance, in frames of 46 ms."
     )
-    n_threads: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=0, le=512, description="Threads of the engine; 0 is its own choice."
+    n_threads: Annotated[Integer, Field(ge=0, le=512)] | None = Field(
+        None, description="Threads of the engine; 0 is its own choice."
     )
     verbose: bool | None = Field(None, description="Let the engine write to its log.")
 
@@ -64,12 +66,10 @@ class SamplingBody(_Part):
 class Prosody(_Part):
     """Pace and loudness, as Fish Audio's API has them."""
 
-    speed: Annotated[float | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=0.5, le=2.0, allow_inf_nan=False, description="Pace; used if `speed` is 1."
+    speed: Annotated[Number, Field(ge=0.5, le=2.0)] | None = Field(
+        None, description="Pace; used if `speed` is 1."
     )
-    volume: Annotated[float | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=-20, le=20, allow_inf_nan=False, description="Gain in dB."
-    )
+    volume: Annotated[Number, Field(ge=-20, le=20)] | None = Field(None, description="Gain in dB.")
     normalize_loudness: bool | None = Field(
         None, description="Bring the speech to FISHS2_LOUDNESS_LUFS before the gain."
     )
@@ -100,15 +100,15 @@ class SpeechBody(_Part):
         "",
         description=f"One of {', '.join(FORMATS)}. Default: wav; mp3 for OpenAI model names.",
     )
-    speed: Annotated[float, BeforeValidator(_no_bool)] = Field(
-        1.0, ge=0.25, le=4.0, allow_inf_nan=False, description="Pace; the pitch stays."
+    speed: Annotated[Number, Field(ge=0.25, le=4.0)] = Field(
+        1.0, description="Pace; the pitch stays."
     )
     stream_format: Literal["audio", "sse"] | None = Field(
         None, description="audio: bytes as they are made; sse: server-sent events."
     )
     stream: bool = Field(False, description="True is the same as stream_format audio.")
-    sample_rate: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=8_000, le=48_000, description="Samples per second of the answer, in Hz."
+    sample_rate: Annotated[Integer, Field(ge=8_000, le=48_000)] | None = Field(
+        None, description="Samples per second of the answer, in Hz."
     )
     language: str | None = Field(
         None, max_length=35, description="BCP 47 tag, a hint to the engine, for example de."
@@ -133,14 +133,14 @@ class SpeechBody(_Part):
     top_p: TopP = Field(None, description="As in fishs2.")
     top_k: TopK = Field(None, description="As in fishs2.")
     max_new_tokens: MaxNewTokens = Field(None, description="As in fishs2.")
-    repetition_penalty: Annotated[float | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=0, le=10, allow_inf_nan=False, description="Above 1 avoids repeated tokens."
+    repetition_penalty: Annotated[Number, Field(ge=0, le=10)] | None = Field(
+        None, description="Above 1 avoids repeated tokens."
     )
-    seed: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=-1, le=2**63 - 1, description="Same seed, same speech; -1 is a fresh one."
+    seed: Annotated[Integer, Field(ge=-1, le=2**63 - 1)] | None = Field(
+        None, description="Same seed, same speech; -1 is a fresh one."
     )
-    chunk_length: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
-        None, ge=100, le=300, description="Longest piece of text spoken in one go, in characters."
+    chunk_length: Annotated[Integer, Field(ge=100, le=300)] | None = Field(
+        None, description="Longest piece of text spoken in one go, in characters."
     )
     latency: Literal["low", "normal", "balanced"] | None = Field(
         None, description="Accepted; speech always starts as early as the engine can."

@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.server.errors import ErrorBody
 from fishs2.service.runtime import Runtime
-from fishs2.store.voices import NewSample, NewVoice, Voice
+from fishs2.store.voice_files import Voice
+from fishs2.store.voices import NewSample, NewVoice
 
 UPLOAD_PATHS = ("/audio/voices", "/files")
 LIST_PATHS = (*UPLOAD_PATHS, "/voices")
@@ -153,10 +154,13 @@ def voices_router(runtime: Runtime) -> APIRouter:
         return DeletedVoice(id=voice.voice_id)
 
     for prefix, is_shown in (("/v1", True), ("", False)):
-        shown = {"include_in_schema": is_shown}
         for path in LIST_PATHS:
             router.add_api_route(
-                prefix + path, list_voices, methods=["GET"], response_model=VoiceList, **shown
+                prefix + path,
+                list_voices,
+                methods=["GET"],
+                response_model=VoiceList,
+                include_in_schema=is_shown,
             )
         for path in UPLOAD_PATHS:
             router.add_api_route(
@@ -165,7 +169,7 @@ def voices_router(runtime: Runtime) -> APIRouter:
                 methods=["POST"],
                 responses=_ERRORS,
                 openapi_extra=_UPLOAD_SCHEMA,
-                **shown,
+                include_in_schema=is_shown,
             )
         for path in DELETE_PATHS:
             router.add_api_route(
@@ -173,7 +177,7 @@ def voices_router(runtime: Runtime) -> APIRouter:
                 delete_voice,
                 methods=["DELETE"],
                 responses={404: {"model": ErrorBody, "description": "There is no such voice."}},
-                **shown,
+                include_in_schema=is_shown,
             )
     return router
 

@@ -15,7 +15,7 @@ from fishs2.service.admission import Admission
 from fishs2.service.speech import SpeechRules, SpeechService
 from fishs2.service.voices import VoiceLimits, Voices
 from fishs2.settings import Settings, in_project, project_dir
-from fishs2.store.voices import VoiceStore
+from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,7 @@ def choose_engine(settings: Settings) -> EngineChoice:
 def _make_engine(name: Literal["builtin", "s2"], settings: Settings) -> SpeechEngine:
     if name == "s2":
         return _make_s2(settings)
-    return BuiltinEngine(
-        voice=settings.builtin_voice, num_workers=settings.builtin_workers or None
-    )
+    return BuiltinEngine(voice=settings.builtin_voice, num_workers=settings.builtin_workers or None)
 
 
 def _make_s2(settings: Settings) -> SpeechEngine:
@@ -73,7 +71,9 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     if settings.backend == "vulkan":
         return MissingEngine("s2", "it cannot compute with Vulkan; use cuda, metal or cpu")
     files = ModelFiles(
-        model_file(settings), tokenizer_file(settings), settings.codec_config_path
+        in_project(settings.model_path or _default_model(settings)),
+        settings.tokenizer_path and in_project(settings.tokenizer_path),
+        settings.codec_config_path,
     )
     place = S2Place(settings.backend, settings.gpu_device)
     return open_s2(files, place, references_folder=in_project(_REFERENCES_FOLDER))
@@ -93,6 +93,7 @@ class Runtime:
         """Why the engine did not start, if it did not."""
         self._choice = choice
         self._count_task: asyncio.Task[None] | None = None
+        self._voices_task: asyncio.Task[None] | None = None
         self._start_task: asyncio.Task[SpeechService] | None = None
         self._admission: Admission | None = None
         self._give_up: Callable[[], None] = lambda: None
@@ -103,6 +104,7 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to start the engine; `speech` waits for it. Call it in the event loop, once."""
+        self._voices_task = asyncio.create_task(self.voices.prepare(SAMPLE_VOICES))
         self._start_task = asyncio.create_task(self._start())
 
     async def speech(self) -> SpeechService:
@@ -136,8 +138,9 @@ class Runtime:
             if not task.cancelled() and task.exception() is None:
                 task.result().close()
         await self._choice.engine.close()
-        if self._count_task is not None:
-            self._count_task.cancel()
+        for counting in (self._count_task, self._voices_task):
+            if counting is not None:
+                await asyncio.wait([counting])
         self.voices.close()
         if self._admission is not None:
             self._admission.check_integrity()
@@ -180,6 +183,10 @@ def _rules(settings: Settings) -> SpeechRules:
             min_tokens_before_end=settings.min_tokens_before_end,
         ),
     )
+
+
+def _default_model(settings: Settings) -> Path:
+    return Path("models") / f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
 
 
 def open_voices(settings: Settings) -> Voices:

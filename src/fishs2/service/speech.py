@@ -15,9 +15,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fishs2.audio.effects import EffectChain, Effects
+from fishs2.audio.effects import EffectChain, Effects, LoudnessStage
 from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat, choose_format
+from fishs2.audio.loudness import StreamLoudness, WholeLoudness
 from fishs2.audio.pcm import Pcm, Resampler, silence
 from fishs2.engines.base import Sampling, SpeechEngine, Utterance
 from fishs2.errors import UserError
@@ -39,10 +40,10 @@ PAUSE_S = {"paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
 class SpeechRequest:
     """What a client wants spoken, free of any dialect.
 
-    text: as sent. voice: a voice name; "" is the default voice. references: speak like these, joined
-    in order, whatever the voice is. transcript: of the reference or, in place of the stored one, of
-    the voice; None was not given, "" was given blank. format: wav, pcm, mp3, opus, aac or flac.
-    sample_rate_hz: None means what the format and engine prefer. control: a direction put in
+    text: as sent. voice: a voice name; "" is the default voice. references: speak like these,
+    joined in order, whatever the voice is. transcript: of the reference or, in place of the stored
+    one, of the voice; None was not given, "" was given blank. format: wav, pcm, mp3, opus, aac or
+    flac. sample_rate_hz: None means what the format and engine prefer. control: a direction put in
     parentheses before the text; instructions: how to speak, in plain words; "" means none.
     max_utterance_chars: wish for shorter utterances than the engine's. sampling: None in a field
     means our default.
@@ -180,20 +181,20 @@ class SpeechService:
         generator aborts the work. Raises BusyError or UserError before the first item, EngineError
         at any time.
         """
-        async with aclosing(self._speak(plan, StreamEncoder(plan.format), report)) as encoded:
+        path = self._audio_path(plan, StreamEncoder(plan.format), StreamLoudness)
+        async with aclosing(self._speak(plan, path, report)) as encoded:
             async for piece in encoded:
                 yield piece
 
     async def render(self, plan: SpeechPlan, report: SpeechReport) -> bytes:
         """Speak to the end and return a complete file. Raises what `stream` raises."""
-        async with aclosing(self._speak(plan, FileEncoder(plan.format), report)) as encoded:
+        path = self._audio_path(plan, FileEncoder(plan.format), WholeLoudness)
+        async with aclosing(self._speak(plan, path, report)) as encoded:
             return b"".join([piece async for piece in encoded])
 
     async def _speak(
-        self, plan: SpeechPlan, encoder: AudioEncoder, report: SpeechReport
+        self, plan: SpeechPlan, path: "_AudioPath", report: SpeechReport
     ) -> AsyncGenerator[bytes]:
-        rate_hz = self._capabilities.sample_rate_hz
-        path = _AudioPath(plan, encoder, engine_rate_hz=rate_hz)
         try:
             with self._admission.stream():
                 async with aclosing(self._pcm(plan, report)) as pieces:
@@ -215,6 +216,13 @@ class SpeechService:
                 gone = isinstance(sys.exception(), GeneratorExit | asyncio.CancelledError)
                 report.outcome = "aborted" if gone else "failed"
             _log_outcome(plan, report)
+
+    def _audio_path(
+        self, plan: SpeechPlan, encoder: AudioEncoder, loudness: LoudnessStage
+    ) -> "_AudioPath":
+        rate_hz = self._capabilities.sample_rate_hz
+        effects = EffectChain(plan.request.effects, rate_hz, loudness=loudness)
+        return _AudioPath(plan, encoder, effects, engine_rate_hz=rate_hz)
 
     async def _encode(self, path: "_AudioPath", pcm: Pcm) -> bytes:
         if path.is_light:
@@ -292,8 +300,15 @@ class _AudioPath:
     has_sound: whether the engine has given any. is_light: `encode` takes next to no time.
     """
 
-    def __init__(self, plan: SpeechPlan, encoder: AudioEncoder, *, engine_rate_hz: int) -> None:
-        self._effects = EffectChain(plan.request.effects, engine_rate_hz)
+    def __init__(
+        self,
+        plan: SpeechPlan,
+        encoder: AudioEncoder,
+        effects: EffectChain,
+        *,
+        engine_rate_hz: int,
+    ) -> None:
+        self._effects = effects
         self._resampler = Resampler(engine_rate_hz, plan.format.sample_rate_hz)
         self._encoder = encoder
         self._engine_rate_hz = engine_rate_hz

@@ -1,4 +1,4 @@
-"""Whose voice a request is spoken in: its own references, a stored voice, or one of the engine's."""
+"""Whose voice a request is spoken in: its own references, a stored voice, or the engine's own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 from fishs2.engines.base import Reference, SpeechEngine
 from fishs2.errors import NotFoundError, UserError
 from fishs2.service.voices import Voices
-from fishs2.store.voices import Voice
+from fishs2.store.voice_files import Voice
 
 Cloning = Literal["none", "approximate", "full"]
 

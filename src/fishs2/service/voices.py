@@ -1,0 +1,288 @@
+"""Stored voices and reference audio: what may be stored, and how it becomes a `Reference`."""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from fishs2.audio.decode import DecodedAudio, decode_audio
+from fishs2.audio.pcm import Resampler, silence
+from fishs2.engines.base import Reference
+from fishs2.errors import BusyError, NotFoundError, UserError
+from fishs2.store.voice_files import Voice, read_bytes
+from fishs2.store.voices import NewVoice, VoiceStore
+
+logger = logging.getLogger(__name__)
+
+MAX_TRANSCRIPT_CHARS = 4_096
+MAX_NAME_CHARS = 200
+MAX_REFERENCE_BYTES = 104_857_600
+MAX_CACHE_BYTES = 64_000_000
+"""Decoded references that are kept: 90 s at 44.1 kHz are 16 MB."""
+
+_JOIN_PAUSE_S = 0.2
+_NUM_THREADS = 2
+"""Decoding is work for the CPU, and the engine needs cores too."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceLimits:
+    """What may be stored and cloned; seconds are of each audio file."""
+
+    max_samples: int = 16
+    min_reference_s: float = 0.0
+    max_reference_s: float = 90.0
+
+
+class Voices:
+    """The stored voices, and any other reference audio. Files are read and decoded in threads."""
+
+    def __init__(
+        self, store: VoiceStore, limits: VoiceLimits, *, roots: Sequence[Path] = ()
+    ) -> None:
+        """roots: folders that references may be read from by path."""
+        self._store = store
+        self._limits = limits
+        self._roots = [root.resolve() for root in roots]
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-voices")
+        # Bounded by MAX_CACHE_BYTES; used in the event loop only.
+        self._cache: OrderedDict[tuple[object, ...], Reference] = OrderedDict()
+        self.num_voices = 0
+        """As of the last listing."""
+
+    def close(self) -> None:
+        """End the threads. No call may be in progress."""
+        self._threads.shutdown(cancel_futures=True)
+
+    async def prepare(self, samples: Path) -> None:
+        """Make the folder, with the voices in `samples`, or register what others put there.
+
+        Never raises: a folder that cannot be written to may still be read.
+        """
+        try:
+            await self._run(lambda: self._store.install(samples))
+            await self._run(self._store.register_staged)
+        except (OSError, BusyError) as error:
+            logger.warning("the voices folder cannot be written to: %s", error)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Count the voices again. Never raises."""
+        try:
+            await self.list()
+        except OSError as error:
+            logger.warning("the voices folder cannot be read: %s", error.strerror)
+
+    async def list(self) -> list[Voice]:
+        """All voices, by id. Raises OSError."""
+        voices = await self._run(self._store.list)
+        self.num_voices = len(voices)
+        return voices
+
+    async def find(self, name: str) -> Voice | None:
+        """The voice of this id or name. Raises OSError."""
+        return await self._run(lambda: self._store.find(name))
+
+    async def add(self, new: NewVoice) -> Voice:
+        """Store a voice, in place of one with its id. Refused, it changes nothing.
+
+        Raises UserError `missing_files`, `invalid_audio`, `audio_too_long`,
+        `reference_audio_too_short`, `too_many_samples`, `invalid_voice`, and BusyError.
+        """
+        new = replace(new, samples=tuple(s for s in new.samples if s.content))
+        self._check(new)
+        await self._run(lambda: self._check_audio(new))
+        voice = await self._run(lambda: self._store.add(new))
+        await self.refresh()
+        return voice
+
+    async def remove(self, voice_id: str) -> Voice:
+        """Delete a voice. Raises NotFoundError `voice_not_found`, BusyError."""
+        voice = await self._run(lambda: self._store.remove(voice_id))
+        if voice is None:
+            raise NotFoundError(
+                "there is no stored voice of this id; GET /v1/voices lists them",
+                code="voice_not_found",
+                param="voice_id",
+            )
+        await self.refresh()
+        return voice
+
+    async def reference(self, voice: Voice, transcript: str | None) -> Reference:
+        """A stored voice as engines take it. transcript: in place of the stored one, unless None.
+
+        Costs nothing after its first use. Raises UserError `missing_prompt_text`,
+        `invalid_reference_audio`, `reference_audio_too_short`, `audio_too_long`.
+        """
+        text = voice.transcript if transcript is None else transcript
+        if not (text and text.strip()):
+            raise UserError(
+                f"the voice {voice.voice_id} has no transcript: send reference_text with what is "
+                "said in its audio, or upload it again with prompt_text",
+                code="missing_prompt_text",
+                param="reference_text",
+            )
+        if not voice.samples:
+            raise _unreadable("the stored voice has no audio")
+        path = self._store.sample_path(voice, voice.samples[0])
+        try:
+            state = await self._run(lambda: path.stat(follow_symlinks=False))
+            key = (path, state.st_mtime_ns, state.st_size, state.st_ino, text)
+            if key not in self._cache:
+                audio = await self._run(lambda: read_bytes(path, MAX_REFERENCE_BYTES))
+                self._keep(key, await self._decode(audio, text))
+        except (OSError, ValueError) as error:
+            raise _unreadable("the stored audio cannot be read") from error
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    async def join_references(self, parts: Sequence[tuple[bytes, str]]) -> Reference:
+        """Audio files with their transcripts as one reference, in order, a breath between them.
+
+        Raises UserError `invalid_reference_audio`, `reference_audio_too_short`, `audio_too_long`.
+        """
+        references = [await self._decode(audio, text) for audio, text in parts]
+        if len(references) == 1:
+            return references[0]
+        return await self._run(lambda: self._join(references))
+
+    async def read_reference_file(self, path: str) -> bytes:
+        """Read a file that a request names, if it lies in one of the roots after links.
+
+        Whatever is wrong, the error is the same, so that nothing can be found out about files
+        elsewhere: UserError `invalid_reference_audio`.
+        """
+        try:
+            return await self._run(lambda: self._read_in_roots(path))
+        except (OSError, ValueError) as error:
+            raise _unreadable(
+                "it is missing, or not in a folder that FISHS2_REFERENCE_ROOTS allows"
+            ) from error
+
+    def _read_in_roots(self, path: str) -> bytes:
+        real = Path(path).resolve(strict=True)
+        if not any(real.is_relative_to(root) for root in self._roots):
+            raise ValueError("it is outside the roots")
+        return read_bytes(real, MAX_REFERENCE_BYTES)
+
+    async def _decode(self, audio: bytes, transcript: str) -> Reference:
+        def decode() -> Reference:
+            decoded = self._decode_sample(audio)
+            digest = hashlib.sha256(audio)
+            digest.update(b"\0" + transcript.encode("utf-8", "surrogatepass"))
+            return Reference(
+                decoded.pcm, decoded.sample_rate_hz, transcript, key=digest.hexdigest()
+            )
+
+        try:
+            return await self._run(decode)
+        except UserError as error:
+            if error.code != "invalid_audio":
+                raise
+            raise _unreadable(error.message) from error
+
+    def _decode_sample(self, audio: bytes) -> DecodedAudio:
+        """Decode one file within the limits. Raises UserError."""
+        decoded = decode_audio(audio, max_seconds=self._limits.max_reference_s)
+        seconds = len(decoded.pcm) / decoded.sample_rate_hz
+        if seconds < self._limits.min_reference_s:
+            raise UserError(
+                f"the audio has {seconds:.2f} seconds; at least "
+                f"{self._limits.min_reference_s:g} are needed",
+                code="reference_audio_too_short",
+                param="reference_audio",
+            )
+        return decoded
+
+    def _join(self, references: Sequence[Reference]) -> Reference:
+        rate_hz = references[0].sample_rate_hz
+        pieces = []
+        for reference in references:
+            resampler = Resampler(reference.sample_rate_hz, rate_hz)
+            pieces += [resampler.resample(reference.pcm), resampler.flush()]
+            pieces.append(silence(_JOIN_PAUSE_S, rate_hz))
+        pcm = np.concatenate(pieces[:-1])
+        limit_s = self._limits.max_reference_s
+        if len(pcm) > limit_s * rate_hz:
+            raise UserError(
+                f"the references have {len(pcm) / rate_hz:.1f} seconds in all; the limit is "
+                f"{limit_s:g}",
+                code="audio_too_long",
+                param="references",
+            )
+        keys = "".join(reference.key for reference in references)
+        return Reference(
+            pcm,
+            rate_hz,
+            " ".join(reference.transcript.strip() for reference in references),
+            key=hashlib.sha256(keys.encode()).hexdigest(),
+        )
+
+    def _keep(self, key: tuple[object, ...], reference: Reference) -> None:
+        self._cache[key] = reference
+        while (
+            len(self._cache) > 1
+            and sum(kept.pcm.nbytes for kept in self._cache.values()) > MAX_CACHE_BYTES
+        ):
+            self._cache.popitem(last=False)
+
+    def _check(self, new: NewVoice) -> None:
+        if not new.samples:
+            raise UserError(
+                "no audio was uploaded: send it in a form part named files, audio_sample or file",
+                code="missing_files",
+                param="files",
+            )
+        if len(new.samples) > self._limits.max_samples + 1:
+            raise _refused(
+                "files", f"{len(new.samples)} files; the limit is {self._limits.max_samples}"
+            )
+        texts = {
+            "voice_id": (new.voice_id, MAX_NAME_CHARS),
+            "name": (new.name, MAX_NAME_CHARS),
+            "prompt_text": (new.transcript, MAX_TRANSCRIPT_CHARS),
+            "model": (new.model, MAX_NAME_CHARS),
+            "language": (new.language, MAX_NAME_CHARS),
+            "mode": (new.mode, MAX_NAME_CHARS),
+            "description": (new.description, MAX_TRANSCRIPT_CHARS),
+        }
+        for field, (text, max_chars) in texts.items():
+            if text is None:
+                continue
+            if len(text) > max_chars:
+                raise _refused(field, f"{len(text):,} characters; the limit is {max_chars:,}")
+            if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+                raise _refused(field, "a character that is no text")
+
+    def _check_audio(self, new: NewVoice) -> None:
+        for index, sample in enumerate(new.samples, start=1):
+            try:
+                self._decode_sample(sample.content)
+            except UserError as error:
+                raise UserError(
+                    f"file {index}: {error.message}", code=error.code, param="files"
+                ) from error
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _refused(field: str, what: str) -> UserError:
+    return UserError(f"{field} has {what}", code="invalid_voice", param=field)
+
+
+def _unreadable(reason: str) -> UserError:
+    return UserError(
+        f"the reference audio cannot be used: {reason}",
+        code="invalid_reference_audio",
+        param="reference_audio",
+    )
