@@ -1,7 +1,6 @@
-"""A server process around an engine that writes down what it is asked: `python -m
-tests.recording_server`.
+"""A server process whose engine writes down what it is asked: `python -m tests.recording_server`.
 
-Settings come from the environment as always; RECORDING names the file, one JSON object per utterance.
+Settings come from the environment as always; RECORDING names the file: a JSON object per utterance.
 """
 
 import json

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,6 @@ from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
-
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +38,8 @@ class Served:
 async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIterator[Served]:
     """Run a server in this event loop; yields when the port is open."""
     engine = engine or FakeEngine()
+    files = tempfile.TemporaryDirectory(prefix="fishs2-")
+    settings = {"voices_dir": Path(files.name) / "voices", **settings}
     runtime = Runtime(make_settings(**settings), EngineChoice(engine, "the test chose it"))
     config = uvicorn.Config(
         create_app(runtime), http="httptools", log_config=None, timeout_graceful_shutdown=1
@@ -53,6 +55,7 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
         finally:
             server.should_exit = True
             await task
+            files.cleanup()
 
 
 async def until(is_true: Callable[[], bool]) -> None:

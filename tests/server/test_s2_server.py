@@ -12,8 +12,8 @@ import pytest
 from fishs2.engines.base import Sampling, Utterance
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.model import Precision
-from tests.contract.conftest import sine_wav
 from tests.engines.s2.golden import MODEL_FILES
+from tests.server.wrapper.conftest import sine_wav
 from tests.serving import server_process
 
 FRAME = 2048

@@ -1,6 +1,8 @@
 """Requests made from our own /openapi.json: the page and the server must agree."""
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -15,7 +17,9 @@ from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
 from tests.serving import make_settings
 
-app = create_app(Runtime(make_settings(), EngineChoice(FakeEngine(), "the test chose it")))
+files = tempfile.TemporaryDirectory(prefix="fishs2-")
+made = make_settings(voices_dir=Path(files.name) / "voices")
+app = create_app(Runtime(made, EngineChoice(FakeEngine(), "the test chose it")))
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 speech = schemathesis.openapi.from_asgi("/openapi.json", app).include(path="/v1/audio/speech")
 

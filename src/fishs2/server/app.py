@@ -20,6 +20,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         runtime.start()
+        runtime.prepare_voices()
         try:
             yield
         finally:

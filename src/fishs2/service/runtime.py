@@ -104,8 +104,11 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to start the engine; `speech` waits for it. Call it in the event loop, once."""
-        self._voices_task = asyncio.create_task(self.voices.prepare(SAMPLE_VOICES))
         self._start_task = asyncio.create_task(self._start())
+
+    def prepare_voices(self) -> None:
+        """Begin to set up the voices folder; for servers, as it writes there."""
+        self._voices_task = asyncio.create_task(self.voices.prepare(SAMPLE_VOICES))
 
     async def speech(self) -> SpeechService:
         """Return the service, waiting for the engine. Raises EngineUnavailableError."""

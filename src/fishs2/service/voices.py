@@ -53,15 +53,17 @@ class Voices:
         self._store = store
         self._limits = limits
         self._roots = [root.resolve() for root in roots]
-        self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-voices")
+        self._threads: ThreadPoolExecutor | None = None
         # Bounded by MAX_CACHE_BYTES; used in the event loop only.
         self._cache: OrderedDict[tuple[object, ...], Reference] = OrderedDict()
         self.num_voices = 0
         """As of the last listing."""
 
     def close(self) -> None:
-        """End the threads. No call may be in progress."""
-        self._threads.shutdown(cancel_futures=True)
+        """End the threads. No call may be in progress; the next one starts new threads."""
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
 
     async def prepare(self, samples: Path) -> None:
         """Make the folder, with the voices in `samples`, or register what others put there.
@@ -273,6 +275,8 @@ class Voices:
                 ) from error
 
     async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-voices")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 

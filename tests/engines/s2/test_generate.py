@@ -263,7 +263,7 @@ def test_a_prompt_that_leaves_no_room_is_refused(ar: DualAr) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", 2.0), ("top_p", 0.0), ("top_k", 0), ("max_new_tokens", -1)],
+    [("temperature", 2.1), ("top_p", -0.1), ("top_k", 0), ("max_new_tokens", -1)],
 )
 def test_values_out_of_range_are_refused(ar: DualAr, name: str, value: float) -> None:
     with pytest.raises(UserError, match=name):

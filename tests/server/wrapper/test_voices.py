@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.conftest import TRANSCRIPT, Recorded, error_of, sine_wav
+from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of, sine_wav
 from tests.serving import serving
 
 LIST_PATHS = [
@@ -345,7 +345,7 @@ async def test_upload_over_the_limit_is_413_and_stores_nothing(tmp_path: Path) -
         )
 
     assert error_of(answer)[:2] == (413, "body_too_large")
-    assert not [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+    assert not files_of(tmp_path)
 
 
 async def test_engine_that_cannot_clone_refuses_a_stored_voice(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def sine_wav(frequency_hz: float = 220.0, seconds: float = 1.0, rate_hz: int = 1
     return file.getvalue()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     folder = tmp_path_factory.mktemp("recorded")
     record = folder / "record.jsonl"
