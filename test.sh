@@ -2,8 +2,9 @@
 # Everything that must hold before a change lands. CI runs this and nothing else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-source scripts/environment.sh
-make_environment s2,test
+source scripts/find_python.sh
+PYTHON="$("$(find_python)" scripts/environment.py s2 test)"
+export TMPDIR="$PWD/.tmp"
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
 step "$PYTHON" -m ruff format --check .

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from fishs2.cli import app as cli
 from fishs2.server.app import create_app
-from fishs2.service.runtime import Runtime, choose_engine
+from fishs2.service.runtime import EngineChoice, Runtime, make_engine
 from fishs2.settings import ENV_PREFIX, Settings, allowed_values
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +101,7 @@ def find_undocumented_api() -> list[str]:
     """Routes, fields, headers and codes that docs/api.md does not mention."""
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     settings = Settings.model_construct()
-    schema = create_app(Runtime(settings, choose_engine(settings))).openapi()
+    schema = create_app(Runtime(settings, EngineChoice(make_engine(settings), ""))).openapi()
     words = set(schema["paths"])
     words |= set(schema["components"]["schemas"]["SpeechBody"]["properties"])
     words |= set(schema["components"]["schemas"]["Health"]["properties"])

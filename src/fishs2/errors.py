@@ -10,6 +10,7 @@
     ├── EngineError            the engine failed at this utterance
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
     ├── StalledReaderError     the client takes no more bytes
+    ├── DownloadError          a file cannot be had, or is not what it should be
     └── SettingsError          the settings do not let the program start
 
 Messages are safe to show to a client: no path of this machine, no traceback, no text of a request.
@@ -78,6 +79,10 @@ class EngineUnavailableError(EngineError):
 
 class StalledReaderError(Fishs2Error):
     """The client keeps the connection open but takes no more bytes."""
+
+
+class DownloadError(Fishs2Error):
+    """A file that is needed cannot be downloaded, checked or unpacked."""
 
 
 class SettingsError(Fishs2Error):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from dotenv import dotenv_values
+from dotenv import dotenv_values, load_dotenv
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_file=ENV_FILE,
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # Windows' editors put a byte order mark first
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -286,6 +286,16 @@ def project_dir() -> Path:
     return root if (root / "pyproject.toml").is_file() else Path.cwd()
 
 
+def load_project_file() -> None:
+    """Add the `.env` of the project folder to the environment, where that does not say.
+
+    For launchers started elsewhere; in the project folder `.env` is read anyway.
+    """
+    path = project_dir() / ENV_FILE
+    if path != Path.cwd() / ENV_FILE:
+        load_dotenv(path, override=False, encoding="utf-8-sig")
+
+
 def in_project(path: Path) -> Path:
     """`path`, taken from the project folder if it is relative."""
     return project_dir() / path
@@ -309,7 +319,7 @@ def load_settings(**flags: str | int | None) -> Settings:
 
 def unknown_names() -> list[str]:
     """Names with our prefix, in the environment or `.env`, that are no setting; sorted."""
-    names = {*os.environ, *dotenv_values(ENV_FILE)}
+    names = {*os.environ, *dotenv_values(ENV_FILE, encoding="utf-8-sig")}
     known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
     return sorted(n for n in names if n.upper().startswith(ENV_PREFIX) and n.upper() not in known)
 

@@ -1,1 +1,1 @@
-"""What happens before the server: what the machine has. Standard library and settings only."""
+"""What happens before the server: what the machine has, what speaks on it, and what that needs."""

@@ -7,6 +7,7 @@ import typer
 from fishs2 import __version__
 from fishs2.cli import s2
 from fishs2.cli.doctor import doctor
+from fishs2.cli.fetch import fetch
 from fishs2.cli.say import say
 from fishs2.cli.serve import serve
 from fishs2.errors import Fishs2Error
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(say)
 app.command()(doctor)
+app.command()(fetch)
 app.add_typer(s2.app, name="s2")
 
 

@@ -8,16 +8,27 @@ import tempfile
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 import av
 import typer
 
-from fishs2.bootstrap.hardware import find_nvidia_gpus
+from fishs2.bootstrap.artifacts import missing_artifacts, needed_artifacts
+from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
+from fishs2.bootstrap.plan import (
+    GET_S2,
+    Plan,
+    choose_quant,
+    follow_plan,
+    has_torch,
+    make_plan,
+)
+from fishs2.cli.planning import describe_plan
 from fishs2.cli.serve import listen
 from fishs2.engines.base import Utterance
 from fishs2.errors import Fishs2Error, SettingsError
-from fishs2.service.runtime import choose_engine
+from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings, load_settings, unknown_names
 
 _ENCODERS = ("libmp3lame", "libopus", "aac", "flac")
@@ -53,12 +64,18 @@ def examine() -> list[Finding]:
         settings = load_settings()
     except SettingsError as error:
         return [*findings, Finding("settings", "bad", error.message.replace("\n", "; "))]
+    hardware = find_hardware()
+    try:
+        plan = make_plan(settings, hardware, has_torch=has_torch(), may_download=False)
+    except SettingsError as error:
+        return [*findings, _check_gpus(hardware), Finding("engine", "bad", error.message)]
     return [
         *findings,
         _check_settings(),
-        asyncio.run(_check_engine(settings)),
-        _check_gpu(),
-        _check_model_files(),
+        asyncio.run(_check_engine(settings, plan)),
+        _check_gpus(hardware),
+        _check_torch(plan),
+        _check_model_files(settings, plan, hardware.gpus),
         _check_disk(settings),
         _check_port(settings),
     ]
@@ -91,9 +108,8 @@ def _check_settings() -> Finding:
     return Finding("settings", "ok", "all known")
 
 
-async def _check_engine(settings: Settings) -> Finding:
-    choice = choose_engine(settings)
-    engine = choice.engine
+async def _check_engine(settings: Settings, plan: Plan) -> Finding:
+    engine = make_engine(follow_plan(settings, plan))
     try:
         await engine.start()
         started_s = time.perf_counter()
@@ -112,23 +128,51 @@ async def _check_engine(settings: Settings) -> Finding:
         "engine",
         "ok" if num_samples else "bad",
         f"{capabilities.name} on {capabilities.backend}: {audio_s:.1f} s of speech in "
-        f"{took_ms:.0f} ms ({choice.reason})",
+        f"{took_ms:.0f} ms ({describe_plan(plan)})",
     )
 
 
-def _check_gpu() -> Finding:
-    gpus = find_nvidia_gpus()
-    if not gpus:
-        return Finding("gpu", "note", "no NVIDIA card found; the builtin engine needs none")
-    cards = ", ".join(
-        f"{gpu.name} ({gpu.free_bytes / _GB:.1f} of {gpu.memory_bytes / _GB:.1f} GB free)"
-        for gpu in gpus
+def _check_gpus(hardware: Hardware) -> Finding:
+    others = [
+        name
+        for name, has in (("Vulkan", hardware.has_vulkan), ("Metal", hardware.has_metal))
+        if has
+    ]
+    if not hardware.gpus:
+        found = f"; there is {' and '.join(others)}" if others else ""
+        return Finding("gpu", "note", f"nvidia-smi is missing or lists no card{found}")
+    return Finding("gpu", "ok", ", ".join(_describe_gpu(gpu) for gpu in hardware.gpus))
+
+
+def _describe_gpu(gpu: Gpu) -> str:
+    capability = f", compute capability {gpu.compute_capability}" if gpu.compute_capability else ""
+    memory = f"{gpu.free_bytes / _GB:.1f} of {gpu.memory_bytes / _GB:.1f} GB free"
+    return f"{gpu.name} ({memory}, driver {gpu.driver}{capability})"
+
+
+def _check_torch(plan: Plan) -> Finding:
+    if has_torch():
+        return Finding("torch", "ok", f"PyTorch {version('torch')}")
+    is_needed = plan.engine == "s2"
+    return Finding(
+        "torch",
+        "bad" if is_needed else "note",
+        f"PyTorch is not installed; `{GET_S2}` installs it, for the s2 engine",
     )
-    return Finding("gpu", "ok", f"{cards}, driver {gpus[0].driver}")
 
 
-def _check_model_files() -> Finding:
-    return Finding("model", "ok", "the builtin engine has its voices in the package; none needed")
+def _check_model_files(settings: Settings, plan: Plan, gpus: tuple[Gpu, ...]) -> Finding:
+    quant, reason = choose_quant(settings, gpus)
+    missing = missing_artifacts(needed_artifacts(settings, quant))
+    if not missing:
+        return Finding("model", "ok", f"S2 Pro {quant} is there: {reason}")
+    num_bytes = sum(artifact.num_bytes or 0 for artifact in missing)
+    return Finding(
+        "model",
+        "bad" if plan.engine == "s2" else "note",
+        f"S2 Pro is not there; {quant} is the one to get: {reason}; `fishs2 fetch` downloads "
+        f"{num_bytes / _GB:.1f} GB",
+    )
 
 
 def _check_disk(settings: Settings) -> Finding:

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
+from fishs2.cli.planning import plan_runtime
 from fishs2.errors import UserError
-from fishs2.service.runtime import Runtime, choose_engine
+from fishs2.service.runtime import Runtime
 from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechRequest, SpeechService
 from fishs2.settings import load_settings
 
@@ -45,7 +46,7 @@ def say(
     engine: Engine = None,
 ) -> None:
     """Speak TEXT into a file."""
-    runtime = Runtime(settings := load_settings(engine=engine), choose_engine(settings))
+    runtime = plan_runtime(load_settings(engine=engine))
     request = SpeechRequest(
         request_id="say",
         text=sys.stdin.read() if text == "-" else text,

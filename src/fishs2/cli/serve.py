@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from fishs2.bootstrap.plan import Plan, plan_here
+from fishs2.cli.planning import plan_runtime
 from fishs2.errors import SettingsError
 from fishs2.server.app import create_app
 from fishs2.server.logs import log_to_files
-from fishs2.service.runtime import Runtime, choose_engine
 from fishs2.settings import ENV_PREFIX, Settings, load_settings, unknown_names
 
 logger = logging.getLogger(__name__)
@@ -21,13 +22,30 @@ _SHUTDOWN_S = 5
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FISHS2_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (FISHS2_PORT).")]
-Engine = Annotated[str | None, typer.Option(help="auto or builtin (FISHS2_ENGINE).")]
+Engine = Annotated[str | None, typer.Option(help="auto, builtin or s2 (FISHS2_ENGINE).")]
+Backend = Annotated[
+    str | None, typer.Option(help="auto, cuda, vulkan, metal or cpu (FISHS2_BACKEND).")
+]
+Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
 
 
-def serve(host: Host = None, port: Port = None, engine: Engine = None) -> None:
-    """Start the server and keep it running until Ctrl-C."""
-    settings = load_settings(host=host, port=port, engine=engine)
-    runtime = Runtime(settings, choose_engine(settings))
+def serve(
+    host: Host = None,
+    port: Port = None,
+    engine: Engine = None,
+    backend: Backend = None,
+    model_quant: Quant = None,
+) -> None:
+    """Start the server and keep it running until Ctrl-C. Downloads nothing; run.py does."""
+    settings = load_settings(
+        host=host, port=port, engine=engine, backend=backend, model_quant=model_quant
+    )
+    run_server(settings, plan_here(settings))
+
+
+def run_server(settings: Settings, plan: Plan) -> None:
+    """Serve until a signal comes. Raises SettingsError if the server cannot start."""
+    runtime = plan_runtime(settings, plan)
     with listen(settings) as listener, log_to_files(settings):
         for name in unknown_names():
             logger.warning("%s is no setting of this version and has no effect", name)

@@ -44,17 +44,12 @@ class Status:
     num_queued: int
 
 
-def choose_engine(settings: Settings) -> EngineChoice:
-    """Return the engine that the settings ask for, not yet started."""
-    if settings.engine != "auto":
-        return EngineChoice(_make_engine(settings.engine, settings), "FISHS2_ENGINE asks for it")
-    if settings.model_path is not None:
-        return EngineChoice(_make_engine("s2", settings), "FISHS2_MODEL_PATH names a model")
-    return EngineChoice(_make_engine("builtin", settings), "no model of S2 Pro is set up")
+def make_engine(settings: Settings) -> SpeechEngine:
+    """Return the engine that the settings name, not yet started; `auto` is builtin.
 
-
-def _make_engine(name: Literal["builtin", "s2"], settings: Settings) -> SpeechEngine:
-    if name == "s2":
+    What `auto` is on this machine, bootstrap.plan finds out before.
+    """
+    if settings.engine == "s2":
         return _make_s2(settings)
     return BuiltinEngine(voice=settings.builtin_voice, num_workers=settings.builtin_workers or None)
 

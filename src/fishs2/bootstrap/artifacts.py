@@ -1,0 +1,169 @@
+"""The files that S2 Pro needs: what they are called, where they lie, where they come from."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fishs2.bootstrap.archive import extract_zip
+from fishs2.bootstrap.download import Source, download, has_sha256
+from fishs2.bootstrap.hub import download_from_hub
+from fishs2.bootstrap.progress import Progress
+from fishs2.errors import DownloadError
+from fishs2.settings import Settings, in_project
+
+MODEL_BYTES = {
+    "f16": 9_900_000_000,
+    "q8_0": 5_630_037_088,
+    "q6_k": 4_525_266_528,
+    "q5_k_m": 4_000_000_000,
+    "q4_k_m": 3_566_165_088,
+    "q3_k": 3_000_000_000,
+    "q2_k": 2_600_000_000,
+}
+"""Sizes of the published files, best first; round ones are approximate. Source: the repository."""
+
+LICENCE = (
+    "The S2 Pro weights are under the Fish Audio Research License: free for research and "
+    "non-commercial use; commercial use needs a licence from Fish Audio."
+)
+
+_MODELS = Path("models")
+_TOKENIZER = "tokenizer.json"
+
+_BUNDLE_URL = (
+    "https://github.com/subspecs/FishS2Sharp/releases/download/v1.0.2/"
+    "FishS2Sharp-Win-x86_64-CUDA-VULKAN-CPU.zip"
+)
+_BUNDLE_SHA256 = "15c2036ce0a3a5e6d4c8f81a2834e683f7f40a8155179c66858fd27a15d4cc74"
+_LIBRARIES = {"win32": "s2.dll", "darwin": "libs2.dylib"}
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a Hugging Face repository."""
+
+    repo_id: str
+    filename: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that is needed at `path`. unpack_to: folder that it is an archive for, or None.
+
+    num_bytes: about; None if unknown.
+    """
+
+    label: str
+    path: Path
+    source: Source | HubFile
+    num_bytes: int | None = None
+    unpack_to: Path | None = None
+
+
+def model_file(settings: Settings, quant: str) -> Path:
+    """Where the model lies."""
+    return in_project(settings.model_path or _MODELS / f"s2-pro-{quant}.gguf")
+
+
+def tokenizer_file(settings: Settings, quant: str) -> Path:
+    """Where the tokenizer lies: beside the model, unless a setting says."""
+    if settings.tokenizer_path is not None:
+        return in_project(settings.tokenizer_path)
+    model = model_file(settings, quant)
+    return (model if model.is_dir() else model.parent) / _TOKENIZER
+
+
+def needed_artifacts(
+    settings: Settings, quant: str, *, engine: Literal["s2", "s2cpp"] = "s2"
+) -> list[Artifact]:
+    """All files of an engine. Raises DownloadError for a library that nobody publishes."""
+    model = model_file(settings, quant)
+    needed = [
+        Artifact(
+            f"S2 Pro {quant}",
+            model,
+            _source(settings, settings.model_url, _hub_name(model, quant), settings.model_sha256),
+            MODEL_BYTES.get(quant),
+        ),
+        Artifact(
+            "tokenizer",
+            tokenizer_file(settings, quant),
+            _source(settings, settings.tokenizer_url, _TOKENIZER, settings.tokenizer_sha256),
+        ),
+    ]
+    if engine == "s2cpp":
+        needed.append(_bundle(settings))
+    return needed
+
+
+def missing_artifacts(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Those that are not there, or are not what their SHA-256 says."""
+    return [artifact for artifact in artifacts if not _is_there(artifact)]
+
+
+def fetch_artifacts(
+    artifacts: Sequence[Artifact], progress: Progress, *, force: bool = False
+) -> None:
+    """Download and unpack what is missing, or everything. Raises DownloadError."""
+    wanted = list(artifacts) if force else missing_artifacts(artifacts)
+    if any(artifact.path.suffix == ".gguf" for artifact in wanted):
+        progress.say(LICENCE)
+    for artifact in wanted:
+        progress.say(f"downloading {artifact.label}: {artifact.path.name}")
+        source = artifact.source
+        if isinstance(source, HubFile):
+            download_from_hub(
+                source.repo_id,
+                source.filename,
+                artifact.path,
+                progress,
+                sha256=source.sha256,
+                force=force,
+            )
+        else:
+            download(source, artifact.path, progress, force=force)
+        if artifact.unpack_to is not None:
+            extract_zip(artifact.path, artifact.unpack_to)
+            artifact.path.unlink()
+
+
+def library_name() -> str:
+    """What the s2.cpp library is called on this system."""
+    return _LIBRARIES.get(sys.platform, "libs2.so")
+
+
+def _source(settings: Settings, url: str | None, name: str, sha256: str | None) -> Source | HubFile:
+    return Source(url, sha256) if url else HubFile(settings.hf_repo_id, name, sha256)
+
+
+def _hub_name(model: Path, quant: str) -> str:
+    """The repository's name for a file that may be called otherwise here."""
+    published = {f"s2-pro-{name}.gguf" for name in MODEL_BYTES}
+    return model.name if model.name in published else f"s2-pro-{quant}.gguf"
+
+
+def _bundle(settings: Settings) -> Artifact:
+    folder = in_project(settings.runtime_dir)
+    url, sha256 = settings.runtime_zip_url, settings.runtime_zip_sha256
+    if url is None:
+        if sys.platform != "win32" and not (folder / library_name()).is_file():
+            raise DownloadError(
+                f"nobody publishes {library_name()} for this system: build s2.cpp and name its "
+                "folder with FISHS2_RUNTIME_DIR, or an archive's address with "
+                "FISHS2_RUNTIME_ZIP_URL"
+            )
+        url, sha256 = _BUNDLE_URL, sha256 or _BUNDLE_SHA256
+    archive = settings.runtime_zip_path or settings.temp_dir / "fishs2sharp_runtime.zip"
+    source = Source(url, sha256)
+    return Artifact("s2.cpp library", in_project(archive), source, unpack_to=folder)
+
+
+def _is_there(artifact: Artifact) -> bool:
+    if artifact.unpack_to is not None:
+        return (artifact.unpack_to / library_name()).is_file()
+    if artifact.path.is_dir():  # the official checkpoint
+        return True
+    return artifact.path.is_file() and has_sha256(artifact.path, artifact.source.sha256)

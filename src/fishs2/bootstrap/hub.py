@@ -1,0 +1,60 @@
+"""One file of a Hugging Face repository, through huggingface_hub: it resumes and locks by itself.
+
+HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and HF_HOME mean what they mean there.
+"""
+
+from pathlib import Path
+
+from fishs2.bootstrap.download import check_disk, has_sha256, only_one
+from fishs2.bootstrap.progress import Progress
+from fishs2.errors import DownloadError
+
+
+def download_from_hub(
+    repo_id: str,
+    filename: str,
+    path: Path,
+    progress: Progress,
+    *,
+    sha256: str | None = None,
+    force: bool = False,
+) -> None:
+    """Bring `filename` of a repository to `path`. Raises DownloadError.
+
+    The hub's own progress bar shows. A file that is there stays until its successor is complete.
+    """
+    # Imported here: it takes longer to load than most starts need in all.
+    from huggingface_hub import HfFileMetadata, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    with only_one(path, progress):
+        if not force and path.is_file() and has_sha256(path, sha256):
+            return
+        staging = path.parent / ".hub"
+        try:
+            metadata: HfFileMetadata = get_hf_file_metadata(hf_hub_url(repo_id, filename))
+            check_disk(path.parent, metadata.size or 0, path.name)
+            came = Path(hf_hub_download(repo_id, filename, local_dir=staging))
+        except LocalEntryNotFoundError as error:
+            raise DownloadError(_unreachable(repo_id)) from error
+        except HfHubHTTPError as error:
+            raise DownloadError(
+                f"{filename} of {repo_id} cannot be had: {str(error).splitlines()[0]}"
+            ) from error
+        except (OSError, ValueError) as error:
+            # Offline, no network, a full disk: the hub's package raises what its layers raise.
+            raise DownloadError(f"{_unreachable(repo_id)} ({type(error).__name__})") from error
+        if not has_sha256(came, sha256):
+            came.unlink()
+            raise DownloadError(
+                f"{filename} has not the SHA-256 {sha256}; the download was removed. "
+                "Try again, or correct the expected value"
+            )
+        came.replace(path)
+
+
+def _unreachable(repo_id: str) -> str:
+    return (
+        f"Hugging Face cannot be reached for {repo_id}: check the network, or name the file's "
+        "address with FISHS2_MODEL_URL, or put it there yourself"
+    )

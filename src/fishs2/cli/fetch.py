@@ -1,0 +1,51 @@
+"""`fishs2 fetch`: download what an engine needs, as run.py does, without starting anything."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from fishs2.bootstrap.artifacts import (
+    Artifact,
+    HubFile,
+    fetch_artifacts,
+    missing_artifacts,
+    needed_artifacts,
+)
+from fishs2.bootstrap.hardware import find_nvidia_gpus
+from fishs2.bootstrap.plan import choose_quant
+from fishs2.bootstrap.progress import Progress
+from fishs2.settings import load_settings
+
+EngineName = Annotated[Literal["s2", "s2cpp"], typer.Option(help="The engine to fetch for.")]
+Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
+Q4 = Annotated[bool, typer.Option("--model-q4", help="The same as --model-quant q4_k_m.")]
+Force = Annotated[bool, typer.Option(help="Download again what is already there.")]
+DryRun = Annotated[bool, typer.Option(help="Only say what would be downloaded.")]
+
+
+def fetch(
+    engine: EngineName = "s2",
+    model_quant: Quant = None,
+    model_q4: Q4 = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Download the model, its tokenizer and, for s2cpp, the library. Resumes what broke off."""
+    settings = load_settings(model_quant="q4_k_m" if model_q4 else model_quant)
+    quant, reason = choose_quant(settings, tuple(find_nvidia_gpus()))
+    typer.echo(f"{quant}: {reason}")
+    artifacts = needed_artifacts(settings, quant, engine=engine)
+    wanted = artifacts if force or settings.force_downloads else missing_artifacts(artifacts)
+    if not wanted:
+        typer.echo("everything is there")
+    for artifact in wanted:
+        typer.echo(_describe(artifact))
+    if not dry_run:
+        fetch_artifacts(wanted, Progress(), force=force or settings.force_downloads)
+
+
+def _describe(artifact: Artifact) -> str:
+    source = artifact.source
+    origin = f"{source.repo_id}/{source.filename}" if isinstance(source, HubFile) else source.url
+    size = f", about {artifact.num_bytes / 1e9:.1f} GB" if artifact.num_bytes else ""
+    return f"{artifact.label}: {origin} -> {artifact.path}{size}"

@@ -1,0 +1,51 @@
+"""What run.py does once the packages are there: plan, install, download, serve."""
+
+import signal
+import sys
+
+from fishs2.bootstrap.artifacts import fetch_artifacts, needed_artifacts
+from fishs2.bootstrap.hardware import find_nvidia_gpus
+from fishs2.bootstrap.plan import Plan, has_torch, plan_here
+from fishs2.bootstrap.progress import Progress
+from fishs2.bootstrap.torch_install import install_torch
+from fishs2.cli.planning import describe_plan
+from fishs2.errors import Fishs2Error
+from fishs2.settings import Settings, load_project_file, load_settings
+
+
+def launch(flags: dict[str, str | int | None]) -> int:
+    """Run everything to the end of the server. Returns the exit status: 1 if it cannot start.
+
+    flags: settings by name; None is not given.
+    """
+    # So that a program that we wait for, pip above all, is ended with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    progress = Progress()
+    try:
+        load_project_file()
+        settings = load_settings(**flags)
+        plan = plan_here(settings, may_download=not settings.skip_downloads)
+        prepare(settings, plan, progress)
+        # Imported here: an environment that is broken must not hide what stands above.
+        from fishs2.cli.serve import run_server
+
+        run_server(settings, plan)
+    except Fishs2Error as error:
+        progress.say(f"fishs2: {error.message}")
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def prepare(settings: Settings, plan: Plan, progress: Progress) -> None:
+    """Install and download what the plan needs. Raises DownloadError."""
+    if plan.engine != "s2" or settings.skip_downloads:
+        return
+    progress.say(f"engine s2 on {plan.backend}: {describe_plan(plan)}")
+    if not has_torch():
+        gpus = find_nvidia_gpus() if plan.backend == "cuda" else []
+        install_torch(settings, gpus, progress)
+    fetch_artifacts(
+        needed_artifacts(settings, plan.quant), progress, force=settings.force_downloads
+    )
