@@ -27,5 +27,9 @@ if [ -f "$pixi" ]; then
     "$pixi" install --manifest-path pyproject.toml
     exec "$pixi" run --manifest-path pyproject.toml python run.py "$@"
 fi
+# Looking for a Python takes longer than the rest of the start, where pyenv answers.
+if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null; then
+    exec .venv/bin/python run.py "$@"
+fi
 source scripts/find_python.sh
 exec "$(find_python)" run.py "$@"

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
-from fishs2.cli import app as cli
+from fishs2.cli.main import app as cli
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime, make_engine
 from fishs2.settings import ENV_PREFIX, Settings, allowed_values

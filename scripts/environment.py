@@ -35,7 +35,8 @@ def make_environment(*extras: str) -> Path:
     """
     python = interpreter()
     line = f"{_fingerprint()} [{','.join(sorted(extras))}]"
-    if python.exists() and line in _stamped():
+    is_running = Path(sys.prefix) == _VENV
+    if line in _stamped() and (is_running or _runs(python, "-c", "")):
         return python
     if not python.exists() or not _runs(python, "-m", "pip", "--version"):
         _create()
@@ -60,7 +61,11 @@ def _create() -> None:
 
 
 def _runs(*command: object) -> bool:
-    return subprocess.run([str(part) for part in command], capture_output=True).returncode == 0
+    try:
+        done = subprocess.run([str(part) for part in command], capture_output=True)
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def _fingerprint() -> str:

@@ -1,5 +1,5 @@
 """`python -m fishs2` is the `fishs2` command."""
 
-from fishs2.cli import main
+from fishs2.cli.main import main
 
 main()

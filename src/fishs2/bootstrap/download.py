@@ -7,7 +7,6 @@ model.gguf.part.json   where it comes from, so that only the same file is contin
 
 import hashlib
 import json
-import logging
 import os
 import random
 import shutil
@@ -17,16 +16,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 from filelock import FileLock, Timeout
 
 from fishs2 import __version__
 from fishs2.bootstrap.progress import Progress
 from fishs2.errors import DownloadError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import httpx
 
 _CHUNK_BYTES = 1 << 20
 _SPARE_BYTES = 200_000_000
@@ -127,6 +127,9 @@ def only_one(path: Path, progress: Progress) -> Iterator[None]:
 
 def _fetch_patiently(source: Source, part: Path, progress: Progress, patience: Patience) -> None:
     """Fetch until the part is complete, as long as every few tries bring something."""
+    # Imported here: it takes as long to load as the rest of most starts.
+    import httpx
+
     num_idle = 0
     timeout = httpx.Timeout(patience.stall_s)
     headers = {"User-Agent": f"fishs2/{__version__}", "Accept-Encoding": "identity"}
@@ -151,7 +154,9 @@ def _fetch_patiently(source: Source, part: Path, progress: Progress, patience: P
                 time.sleep(wait_s)
 
 
-def _fetch_once(client: httpx.Client, source: Source, part: Path, progress: Progress) -> None:
+def _fetch_once(client: "httpx.Client", source: Source, part: Path, progress: Progress) -> None:
+    import httpx
+
     offset, validator = _resumable(source, part)
     headers = {}
     if offset:
@@ -184,7 +189,7 @@ def _fetch_once(client: httpx.Client, source: Source, part: Path, progress: Prog
 
 
 def _receive(
-    response: httpx.Response, part: Path, progress: Progress, offset: int, total: int | None
+    response: "httpx.Response", part: Path, progress: Progress, offset: int, total: int | None
 ) -> None:
     """Write the body behind `offset`. Raises _BrokenOffError if it is not all."""
     num_bytes = offset
@@ -205,7 +210,7 @@ def _receive(
         raise DownloadError(f"{part.stem}: {num_bytes:,} bytes came instead of {total:,}")
 
 
-def _check_status(response: httpx.Response, source: Source) -> None:
+def _check_status(response: "httpx.Response", source: Source) -> None:
     status = response.status_code
     if source.url.startswith("https:") and response.url.scheme != "https":
         raise DownloadError(f"{_shown(source.url)} leads to an address without encryption")
@@ -229,7 +234,7 @@ def _resumable(source: Source, part: Path) -> tuple[int, str]:
     return 0, ""
 
 
-def _write_note(source: Source, part: Path, response: httpx.Response) -> None:
+def _write_note(source: Source, part: Path, response: "httpx.Response") -> None:
     etag = response.headers.get("etag", "")
     # A weak one does not promise the same bytes. Source: RFC 9110, 13.1.5.
     validator = "" if etag.startswith("W/") else etag
@@ -237,7 +242,7 @@ def _write_note(source: Source, part: Path, response: httpx.Response) -> None:
     _note_path(part).write_text(json.dumps(note), encoding="utf-8")
 
 
-def _total(response: httpx.Response) -> int | None:
+def _total(response: "httpx.Response") -> int | None:
     """Size of the whole file, if the server says it."""
     if response.status_code != HTTPStatus.OK:
         total = response.headers.get("content-range", "").rpartition("/")[2]
@@ -246,7 +251,7 @@ def _total(response: httpx.Response) -> int | None:
     return int(total) if total.isdecimal() else None
 
 
-def _first_byte(response: httpx.Response) -> int | None:
+def _first_byte(response: "httpx.Response") -> int | None:
     first = response.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
     return int(first) if first.isdecimal() else None
 

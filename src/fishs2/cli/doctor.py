@@ -139,8 +139,8 @@ def _check_gpus(hardware: Hardware) -> Finding:
         if has
     ]
     if not hardware.gpus:
-        found = f"; there is {' and '.join(others)}" if others else ""
-        return Finding("gpu", "note", f"nvidia-smi is missing or lists no card{found}")
+        rest = f"; there is {' and '.join(others)}" if others else ""
+        return Finding("gpu", "note", f"nvidia-smi is missing or lists no card{rest}")
     return Finding("gpu", "ok", ", ".join(_describe_gpu(gpu) for gpu in hardware.gpus))
 
 

@@ -187,11 +187,16 @@ def _default_model(settings: Settings) -> Path:
     return Path("models") / f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
 
 
+def open_store(settings: Settings) -> VoiceStore:
+    """The files of the stored voices."""
+    return VoiceStore(settings.voices_dir.absolute())
+
+
 def open_voices(settings: Settings) -> Voices:
-    """The stored voices; the folder gets the voices of the package if it is not there yet."""
+    """The stored voices, and references from where the settings allow them."""
     folder = settings.voices_dir.absolute()
     return Voices(
-        VoiceStore(folder),
+        open_store(settings),
         VoiceLimits(
             max_samples=settings.max_voice_samples,
             min_reference_s=settings.min_reference_audio_seconds,

@@ -1,0 +1,177 @@
+"""`fishs2 voices`: the stored voices, without a server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from fishs2.audio.decode import decode_audio
+from fishs2.errors import NotFoundError, UserError
+from fishs2.service.runtime import open_store, open_voices
+from fishs2.service.voices import Voices
+from fishs2.settings import Settings, load_settings
+from fishs2.store.voice_archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
+from fishs2.store.voice_files import Voice, read_bytes, read_plain_file
+from fishs2.store.voices import NewSample, NewVoice
+
+app = typer.Typer(help="Stored voices: add, list, move between machines.", no_args_is_help=True)
+
+VoiceId = Annotated[str, typer.Argument(metavar="ID", help="As `fishs2 voices list` shows it.")]
+Files = Annotated[list[Path], typer.Argument(help="Audio; the first is the reference.")]
+NewId = Annotated[str | None, typer.Option("--id", help="Id; default: from the name or file.")]
+Name = Annotated[str | None, typer.Option(help="A name for people.")]
+Transcript = Annotated[
+    str | None,
+    typer.Option(help="What is said in the first file; default: the .txt or .lab beside it."),
+]
+Language = Annotated[str | None, typer.Option(help="BCP 47 tag, for example de.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Default: ID.zip.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_MAX_TRANSCRIPT_BYTES = 100_000
+_T = TypeVar("_T")
+
+
+@app.command()
+def add(
+    files: Files,
+    voice_id: NewId = None,
+    name: Name = None,
+    transcript: Transcript = None,
+    language: Language = None,
+) -> None:
+    """Store a voice from audio files; one that has this id is replaced."""
+    settings = load_settings()
+    samples = tuple(NewSample(path.name, _read(path, settings.max_upload_bytes)) for path in files)
+    new = NewVoice(
+        samples,
+        voice_id=voice_id,
+        name=name,
+        transcript=transcript or _find_transcript(files[0]),
+        language=language,
+    )
+    voice = _run(settings, lambda voices: voices.add(new))
+    typer.echo(f"stored {voice.voice_id}")
+    if voice.transcript is None:
+        typer.echo("it has no transcript, and cannot be cloned before it has: add --transcript")
+
+
+@app.command("list")
+def list_voices() -> None:
+    """List the stored voices."""
+    found = _run(load_settings(), lambda voices: voices.list())
+    width = max((len(voice.voice_id) for voice in found), default=0)
+    for voice in found:
+        text = voice.transcript or "(no transcript)"
+        short = text if len(text) <= 60 else f"{text[:57]}..."
+        typer.echo(f"{voice.voice_id:<{width}}  {len(voice.samples)} files  {short}")
+
+
+@app.command()
+def show(voice_id: VoiceId) -> None:
+    """Show everything about one voice."""
+    settings = load_settings()
+    voice = _find(settings, voice_id)
+    created = datetime.fromtimestamp(voice.created, UTC)
+    lines = {
+        "id": voice.voice_id,
+        "name": voice.name,
+        "created": f"{created:%Y-%m-%d %H:%M} UTC",
+        "language": voice.language or "",
+        "model": voice.model or "",
+        "transcript": voice.transcript or "(none)",
+    }
+    for key, value in lines.items():
+        typer.echo(f"{key:<10}  {value}")
+    for sample in voice.samples:
+        path = open_store(settings).sample_path(voice, sample)
+        audio = decode_audio(_read(path, settings.max_upload_bytes), max_seconds=3600)
+        seconds = len(audio.pcm) / audio.sample_rate_hz
+        typer.echo(f"{'file':<10}  {sample.filename}  {seconds:.1f} s, {audio.sample_rate_hz} Hz")
+
+
+@app.command()
+def remove(voice_id: VoiceId, yes: Yes = False) -> None:
+    """Delete a voice and its audio."""
+    settings = load_settings()
+    voice = _find(settings, voice_id)
+    if not yes:
+        typer.confirm(f"Delete {voice.voice_id} and its {len(voice.samples)} files?", abort=True)
+    _run(settings, lambda voices: voices.remove(voice.voice_id))
+    typer.echo(f"deleted {voice.voice_id}")
+
+
+@app.command("export")
+def export_voice(voice_id: VoiceId, output: Output = None) -> None:
+    """Write a voice to a .zip file that `import` takes on any machine."""
+    settings = load_settings()
+    voice = _find(settings, voice_id)
+    store = open_store(settings)
+    contents = [
+        _read(store.sample_path(voice, sample), settings.max_upload_bytes)
+        for sample in voice.samples
+    ]
+    path = output or Path(f"{voice.voice_id}.zip")
+    try:
+        path.write_bytes(pack_voice(voice, contents))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}", code="cannot_write") from error
+    typer.echo(f"wrote {path}")
+
+
+@app.command("import")
+def import_voice(
+    file: Annotated[Path, typer.Argument(help="What `export` wrote.")], voice_id: NewId = None
+) -> None:
+    """Store a voice from a .zip file; refused if anything in it was changed."""
+    settings = load_settings()
+    new = unpack_voice(_read(file, MAX_ARCHIVE_BYTES))
+    if voice_id is not None:
+        new = replace(new, voice_id=voice_id)
+    voice = _run(settings, lambda voices: voices.add(new))
+    typer.echo(f"stored {voice.voice_id}")
+
+
+def _run(settings: Settings, work: Callable[[Voices], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        voices = open_voices(settings)
+        try:
+            return await work(voices)
+        finally:
+            voices.close()
+
+    return asyncio.run(run())
+
+
+def _find(settings: Settings, voice_id: str) -> Voice:
+    voice = _run(settings, lambda voices: voices.find(voice_id))
+    if voice is None:
+        raise NotFoundError(
+            f"there is no voice {voice_id}; `fishs2 voices list` shows what there is",
+            code="voice_not_found",
+        )
+    return voice
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        return read_bytes(path.resolve(), max_bytes)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", code="cannot_read") from error
+    except ValueError as error:
+        raise UserError(f"cannot read {path}: {error}", code="cannot_read") from error
+
+
+def _find_transcript(path: Path) -> str | None:
+    for suffix in (".txt", ".lab"):
+        try:
+            text = read_plain_file(path, _MAX_TRANSCRIPT_BYTES, suffix=suffix).strip()
+        except (OSError, ValueError):
+            continue
+        if text:
+            return text
+    return None
