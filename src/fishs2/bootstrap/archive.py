@@ -38,7 +38,7 @@ def extract_zip(archive: Path, folder: Path) -> None:
 
 def _checked(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files in the archive, all of them safe. Raises DownloadError."""
-    files = [entry for entry in opened.infolist() if not entry.is_dir()]
+    files = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
     if len(files) > _MAX_ENTRIES or sum(entry.file_size for entry in files) > _MAX_BYTES:
         raise _unsafe("it holds more than any bundle does")
     names = [entry.filename.casefold() for entry in files]

@@ -26,9 +26,8 @@ from fishs2.bootstrap.progress import Progress
 from fishs2.errors import DownloadError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
-_CHUNK_BYTES = 1 << 20
 _SPARE_BYTES = 200_000_000
 """Left free beside the file: logs, temporary files and the system need some."""
 
@@ -128,12 +127,12 @@ def only_one(path: Path, progress: Progress) -> Iterator[None]:
 def _fetch_patiently(source: Source, part: Path, progress: Progress, patience: Patience) -> None:
     """Fetch until the part is complete, as long as every few tries bring something."""
     # Imported here: it takes as long to load as the rest of most starts.
-    import httpx
+    import httpx2
 
     num_idle = 0
-    timeout = httpx.Timeout(patience.stall_s)
+    timeout = httpx2.Timeout(patience.stall_s)
     headers = {"User-Agent": f"fishs2/{__version__}", "Accept-Encoding": "identity"}
-    with httpx.Client(
+    with httpx2.Client(
         timeout=timeout, headers=headers, follow_redirects=True, max_redirects=10
     ) as client:
         while True:
@@ -154,8 +153,8 @@ def _fetch_patiently(source: Source, part: Path, progress: Progress, patience: P
                 time.sleep(wait_s)
 
 
-def _fetch_once(client: "httpx.Client", source: Source, part: Path, progress: Progress) -> None:
-    import httpx
+def _fetch_once(client: "httpx2.Client", source: Source, part: Path, progress: Progress) -> None:
+    import httpx2
 
     offset, validator = _resumable(source, part)
     headers = {}
@@ -180,23 +179,23 @@ def _fetch_once(client: "httpx.Client", source: Source, part: Path, progress: Pr
             check_disk(part.parent, (total or 0) - offset, part.stem)
             _write_note(source, part, response)
             _receive(response, part, progress, offset, total)
-    except httpx.TooManyRedirects as error:
+    except httpx2.TooManyRedirects as error:
         raise DownloadError(f"{_shown(source.url)} redirects in a circle") from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
         raise DownloadError(f"{_shown(source.url)} is no address that can be used") from error
-    except httpx.TransportError as error:
+    except httpx2.TransportError as error:
         raise _BrokenOffError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
 
 def _receive(
-    response: "httpx.Response", part: Path, progress: Progress, offset: int, total: int | None
+    response: "httpx2.Response", part: Path, progress: Progress, offset: int, total: int | None
 ) -> None:
     """Write the body behind `offset`. Raises _BrokenOffError if it is not all."""
     num_bytes = offset
     with part.open("r+b" if offset else "wb") as file:
         file.seek(offset)
         with progress.transfer(part.stem, total, offset) as advance:
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 num_bytes += len(chunk)
                 advance(len(chunk))
@@ -210,7 +209,7 @@ def _receive(
         raise DownloadError(f"{part.stem}: {num_bytes:,} bytes came instead of {total:,}")
 
 
-def _check_status(response: "httpx.Response", source: Source) -> None:
+def _check_status(response: "httpx2.Response", source: Source) -> None:
     status = response.status_code
     if source.url.startswith("https:") and response.url.scheme != "https":
         raise DownloadError(f"{_shown(source.url)} leads to an address without encryption")
@@ -234,7 +233,7 @@ def _resumable(source: Source, part: Path) -> tuple[int, str]:
     return 0, ""
 
 
-def _write_note(source: Source, part: Path, response: "httpx.Response") -> None:
+def _write_note(source: Source, part: Path, response: "httpx2.Response") -> None:
     etag = response.headers.get("etag", "")
     # A weak one does not promise the same bytes. Source: RFC 9110, 13.1.5.
     validator = "" if etag.startswith("W/") else etag
@@ -242,7 +241,7 @@ def _write_note(source: Source, part: Path, response: "httpx.Response") -> None:
     _note_path(part).write_text(json.dumps(note), encoding="utf-8")
 
 
-def _total(response: "httpx.Response") -> int | None:
+def _total(response: "httpx2.Response") -> int | None:
     """Size of the whole file, if the server says it."""
     if response.status_code != HTTPStatus.OK:
         total = response.headers.get("content-range", "").rpartition("/")[2]
@@ -251,7 +250,7 @@ def _total(response: "httpx.Response") -> int | None:
     return int(total) if total.isdecimal() else None
 
 
-def _first_byte(response: "httpx.Response") -> int | None:
+def _first_byte(response: "httpx2.Response") -> int | None:
     first = response.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
     return int(first) if first.isdecimal() else None
 

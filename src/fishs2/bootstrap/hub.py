@@ -24,6 +24,7 @@ def download_from_hub(
     The hub's own progress bar shows. A file that is there stays until its successor is complete.
     """
     # Imported here: it takes longer to load than most starts need in all.
+    from httpx2 import HTTPError
     from huggingface_hub import HfFileMetadata, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -41,7 +42,7 @@ def download_from_hub(
             raise DownloadError(
                 f"{filename} of {repo_id} cannot be had: {str(error).splitlines()[0]}"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPError) as error:
             # Offline, no network, a full disk: the hub's package raises what its layers raise.
             raise DownloadError(f"{_unreachable(repo_id)} ({type(error).__name__})") from error
         if not has_sha256(came, sha256):

@@ -1,0 +1,182 @@
+"""Which engine speaks, in which quantisation, and why."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fishs2 import settings as settings_module
+from fishs2.bootstrap import torch_install
+from fishs2.bootstrap.hardware import Gpu, Hardware, parse_nvidia_smi
+from fishs2.bootstrap.plan import Plan, choose_quant, make_plan
+from fishs2.bootstrap.progress import Progress
+from fishs2.bootstrap.torch_install import choose_index, install_torch
+from fishs2.errors import DownloadError, SettingsError
+from fishs2.settings import Settings
+from tests.serving import make_settings
+
+NOTHING = Hardware((), has_vulkan=False, has_metal=False)
+MAC = Hardware((), has_vulkan=False, has_metal=True)
+
+
+def card(free_gb: float, *, driver: str = "580.65", capability: float = 8.6) -> Gpu:
+    return Gpu("NVIDIA RTX 3060", driver, 12_000_000_000, int(free_gb * 1e9), capability)
+
+
+def with_card(free_gb: float = 11) -> Hardware:
+    return Hardware((card(free_gb),), has_vulkan=True, has_metal=False)
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (settings_module, torch_install):
+        monkeypatch.setattr(module, "project_dir", lambda: tmp_path)
+
+
+def plan(
+    hardware: Hardware = NOTHING, *, torch: bool = True, may_download: bool = True, **settings: Any
+) -> Plan:
+    return make_plan(
+        make_settings(**settings), hardware, has_torch=torch, may_download=may_download
+    )
+
+
+@pytest.mark.parametrize(
+    ("hardware", "settings", "engine", "backend"),
+    [
+        (NOTHING, {}, "builtin", "cpu"),
+        (with_card(), {}, "s2", "cuda"),
+        (MAC, {}, "s2", "metal"),
+        (with_card(), {"engine": "builtin"}, "builtin", "cpu"),
+        (NOTHING, {"engine": "s2"}, "s2", "cpu"),
+        (NOTHING, {"backend": "cpu"}, "builtin", "cpu"),
+        (with_card(), {"backend": "cpu"}, "builtin", "cpu"),
+        (NOTHING, {"model_path": Path("m.gguf")}, "s2", "cpu"),
+        (NOTHING, {"model_path": Path("m.gguf"), "backend": "cpu"}, "s2", "cpu"),
+        (NOTHING, {"backend": "metal"}, "builtin", "cpu"),
+        (MAC, {"backend": "metal"}, "s2", "metal"),
+        (with_card(), {"backend": "vulkan"}, "builtin", "cpu"),
+        (NOTHING, {"backend": "cuda", "skip_gpu_check": True}, "s2", "cuda"),
+        (NOTHING, {"backend": "cuda", "require_nvidia_gpu": False}, "s2", "cuda"),
+    ],
+)
+def test_auto_follows_hardware_and_settings(
+    hardware: Hardware, settings: dict[str, Any], engine: str, backend: str
+) -> None:
+    made = plan(hardware, **settings)
+
+    assert (made.engine, made.backend) == (engine, backend)
+    assert made.reason
+
+
+def test_cuda_without_a_card_blocks_and_says_what_was_looked_for() -> None:
+    with pytest.raises(SettingsError, match="nvidia-smi is missing or lists no card"):
+        plan(backend="cuda")
+
+
+def test_card_without_model_or_torch_speaks_builtin_and_says_how_to_get_s2(tmp_path: Path) -> None:
+    made = plan(with_card(), may_download=False)
+    assert made.engine == "builtin"
+    assert "bash run.sh --engine s2" in made.hint
+
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "s2-pro-q8_0.gguf").touch()
+
+    assert plan(with_card(), may_download=False).engine == "s2"
+    assert plan(with_card(), may_download=False, torch=False).engine == "builtin"
+
+
+@pytest.mark.parametrize(
+    ("free_gb", "quant"),
+    [
+        (None, "q8_0"),
+        (23, "q8_0"),
+        (7.7, "q8_0"),
+        (7.5, "q6_k"),
+        (5.8, "q4_k_m"),
+        (5.2, "q3_k"),
+        (2, "q2_k"),
+    ],
+)
+def test_best_quantisation_that_fits_is_chosen(free_gb: float | None, quant: str) -> None:
+    gpus = () if free_gb is None else (card(free_gb),)
+
+    chosen, reason = choose_quant(make_settings(), gpus)
+
+    assert chosen == quant
+    assert "needs about" in reason
+
+
+def test_quantisation_that_is_there_is_used_if_it_fits(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "s2-pro-q4_k_m.gguf").touch()
+
+    assert choose_quant(make_settings(), (card(11),))[0] == "q4_k_m"
+    assert choose_quant(make_settings(), (card(5.2),))[0] == "q3_k"
+    assert choose_quant(make_settings(model_quant="f16"), (card(5.2),))[0] == "f16"
+
+
+def test_nvidia_smi_of_old_drivers_is_read_too() -> None:
+    answer = "RTX 3060, 580.65, 12288, 11000, 8.6\nGTX 1080, 470.1, 8192, 8000\nOdd, 1, [N/A], 3\n"
+
+    gpus = parse_nvidia_smi(answer)
+
+    assert [(gpu.name, gpu.compute_capability) for gpu in gpus] == [
+        ("RTX 3060", 8.6),
+        ("GTX 1080", 0.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "system", "ending"),
+    [
+        (card(8), "linux", None),
+        (card(8), "win32", "cu130"),
+        (card(8, driver="535.1"), "linux", "cu126"),
+        (card(8, driver="535.1"), "win32", "cu126"),
+        (card(8, capability=6.1), "linux", "cu126"),
+        (card(8, capability=0.0), "linux", None),
+        (None, "win32", None),
+        (None, "linux", None),
+        (None, "darwin", None),
+    ],
+)
+def test_torch_comes_from_the_index_that_fits_the_card(
+    gpu: Gpu | None, system: str, ending: str | None
+) -> None:
+    index = choose_index(make_settings(), [gpu] if gpu else [], system)
+
+    assert (index is None) if ending is None else str(index).endswith(ending)
+
+
+def test_index_of_the_settings_wins() -> None:
+    settings = make_settings(torch_index_url="https://mirror.invalid/whl")
+
+    assert choose_index(settings, [card(8)], "win32") == "https://mirror.invalid/whl"
+
+
+def install(settings: Settings, outcomes: list[int]) -> list[list[str]]:
+    commands: list[list[str]] = []
+
+    def run(command: Any) -> int:
+        commands.append(list(command))
+        return outcomes.pop(0)
+
+    install_torch(settings, [], Progress(), run)
+    return commands
+
+
+def test_torch_is_installed_before_the_extra_and_within_the_pins(tmp_path: Path) -> None:
+    (tmp_path / "constraints.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
+
+    torch, extra = install(make_settings(torch_index_url="https://m.invalid"), [0, 0])
+
+    assert torch[-3:] == ["torch", "--index-url", "https://m.invalid"]
+    assert extra[-1] == f"{tmp_path}[s2]"
+    assert all("--constraint" in command for command in (torch, extra))
+
+
+def test_pip_that_fails_is_a_clear_error() -> None:
+    with pytest.raises(DownloadError, match="--engine builtin"):
+        install(make_settings(), [1])
