@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from fishs2.cli.serve import listen
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import Settings
@@ -45,7 +46,7 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
         create_app(runtime), http="httptools", log_config=None, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen(make_settings(host="127.0.0.1", port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

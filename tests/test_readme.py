@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fishs2.audio.decode import decode_audio
+from fishs2.store.voices import SAMPLE_VOICES
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 EXAMPLES = {
@@ -22,7 +23,7 @@ EXPECTED = {
     "curl": ("hello.wav", "pcm_s16le", 1.0, 3.0),
     "openai": ("fox.mp3", "mp3float", 2.0, 4.0),
     "streaming": ("stream.ogg", "opus", 3.0, 6.0),
-    "german": ("kaffee.flac", "flac", 1.0, 3.5),
+    "clone": ("lighthouse.flac", "flac", 1.5, 5.0),
     "say": ("dinner.mp3", "mp3float", 0.5, 2.0),
 }
 
@@ -40,6 +41,8 @@ def test_example_makes_the_sound_it_promises(
     if language == "bash" and not shutil.which("curl") and "curl" in code:
         pytest.skip("curl is not installed")
     code = code.replace("http://127.0.0.1:8020", builtin_server)
+    sample = SAMPLE_VOICES / "sample_male" / "sample_male_new.wav"
+    code = code.replace("voices/sample_male/sample_male_new.wav", str(sample))
     code = code.replace(".venv/bin/fishs2", f"{sys.executable} -m fishs2")
     program = [sys.executable, "-c"] if language == "python" else ["bash", "-ec"]
     subprocess.run([*program, code], cwd=tmp_path, check=True, timeout=30, env=dict(os.environ))

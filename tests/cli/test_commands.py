@@ -85,7 +85,17 @@ def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
     lines = result.stdout.decode().splitlines()
     topics = [line.split()[1] for line in lines]
-    assert topics == ["python", "ffmpeg", "settings", "engine", "gpu", "model", "disk", "port"]
+    assert topics == [
+        "python",
+        "ffmpeg",
+        "settings",
+        "engine",
+        "gpu",
+        "torch",
+        "model",
+        "disk",
+        "port",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
