@@ -82,7 +82,7 @@ def listen(settings: Settings) -> socket.socket:
             f"choose another port with --port or {ENV_PREFIX}PORT"
         ) from None
     listener.set_inheritable(False)
-    # Connections inherit it. asyncio sets it only on sockets that were made with their protocol, and
+    # Connections inherit it. asyncio sets it only where a socket was made with its protocol, and
     # without it a short answer on an open connection waits 40 ms for the client's kernel.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -15,6 +15,7 @@ from fishs2.service.admission import Admission
 from fishs2.service.speech import SpeechRules, SpeechService
 from fishs2.service.voices import VoiceLimits, Voices
 from fishs2.settings import Settings, in_project, project_dir
+from fishs2.store.database import Database
 from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
 
 logger = logging.getLogger(__name__)
@@ -185,6 +186,12 @@ def _rules(settings: Settings) -> SpeechRules:
 
 def _default_model(settings: Settings) -> Path:
     return Path("models") / f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of keys and usage, which may not be there yet. Raises SettingsError."""
+    file = settings.data_dir.absolute() / "fishs2.db"
+    return Database(settings.database_url or f"sqlite:///{file}")
 
 
 def open_store(settings: Settings) -> VoiceStore:

@@ -1,0 +1,203 @@
+"""`fishs2 keys`: who may use the server. Without any key, everybody may."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from fishs2.errors import NotFoundError, UserError
+from fishs2.service.runtime import open_database
+from fishs2.settings import load_settings
+from fishs2.store import keys as store
+from fishs2.store.database import Database
+from fishs2.store.keys import SCOPES, Key, NewKey
+from fishs2.store.usage import read_usage
+
+app = typer.Typer(help="Keys, quotas and their use.", no_args_is_help=True)
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `fishs2 keys list` shows it.")]
+Name = Annotated[str, typer.Argument(help="For people: who or what the key is for.")]
+Quota = Annotated[str, typer.Option(help="Characters in all, or unlimited.")]
+PerMinute = Annotated[int | None, typer.Option(min=1, help="Requests per minute.")]
+Streams = Annotated[int | None, typer.Option(min=1, help="Requests at once.")]
+Scope = Annotated[list[str] | None, typer.Option(help=f"One or more of {', '.join(SCOPES)}.")]
+Expires = Annotated[str | None, typer.Option(help="In so many days (30d), or on a date.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command()
+def create(
+    name: Name,
+    quota: Quota = "unlimited",
+    per_minute: PerMinute = None,
+    streams: Streams = None,
+    scope: Scope = None,
+    expires: Expires = None,
+) -> None:
+    """Make a key. It is shown once. From the first key on, every request needs one."""
+    scopes = frozenset(scope or ["speech"])
+    if wrong := scopes - set(SCOPES):
+        raise _wrong(f"scope {', '.join(sorted(wrong))}", f"one of {', '.join(SCOPES)}")
+    new = NewKey(name, scopes, _read_quota(quota), per_minute, streams, _read_expiry(expires))
+    with _database() as database:
+        key, token = store.create_key(database, new)
+    typer.echo(f"{key.id}  {_describe_quota(key)}, {' '.join(sorted(key.scopes))}")
+    typer.echo(token)
+    typer.echo("This is the only time that the key is shown.", err=True)
+
+
+@app.command("list")
+def list_keys(as_json: AsJson = False) -> None:
+    """List all keys."""
+    with _database() as database:
+        found = store.list_keys(database)
+    if as_json:
+        typer.echo(json.dumps([_record(key) for key in found], indent=2))
+        return
+    for key in found:
+        state = "" if key.is_valid(time.time()) else "  (disabled or expired)"
+        typer.echo(f"{key.id}  {key.name}  {_describe_quota(key)}{state}")
+
+
+@app.command()
+def show(key_id: KeyId, as_json: AsJson = False) -> None:
+    """Show everything about one key but the key itself."""
+    with _database() as database:
+        record = _record(_find(database, key_id))
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    for label, value in record.items():
+        typer.echo(f"{label:<12}  {'' if value is None else value}")
+
+
+@app.command()
+def disable(key_id: KeyId) -> None:
+    """Refuse a key from now on; running servers follow within a second or so."""
+    with _database() as database:
+        _find(database, key_id)
+        store.disable_key(database, key_id)
+    typer.echo(f"disabled {key_id}")
+
+
+@app.command()
+def rotate(key_id: KeyId) -> None:
+    """Give a key another secret; the old one dies. Quota and use stay."""
+    with _database() as database:
+        _find(database, key_id)
+        token = store.rotate_key(database, key_id)
+    typer.echo(token)
+    typer.echo("This is the only time that the key is shown.", err=True)
+
+
+@app.command()
+def grant(
+    key_id: KeyId, characters: Annotated[int, typer.Argument(help="May be negative, after --.")]
+) -> None:
+    """Add characters to the quota of a key, or take some away."""
+    with _database() as database:
+        if _find(database, key_id).granted is None:
+            raise _wrong(f"{key_id} is unlimited", "a key with a quota")
+        store.grant_chars(database, key_id, characters)
+        typer.echo(f"{key_id}  {_describe_quota(_find(database, key_id))}")
+
+
+@app.command("usage")
+def show_usage(
+    key_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    days: Annotated[int, typer.Option(min=1, help="How far back.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show what keys used per day."""
+    first_day = (datetime.now(UTC).date() - timedelta(days=days - 1)).isoformat()
+    with _database() as database:
+        chosen = [_find(database, key_id)] if key_id else store.list_keys(database)
+        used = [(key, day) for key in chosen for day in read_usage(database, key.id, first_day)]
+    if as_json:
+        typer.echo(json.dumps([{"key": key.id, **asdict(day)} for key, day in used], indent=2))
+        return
+    typer.echo("day         key       requests  characters  audio s  errors  name")
+    for key, day in used:
+        typer.echo(
+            f"{day.day}  {key.id}  {day.num_requests:>8}  {day.num_chars:>10}  "
+            f"{day.audio_s:>7.1f}  {day.num_errors:>6}  {key.name}"
+        )
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    database = open_database(load_settings())
+    try:
+        database.migrate()
+        yield database
+    finally:
+        database.close()
+
+
+def _find(database: Database, key_id: str) -> Key:
+    key = store.find_key(database, key_id)
+    if key is None:
+        raise NotFoundError(
+            f"there is no key {key_id}; `fishs2 keys list` shows what there is",
+            code="key_not_found",
+        )
+    return key
+
+
+def _record(key: Key) -> dict[str, Any]:
+    """A key for people and programs; its hash is nobody's business."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": " ".join(sorted(key.scopes)),
+        "quota": key.granted,
+        "spent": key.spent,
+        "remaining": key.remaining,
+        "per_minute": key.per_minute,
+        "streams": key.streams,
+        "disabled": key.is_disabled,
+        "created": _iso(key.created_s),
+        "expires": _iso(key.expires_s),
+        "last_used": _iso(key.last_used_s),
+    }
+
+
+def _iso(seconds: int | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _describe_quota(key: Key) -> str:
+    if key.remaining is None:
+        return "unlimited"
+    return f"{key.remaining:,} of {key.granted:,} characters left"
+
+
+def _read_quota(given: str) -> int | None:
+    if given == "unlimited":
+        return None
+    digits = given.replace(",", "").replace("_", "")
+    if not digits.isdecimal() or len(digits) > 15:
+        raise _wrong(f"quota {given}", "a number of characters, or unlimited")
+    return int(digits)
+
+
+def _read_expiry(given: str | None) -> int | None:
+    if given is None:
+        return None
+    if days := re.fullmatch(r"(\d{1,5})d", given):
+        return int(time.time()) + int(days[1]) * 86_400
+    try:
+        day = date.fromisoformat(given)
+    except ValueError:
+        raise _wrong(f"expiry {given}", "days such as 30d, or a date such as 2027-01-31") from None
+    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp())
+
+
+def _wrong(what: str, wanted: str) -> UserError:
+    return UserError(f"{what} will not do: use {wanted}", code="invalid_option")

@@ -1,0 +1,191 @@
+"""The database of keys and usage: SQLite in a file, or PostgreSQL by address.
+
+All SQL of the project is in `store`. Every function blocks; call them from threads. The schema is
+made by the scripts in `migrations`, run when a database is opened that is not up to date.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+
+from fishs2.errors import SettingsError
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`."""
+
+_BUSY_TIMEOUT_S = 10
+_MIGRATION_LOCK = 0x66697368  # any number that no other program takes: "fish"
+
+metadata = MetaData()
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("scopes", String(200), nullable=False),
+    Column("created_s", BigInteger, nullable=False),
+    Column("expires_s", BigInteger),
+    Column("is_disabled", Boolean, nullable=False),
+    Column("granted", BigInteger),  # characters; null is unlimited
+    Column("spent", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("active", Integer, nullable=False),  # reservations that are not settled
+    Column("per_minute", Integer),
+    Column("streams", Integer),
+    Column("last_used_s", BigInteger),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key_id", String(16), ForeignKey("keys.id"), nullable=False, index=True),
+    Column("owner_id", String(32), nullable=False, index=True),
+    Column("num_chars", BigInteger, nullable=False),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("alive_until_s", BigInteger, nullable=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("key_id", String(16), ForeignKey("keys.id"), primary_key=True),
+    Column("day", String(10), primary_key=True),  # ISO date, UTC
+    Column("num_requests", BigInteger, nullable=False),
+    Column("num_chars", BigInteger, nullable=False),
+    Column("audio_ms", BigInteger, nullable=False),
+    Column("num_errors", BigInteger, nullable=False),
+)
+
+
+class Database:
+    """One database. Thread-safe; several processes may use it at once."""
+
+    def __init__(self, url: str) -> None:
+        """url: `sqlite:///file` or `postgresql://...`. Opens nothing yet. Raises SettingsError."""
+        self.is_sqlite = url.startswith("sqlite")
+        self._file = _sqlite_file(url) if self.is_sqlite else None
+        self._engine = _make_engine(url, is_sqlite=self.is_sqlite)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to open; a server always is."""
+        return self._file is None or self._file.exists()
+
+    def migrate(self) -> None:
+        """Bring the schema up to date, making the database if need be. Raises SettingsError."""
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Keys are hashed, but who asked for how much is nobody else's business.
+            os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            if self._revision() != HEAD:
+                self._upgrade()
+        except DBAPIError as error:
+            raise SettingsError(f"the database cannot be used: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state and changes nothing."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may change anything; undone if the block raises."""
+        with self._engine.connect() as connection:
+            writing = connection.execution_options(is_writing=True)
+            with writing.begin():
+                yield writing
+
+    def _revision(self) -> str | None:
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            return found.scalar_one_or_none()
+
+    def _upgrade(self) -> None:
+        # Imported here: most starts have nothing to migrate.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.write() as connection:
+            if not self.is_sqlite:
+                # SQLite's writer is alone anyway; here a second server waits until we are done.
+                connection.execute(select(text(f"pg_advisory_xact_lock({_MIGRATION_LOCK})")))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _make_engine(url: str, *, is_sqlite: bool) -> Engine:
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    try:
+        if not is_sqlite:
+            return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise SettingsError(
+            "FISHS2_DATABASE_URL needs a driver that is not installed; for PostgreSQL: "
+            "pip install 'psycopg[binary]'"
+        ) from error
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # The driver begins transactions by itself, late and not as writers. Source: SQLAlchemy's
+    # documentation of pysqlite, "Serializable isolation".
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    is_writing = connection.get_execution_options().get("is_writing", False)
+    # A reader that becomes a writer midway may fail at once, however long others may wait.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+def _sqlite_file(url: str) -> Path:
+    return Path(url.partition("///")[2])
+
+
+def _reason(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0]
