@@ -40,7 +40,8 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
     """Run a server in this event loop; yields when the port is open."""
     engine = engine or FakeEngine()
     files = tempfile.TemporaryDirectory(prefix="fishs2-")
-    settings = {"voices_dir": Path(files.name) / "voices", **settings}
+    folder = Path(files.name)
+    settings = {"voices_dir": folder / "voices", "data_dir": folder / "data", **settings}
     runtime = Runtime(make_settings(**settings), EngineChoice(engine, "the test chose it"))
     config = uvicorn.Config(
         create_app(runtime), http="httptools", log_config=None, timeout_graceful_shutdown=1

@@ -9,6 +9,7 @@
     │   └── QuotaError         the key has nothing left; carries a `code`
     ├── EngineError            the engine failed at this utterance
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
+    ├── StoreUnavailableError  the database does not answer
     ├── StalledReaderError     the client takes no more bytes
     ├── DownloadError          a file cannot be had, or is not what it should be
     └── SettingsError          the settings do not let the program start
@@ -75,6 +76,10 @@ class EngineError(Fishs2Error):
 
 class EngineUnavailableError(EngineError):
     """The engine cannot work until somebody repairs it: missing library, model or device."""
+
+
+class StoreUnavailableError(Fishs2Error):
+    """The database of keys and usage does not answer."""
 
 
 class StalledReaderError(Fishs2Error):

@@ -18,7 +18,8 @@ from tests.fakes import FakeEngine
 from tests.serving import make_settings
 
 files = tempfile.TemporaryDirectory(prefix="fishs2-")
-made = make_settings(voices_dir=Path(files.name) / "voices")
+folder = Path(files.name)
+made = make_settings(voices_dir=folder / "voices", data_dir=folder / "data")
 app = create_app(Runtime(made, EngineChoice(FakeEngine(), "the test chose it")))
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 speech = schemathesis.openapi.from_asgi("/openapi.json", app).include(path="/v1/audio/speech")

@@ -50,11 +50,6 @@ def run_server(settings: Settings, plan: Plan) -> None:
         for name in unknown_names():
             logger.warning("%s is no setting of this version and has no effect", name)
         logger.info("fishs2 listens on %s", _url(settings))
-        if settings.host in ("0.0.0.0", "::"):
-            logger.info(
-                "everybody on your network can use it; %sHOST=127.0.0.1 keeps it to yourself",
-                ENV_PREFIX,
-            )
         config = uvicorn.Config(
             create_app(runtime),
             http="httptools",

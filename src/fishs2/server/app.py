@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from fishs2 import __version__
+from fishs2.server.auth import Guard
+from fishs2.server.clips import clips_router
 from fishs2.server.errors import install_error_handlers
+from fishs2.server.fish_open import open_api_router
 from fishs2.server.middleware import Edge
 from fishs2.server.openai import openai_router
 from fishs2.server.status import install_docs_pages, status_router
@@ -20,7 +23,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         runtime.start()
-        runtime.prepare_voices()
+        runtime.prepare_stores()
         try:
             yield
         finally:
@@ -34,6 +37,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Guard, accounts=runtime.accounts)
     app.add_middleware(
         Edge,
         max_body_bytes=runtime.settings.max_body_bytes,
@@ -43,6 +47,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     install_error_handlers(app)
     app.include_router(openai_router(runtime))
     app.include_router(voices_router(runtime))
+    app.include_router(open_api_router(runtime))
+    app.include_router(clips_router(runtime))
     app.include_router(status_router(runtime))
     install_docs_pages(app)
     return app

@@ -23,6 +23,7 @@ from fishs2.errors import (
     Fishs2Error,
     ForbiddenError,
     NotFoundError,
+    StoreUnavailableError,
     UnauthorizedError,
     UserError,
 )
@@ -113,7 +114,7 @@ def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, Fishs2Error)
     problem = describe_error(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("speech failed: %s", error, extra={"request_id": request.state.request_id})
+        logger.error("request failed: %s", error, extra={"request_id": request.state.request_id})
     return error_response(path, problem)
 
 
@@ -177,6 +178,13 @@ def describe_error(error: Fishs2Error) -> Problem:
                 "backend_not_available",
                 # Nothing gets better by asking again: keep clients from their retry loops.
                 headers={"X-Should-Retry": "false"},
+            )
+        case StoreUnavailableError():
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "keys cannot be checked at present; the server's log says why",
+                "store_not_available",
+                headers={"Retry-After": "5"},
             )
         case EngineError():
             return Problem(

@@ -84,7 +84,8 @@ def openai_router(runtime: Runtime) -> APIRouter:
         delivery = _delivery(body, request)
         speech = await runtime.speech()
         plan = await speech.plan(speech_request)
-        spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name])
+        admission = runtime.accounts.admit(request.state.principal, len(body.input))
+        spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
         return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
 
     async def list_models() -> ModelList:

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
@@ -20,7 +20,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError
-from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechService
+from fishs2.service.accounts import Reservation
+from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechService, cost
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,15 @@ _ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What a `SpeechResponse` sends: who speaks what, under which headers."""
+    """What a `SpeechResponse` sends: who speaks what, under which headers.
+
+    admission: entered before anything is spoken; whoever may not is refused there.
+    """
 
     speech: SpeechService
     plan: SpeechPlan
     content_type: str
+    admission: AbstractAsyncContextManager[Reservation]
 
     def headers(self) -> dict[str, str]:
         """Headers that describe the audio and the engine."""
@@ -82,19 +87,26 @@ class SpeechResponse(Response):
 
     async def _answer(self, send: Send) -> None:
         try:
-            match self._delivery:
-                case "whole":
-                    await self._send_whole(send)
-                case "chunked":
-                    await self._send_chunked(send)
-                case "sse":
-                    await self._send_events(send)
+            async with self._spoken.admission as reservation:
+                try:
+                    await self._deliver(send)
+                finally:
+                    reservation.outcome = cost(self._spoken.plan, self._report)
         except Fishs2Error as error:
             if not self._has_started:
                 raise
             # Too late for a status: an answer that never ends properly is the honest sign.
             request_id = self._spoken.plan.request.request_id
             logger.error("speech broke off: %s", error, extra={"request_id": request_id})
+
+    async def _deliver(self, send: Send) -> None:
+        match self._delivery:
+            case "whole":
+                await self._send_whole(send)
+            case "chunked":
+                await self._send_chunked(send)
+            case "sse":
+                await self._send_events(send)
 
     async def _send_whole(self, send: Send) -> None:
         body = await self._spoken.speech.render(self._spoken.plan, self._report)

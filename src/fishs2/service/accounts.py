@@ -21,7 +21,12 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
-from fishs2.errors import ForbiddenError, QuotaError, UnauthorizedError
+from fishs2.errors import (
+    ForbiddenError,
+    QuotaError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
 from fishs2.store.database import Database
 from fishs2.store.keys import SCOPES, Key, find_key, list_keys, note_uses, split_token
 from fishs2.store.usage import (
@@ -38,7 +43,7 @@ from fishs2.store.usage import (
 logger = logging.getLogger(__name__)
 
 LEASE_S = 30
-"""A server that did not say for so long that it is alive is dead; what it reserved is given back."""
+"""A server that has not said for so long that it is alive is dead, its reservations void."""
 
 _KEYS_LIFE_S = 1.0
 _NO_DIGEST = "0" * 64
@@ -120,7 +125,7 @@ class Accounts:
             self._alive_task.cancel()
             await asyncio.wait([self._alive_task])
         if self._thread is not None:
-            with suppress(Exception):
+            with suppress(StoreUnavailableError):
                 await self._run(self._note_uses)
             self._thread.shutdown()
             self._thread = None
@@ -276,8 +281,8 @@ class Accounts:
                 await self._run(self._say_alive)
                 await self._run(self._note_uses)
             # The next round tries again; requests meanwhile meet the same error by themselves.
-            except OSError as error:
-                logger.error("the database does not answer: %s", error)
+            except StoreUnavailableError as error:
+                logger.error("%s", error.message)
 
     def _say_alive(self) -> None:
         now_s = time.time()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,10 +12,13 @@ from fishs2.engines.base import Capabilities, Sampling, SpeechEngine
 from fishs2.engines.builtin import BuiltinEngine
 from fishs2.engines.missing import MissingEngine
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
+from fishs2.service.accounts import Accounts
 from fishs2.service.admission import Admission
+from fishs2.service.clips import Clips
 from fishs2.service.speech import SpeechRules, SpeechService
 from fishs2.service.voices import VoiceLimits, Voices
 from fishs2.settings import Settings, in_project, project_dir
+from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
 
@@ -67,7 +71,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     if settings.backend == "vulkan":
         return MissingEngine("s2", "it cannot compute with Vulkan; use cuda, metal or cpu")
     files = ModelFiles(
-        in_project(settings.model_path or _default_model(settings)),
+        _model_path(settings),
         settings.tokenizer_path and in_project(settings.tokenizer_path),
         settings.codec_config_path,
     )
@@ -85,11 +89,20 @@ class Runtime:
     def __init__(self, settings: Settings, choice: EngineChoice) -> None:
         self.settings = settings
         self.voices = open_voices(settings)
+        self.accounts = Accounts(open_database(settings), redis_url=settings.redis_url)
+        self.clips = Clips(
+            ClipStore(
+                settings.data_dir.absolute() / "clips",
+                life_s=settings.clip_life_s,
+                max_bytes=settings.clips_max_bytes,
+            )
+        )
         self.failure: Fishs2Error | None = None
         """Why the engine did not start, if it did not."""
         self._choice = choice
         self._count_task: asyncio.Task[None] | None = None
         self._voices_task: asyncio.Task[None] | None = None
+        self._accounts_task: asyncio.Task[None] | None = None
         self._start_task: asyncio.Task[SpeechService] | None = None
         self._admission: Admission | None = None
         self._give_up: Callable[[], None] = lambda: None
@@ -102,9 +115,11 @@ class Runtime:
         """Begin to start the engine; `speech` waits for it. Call it in the event loop, once."""
         self._start_task = asyncio.create_task(self._start())
 
-    def prepare_voices(self) -> None:
-        """Begin to set up the voices folder; for servers, as it writes there."""
+    def prepare_stores(self) -> None:
+        """Begin to set up what is kept on disk; for servers, as it writes there."""
         self._voices_task = asyncio.create_task(self.voices.prepare(SAMPLE_VOICES))
+        self._accounts_task = asyncio.create_task(self._start_accounts())
+        self.clips.start()
 
     async def speech(self) -> SpeechService:
         """Return the service, waiting for the engine. Raises EngineUnavailableError."""
@@ -120,6 +135,20 @@ class Runtime:
             return Status("failed" if self.failure else "starting", None, 0, 0)
         capabilities = self._choice.engine.capabilities
         return Status("ready", capabilities, admission.num_streams, admission.num_queued)
+
+    def engine_identity(self) -> str:
+        """Names everything about the engine that shapes its sound, but the request.
+
+        For a started engine.
+        """
+        capabilities = self._choice.engine.capabilities
+        parts: list[object] = [capabilities.name, capabilities.backend, self.settings.builtin_voice]
+        if capabilities.name == "s2":
+            model = _model_path(self.settings)
+            with suppress(OSError):
+                state = model.stat()
+                parts += [model, state.st_size, state.st_mtime_ns]
+        return repr(parts)
 
     async def count_voices(self) -> int:
         """Count the stored voices; the last known number if the disk does not answer soon."""
@@ -137,12 +166,29 @@ class Runtime:
             if not task.cancelled() and task.exception() is None:
                 task.result().close()
         await self._choice.engine.close()
-        for counting in (self._count_task, self._voices_task):
-            if counting is not None:
-                await asyncio.wait([counting])
+        for running in (self._count_task, self._voices_task, self._accounts_task):
+            if running is not None:
+                await asyncio.wait([running])
+        await self.clips.close()
+        await self.accounts.close()
         self.voices.close()
         if self._admission is not None:
             self._admission.check_integrity()
+
+    async def _start_accounts(self) -> None:
+        try:
+            await self.accounts.start()
+            is_open = await self.accounts.is_open()
+        except Fishs2Error as error:
+            self.failure = SettingsError(error.message)
+            logger.error("%s", error.message)
+            self._give_up()
+            return
+        if is_open and self.settings.host not in ("127.0.0.1", "::1", "localhost"):
+            logger.warning(
+                "everybody on your network can use it: `fishs2 keys create NAME` makes it ask for "
+                "keys, FISHS2_HOST=127.0.0.1 keeps it to this machine"
+            )
 
     async def _start(self) -> SpeechService:
         engine = self._choice.engine
@@ -184,8 +230,9 @@ def _rules(settings: Settings) -> SpeechRules:
     )
 
 
-def _default_model(settings: Settings) -> Path:
-    return Path("models") / f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
+def _model_path(settings: Settings) -> Path:
+    default = Path("models") / f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
+    return in_project(settings.model_path or default)
 
 
 def open_database(settings: Settings) -> Database:

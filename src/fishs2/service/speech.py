@@ -26,6 +26,7 @@ from fishs2.service.admission import Admission
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.voice_choice import Cloning, GivenReference, VoiceChooser
 from fishs2.service.voices import Voices
+from fishs2.store.usage import Outcome
 from fishs2.text.normalize import has_speech, normalize_text
 from fishs2.text.split import split_text
 from fishs2.text.tags import remove_tags, style_tag
@@ -44,7 +45,8 @@ class SpeechRequest:
     joined in order, whatever the voice is. transcript: of the reference or, in place of the stored
     one, of the voice; None was not given, "" was given blank. format: wav, pcm, mp3, opus, aac or
     flac. sample_rate_hz: None means what the format and engine prefer. control: a direction put in
-    parentheses before the text; instructions: how to speak, in plain words; "" means none.
+    parentheses before the text; emotion: a word for a style tag; instructions: how to speak, in
+    plain words; "" means none.
     max_utterance_chars: wish for shorter utterances than the engine's. sampling: None in a field
     means our default.
     """
@@ -58,6 +60,7 @@ class SpeechRequest:
     sample_rate_hz: int | None = None
     language: str | None = None
     control: str = ""
+    emotion: str = ""
     instructions: str = ""
     max_utterance_chars: int | None = None
     effects: Effects = field(default_factory=Effects)
@@ -86,12 +89,14 @@ class SpeechPlan:
 class SpeechReport:
     """What became of one plan; written by the service while it speaks.
 
-    num_spoken: utterances that are complete. Times in seconds, since `started_s`.
+    num_begun, num_spoken: utterances that sounded, and that are complete. Times in seconds, since
+    `started_s`.
     """
 
     started_s: float = field(default_factory=time.perf_counter)
     first_audio_s: float | None = None
     audio_s: float = 0.0
+    num_begun: int = 0
     num_spoken: int = 0
     outcome: Literal["running", "finished", "aborted", "failed"] = "running"
 
@@ -246,6 +251,7 @@ class SpeechService:
                 async with aclosing(feeds[index].read()) as pieces:
                     async for pcm in pieces:
                         has_sound = True
+                        report.num_begun = index + 1
                         yield pcm
                 report.num_spoken += 1
                 if has_sound and pause_s:
@@ -278,7 +284,7 @@ class SpeechService:
         style = style_tag(request.instructions) if self._styles else ""
         if not has_speech(remove_tags(request.text)):
             raise _nothing_to_speak()
-        return normalize_text(f"{style} {control}{request.text}")
+        return normalize_text(f"{style_tag(request.emotion)} {style} {control}{request.text}")
 
     def _ignored_fields(self, request: SpeechRequest) -> tuple[str, ...]:
         """Names as the clients know them."""
@@ -288,6 +294,8 @@ class SpeechService:
         ignored = [name for name in asked if asked[name] is not None and name not in honoured]
         if request.control.strip() and not self._capabilities.speaks_tags:
             ignored.append("control")
+        if request.emotion and not self._capabilities.speaks_tags:
+            ignored.append("emotion")
         if request.instructions and not self._styles:
             ignored.append("instructions")
         return tuple(ignored)
@@ -334,6 +342,19 @@ class _AudioPath:
     def _encode(self, pcm: Pcm) -> bytes:
         self.audio_s += len(pcm) / self._engine_rate_hz
         return self._encoder.encode(self._resampler.resample(pcm))
+
+
+def cost(plan: SpeechPlan, report: SpeechReport) -> Outcome:
+    """What a request is charged: all of its text; aborted, the utterances that had begun; failed,
+    nothing.
+    """
+    num_chars = len(plan.request.text)
+    if report.outcome == "finished":
+        return Outcome(num_chars, report.audio_s)
+    if report.outcome == "aborted":
+        begun = sum(len(utterance.text) for utterance in plan.utterances[: report.num_begun])
+        return Outcome(min(begun, num_chars), report.audio_s)
+    return Outcome(0, report.audio_s, is_error=True)
 
 
 def _fill(asked: Sampling, default: Sampling) -> Sampling:

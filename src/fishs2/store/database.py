@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
-from fishs2.errors import SettingsError
+from fishs2.errors import SettingsError, StoreUnavailableError
 
 HEAD = "0001"
 """The newest revision in `migrations/versions`."""
@@ -109,8 +109,8 @@ class Database:
         try:
             if self._revision() != HEAD:
                 self._upgrade()
-        except DBAPIError as error:
-            raise SettingsError(f"the database cannot be used: {_reason(error)}") from error
+        except StoreUnavailableError as error:
+            raise SettingsError(error.message) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -118,14 +118,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state and changes nothing."""
-        with self._engine.connect() as connection, connection.begin():
+        """A transaction that sees one state. Raises StoreUnavailableError."""
+        with _translated(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may change anything; undone if the block raises."""
-        with self._engine.connect() as connection:
+        """A transaction that may change anything; undone if the block raises.
+
+        Raises StoreUnavailableError.
+        """
+        with _translated(), self._engine.connect() as connection:
             writing = connection.execution_options(is_writing=True)
             with writing.begin():
                 yield writing
@@ -187,5 +190,10 @@ def _sqlite_file(url: str) -> Path:
     return Path(url.partition("///")[2])
 
 
-def _reason(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise StoreUnavailableError(f"the database cannot be used: {reason}") from error

@@ -1,0 +1,376 @@
+"""The fishaudio.net open API: `/api/open/`, JSON or MessagePack in, audio or JSON out.
+
+Source: the operator's API page, docs/api.md; where it is silent, our decisions there.
+"""
+
+import json
+import uuid
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeVar
+
+import ormsgpack
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from fishs2.audio.effects import Effects
+from fishs2.errors import UserError
+from fishs2.server.auth import authenticate
+from fishs2.server.clips import clip_url
+from fishs2.server.errors import OPEN_API_PREFIX, OpenErrorBody, Problem, error_response
+from fishs2.server.speech_body import Number
+from fishs2.server.streaming import SpeechResponse, Spoken
+from fishs2.service.accounts import Principal
+from fishs2.service.clips import content_key
+from fishs2.service.runtime import Runtime
+from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechRequest, SpeechService, cost
+from fishs2.store.voice_files import Voice
+from fishs2.store.voices import NewSample, NewVoice
+
+MSGPACK_TYPES = frozenset(
+    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
+)
+CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
+PCM_RATE_HZ = 44_100
+UNLIMITED = 999_999_999
+"""What a quota without limit is on the wire, where it must be a number."""
+
+_MAX_FIELDS = 100
+_MAX_PAGE_SIZE = 1_000
+
+
+class Body(BaseModel):
+    """What every body of the dialect may hold."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    token: str | None = Field(None, description="The key, for clients that cannot send a header.")
+
+
+class OpenSpeech(Body):
+    """The body of POST /api/open/tts. Unknown fields are ignored."""
+
+    reference_id: str = Field(description="A voice model id, or default.")
+    text: str = Field(description="The text to speak.")
+    speed: Annotated[Number, Field(ge=0.5, le=2.0)] = 1.0
+    volume: Annotated[Number, Field(ge=-20, le=20, description="Gain in dB.")] = 0.0
+    version: Literal["v1", "v2", "s1", "v3-turbo", "v3-hd"] = "v1"
+    format: Literal["mp3", "wav", "pcm"] = "mp3"
+    emotion: Literal[
+        "auto", "happy", "sad", "angry", "fearful", "disgusted", "surprised", "calm"
+    ] = "auto"
+    language: Literal["auto", "zh", "en"] = "auto"
+    cache: bool = Field(False, description="True answers JSON with a link to the audio.")
+
+
+class ListModels(Body):
+    """The body of POST /api/open/list-models."""
+
+    modelType: str = "all"
+    includePersonal: bool = True
+    page: int = Field(1, ge=1, le=1_000_000)
+    pageSize: int = Field(10, ge=1, le=_MAX_PAGE_SIZE)
+
+
+class DeleteModel(Body):
+    """The body of POST /api/open/delete-model."""
+
+    modelId: str
+
+
+_T = TypeVar("_T", bound=Body)
+
+_SPEECH_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The speech as it is made; with cache, JSON with its address.",
+        "content": {
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in CONTENT_TYPES.values()
+            },
+            "application/json": {},
+        },
+    }
+}
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": OpenErrorBody, "description": description}
+    for status, description in {
+        400: "A parameter is missing or wrong.",
+        401: "The key is missing or not valid.",
+        403: "The key does not allow this.",
+        404: "There is no such model.",
+        413: "The body is too large.",
+        415: "The body is neither JSON nor MessagePack.",
+        429: "Too many requests, or no characters left.",
+        500: "The engine failed or cannot work.",
+    }.items()
+}
+
+_UPLOAD_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["name", "audioFiles"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "description": {"type": "string"},
+                        "visibility": {"type": "string", "enum": ["public", "private"]},
+                        "prompt_text": {"type": "string"},
+                        "audioFiles": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def _body_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    schema = kind.model_json_schema()
+    content = {
+        media_type: {"schema": schema} for media_type in ("application/json", *MSGPACK_TYPES)
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+class OpenApi:
+    """The work of the routes."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def speak(self, request: Request) -> Response:
+        """Turn text into speech."""
+        body = await _read_body(request, OpenSpeech)
+        principal = await self._admit(request, body.token, "speech")
+        speech = await self._runtime.speech()
+        plan = await speech.plan(to_speech_request(body, request.state.request_id))
+        if body.cache:
+            return await self._speak_cached(request, principal, speech, plan)
+        admission = self._runtime.accounts.admit(principal, len(body.text))
+        spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
+        stall_s = self._runtime.settings.client_stall_s
+        return SpeechResponse(spoken, delivery="chunked", client_stall_s=stall_s)
+
+    async def _speak_cached(
+        self, request: Request, principal: Principal, speech: SpeechService, plan: SpeechPlan
+    ) -> Response:
+        accounts = self._runtime.accounts
+        num_chars = len(plan.request.text)
+
+        async def make() -> bytes:
+            report = SpeechReport()
+            async with accounts.admit(principal, num_chars) as reservation:
+                try:
+                    return await speech.render(plan, report)
+                finally:
+                    reservation.outcome = cost(plan, report)
+
+        key = content_key(plan, engine=self._runtime.engine_identity())
+        clip = await self._runtime.clips.get_or_make(key, plan.format.name, make)
+        remaining = await accounts.remaining(principal)
+        answer = {
+            "success": True,
+            "audio_url": clip_url(request, clip, self._runtime.settings.public_url),
+            "format": clip.format,
+            "characters_used": num_chars,
+            "quota_remaining": UNLIMITED if remaining is None else remaining,
+        }
+        return JSONResponse(answer)
+
+    async def list_models(self, request: Request) -> Response:
+        """List the stored voices, newest first."""
+        body = await _read_body(request, ListModels)
+        await self._admit(request, body.token, "speech")
+        voices = sorted(await self._runtime.voices.list(), key=lambda voice: -voice.created)
+        first = (body.page - 1) * body.pageSize
+        return JSONResponse(
+            {
+                "total": len(voices),
+                "page": body.page,
+                "pageSize": body.pageSize,
+                "totalPages": -(-len(voices) // body.pageSize),
+                "items": [_item(voice) for voice in voices[first : first + body.pageSize]],
+            }
+        )
+
+    async def create_model(self, request: Request) -> Response:
+        """Store a voice under a new id."""
+        await self._admit(request, None, "voices:write")
+        max_files = self._runtime.settings.max_voice_samples
+        async with request.form(max_files=max_files + 1, max_fields=_MAX_FIELDS) as form:
+            voice = await self._runtime.voices.add(await _read_model(form))
+        return JSONResponse(
+            {
+                "modelId": voice.voice_id,
+                "title": voice.name,
+                "description": voice.description or "",
+                "createdAt": _iso_time(voice.created),
+                "message": "the model was created",
+            }
+        )
+
+    async def delete_model(self, request: Request) -> Response:
+        """Delete a stored voice."""
+        body = await _read_body(request, DeleteModel)
+        await self._admit(request, body.token, "voices:write")
+        voice = await self._runtime.voices.remove(body.modelId)
+        return JSONResponse({"modelId": voice.voice_id, "message": "the model was deleted"})
+
+    async def get_profile(self, request: Request) -> Response:
+        """Say whose key it is, and what it has left."""
+        token = None
+        if request.method == "POST" and await request.body():
+            token = (await _read_body(request, Body)).token
+        principal = await authenticate(request, self._runtime.accounts, token)
+        profile = await self._runtime.accounts.profile(principal)
+        left = UNLIMITED if profile.remaining is None else profile.remaining
+        return JSONResponse(
+            {
+                "user_id": profile.key_id or "anonymous",
+                "api_quota_remaining": left,
+                "tier": "enterprise" if profile.remaining is None else "pro",
+                "credits": left,
+                "usage_today": {
+                    "requests": profile.today.num_requests,
+                    "characters": profile.today.num_chars,
+                    "audio_seconds": round(profile.today.audio_s, 3),
+                    "errors": profile.today.num_errors,
+                },
+            }
+        )
+
+    async def refuse(self, request: Request) -> Response:
+        """What the open API has and this server does not."""
+        await self._admit(request, None, "speech")
+        problem = Problem(
+            HTTPStatus.NOT_IMPLEMENTED, "this server has no lip-sync", "not_supported"
+        )
+        return error_response(request.url.path, problem)
+
+    async def _admit(self, request: Request, body_token: str | None, scope: str) -> Principal:
+        principal = await authenticate(request, self._runtime.accounts, body_token)
+        self._runtime.accounts.require(principal, scope)
+        return principal
+
+
+def open_api_router(runtime: Runtime) -> APIRouter:
+    """Build the routes of the dialect."""
+    api = OpenApi(runtime)
+    router = APIRouter(tags=["fishaudio.net open API"])
+    routes: tuple[tuple[str, Any, type[BaseModel] | None, dict[int | str, Any]], ...] = (
+        ("tts", api.speak, OpenSpeech, _SPEECH_ANSWER),
+        ("list-models", api.list_models, ListModels, {}),
+        ("create-model", api.create_model, None, {}),
+        ("delete-model", api.delete_model, DeleteModel, {}),
+    )
+    for name, work, body, answer in routes:
+        router.add_api_route(
+            OPEN_API_PREFIX + name,
+            work,
+            methods=["POST"],
+            response_class=JSONResponse,
+            responses={**_ERRORS, **answer},
+            openapi_extra=_UPLOAD_SCHEMA if body is None else _body_schema(body),
+        )
+    for method in ("GET", "POST"):
+        router.add_api_route(
+            f"{OPEN_API_PREFIX}profile", api.get_profile, methods=[method], responses=_ERRORS
+        )
+    for path in ("lip-sync", "lip-sync/{rest:path}", "lipsync/{rest:path}"):
+        router.add_api_route(
+            OPEN_API_PREFIX + path, api.refuse, methods=["GET", "POST"], include_in_schema=False
+        )
+    return router
+
+
+def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
+    """Translate the dialect into ours."""
+    is_v3 = body.version.startswith("v3")
+    emotion = body.emotion if is_v3 and body.emotion != "auto" else ""
+    return SpeechRequest(
+        request_id=request_id,
+        text=body.text,
+        voice=body.reference_id,
+        format=body.format,
+        sample_rate_hz=PCM_RATE_HZ if body.format == "pcm" else None,
+        language=body.language if is_v3 and body.language != "auto" else None,
+        emotion=emotion,
+        effects=Effects(speed=body.speed, volume_db=body.volume),
+    )
+
+
+async def _read_body(request: Request, kind: type[_T]) -> _T:
+    """Read JSON or MessagePack into `kind`.
+
+    Raises HTTPException 415 and 400, RequestValidationError.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content = await request.body()
+    try:
+        if media_type in MSGPACK_TYPES:
+            given = ormsgpack.unpackb(content)
+        elif media_type == "application/json":
+            given = json.loads(content)
+        else:
+            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    except (ValueError, RecursionError):
+        raise HTTPException(HTTPStatus.BAD_REQUEST) from None
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        items = [{**item, "loc": ("body", *item["loc"])} for item in error.errors()]
+        raise RequestValidationError(items) from None
+
+
+async def _read_model(form: FormData) -> NewVoice:
+    """A form of create-model. Raises UserError."""
+    texts: dict[str, str] = {}
+    samples: list[NewSample] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name in ("audioFiles", "audioFiles[]"):
+                samples.append(NewSample(value.filename or "", await value.read()))
+        else:
+            texts[name] = value
+    if not texts.get("name", "").strip():
+        raise UserError("name is missing", code="missing_parameter", param="name")
+    if texts.get("visibility", "private") not in ("public", "private"):
+        raise UserError(
+            "visibility must be public or private", code="invalid_parameter", param="visibility"
+        )
+    return NewVoice(
+        tuple(samples),
+        # A fresh id, so that nobody's voice is replaced by one that happens to have its name.
+        voice_id=uuid.uuid4().hex,
+        name=texts["name"].strip(),
+        description=texts.get("description") or None,
+        transcript=texts.get("prompt_text") or None,
+    )
+
+
+def _item(voice: Voice) -> dict[str, object]:
+    created = _iso_time(voice.created)
+    return {
+        "modelId": voice.voice_id,
+        "title": voice.name,
+        "description": voice.description or "",
+        "created_at": created,
+        "updated_at": created,
+        "isPersonal": True,
+    }
+
+
+def _iso_time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
