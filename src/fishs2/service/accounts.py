@@ -302,4 +302,5 @@ class Accounts:
         return self._thread.submit(work)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.wrap_future(self._submit(work))
+        # Shielded: a request that is cancelled must not take work out of the thread's queue.
+        return await asyncio.shield(asyncio.wrap_future(self._submit(work)))

@@ -113,10 +113,12 @@ class ClipStore:
             kept: list[tuple[float, int, Path]] = []
             for path, state in self._files():
                 is_draft = path.name.startswith(_DRAFT)
+                if not (is_draft or _NAME.fullmatch(path.name)):
+                    continue  # the secret above all: without it every link is dead
                 life_s = _DRAFT_LIFE_S if is_draft else self._life_s
                 if now_s >= state.st_mtime + life_s:
                     _remove(path)
-                elif _NAME.fullmatch(path.name) and path != keep:
+                elif not is_draft and path != keep:
                     kept.append((state.st_atime, state.st_size, path))
             kept.sort()
             num_bytes = sum(size for _, size, _ in kept)

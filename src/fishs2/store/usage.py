@@ -82,10 +82,11 @@ def reserve(database: Database, key_id: str, num_chars: int, owner_id: str) -> s
                 )
             )
             return reservation_id
-        found = connection.execute(select(has_quota).where(keys.c.id == key_id)).scalar()
-    if found is None:
+        why = select(keys.c.is_disabled, has_quota).where(keys.c.id == key_id)
+        found = connection.execute(why).one_or_none()
+    if found is None or found[0]:
         return "invalid_token"
-    return "too_many_streams" if found else "insufficient_quota"
+    return "too_many_streams" if found[1] else "insufficient_quota"
 
 
 def settle(database: Database, key_id: str, reservation_id: str, outcome: Outcome) -> None:
@@ -150,8 +151,9 @@ def _count(connection: Connection, key_id: str, outcome: Outcome) -> None:
         "num_requests": usage.c.num_requests + 1,
         "num_chars": usage.c.num_chars + outcome.num_chars,
         "audio_ms": usage.c.audio_ms + round(1000 * outcome.audio_s),
-        "num_errors": usage.c.num_errors + outcome.is_error,
+        "num_errors": usage.c.num_errors + int(outcome.is_error),
     }
+    # No other server does this for the key meanwhile: whoever settles has locked its row.
     where = and_(usage.c.key_id == key_id, usage.c.day == day)
     if not connection.execute(update(usage).where(where).values(grown)).rowcount:
         connection.execute(

@@ -1,0 +1,171 @@
+"""Cached audio: what makes two requests the same, and one synthesis for all who ask at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from fishs2.audio.effects import Effects
+from fishs2.audio.formats import AudioFormat, choose_format
+from fishs2.engines.base import Reference, Sampling, Utterance
+from fishs2.errors import EngineError
+from fishs2.service.clips import Clips, content_key
+from fishs2.service.speech import SpeechPlan, SpeechRequest
+from fishs2.store.clips import ClipStore
+
+
+@pytest.fixture
+async def clips(tmp_path: Path) -> AsyncIterator[Clips]:
+    made = Clips(ClipStore(tmp_path, life_s=1e9, max_bytes=10**9))
+    yield made
+    await made.close()
+
+
+REFERENCE = Reference(pcm=None, sample_rate_hz=8_000, transcript="t", key="r")  # type: ignore[arg-type]
+PLAN = SpeechPlan(
+    request=SpeechRequest("id", "Hi", effects=Effects()),
+    utterances=(Utterance("Hi", "v", REFERENCE, Sampling()),),
+    pauses_s=(0.0,),
+    format=choose_format("mp3", engine_rate_hz=24_000, sample_rate_hz=None),
+    cloning=None,
+    ignored=(),
+)
+
+
+def key(plan: SpeechPlan, engine: str = "e") -> str:
+    return content_key(plan, engine=engine)
+
+
+def with_utterance(**changes: object) -> SpeechPlan:
+    return replace(PLAN, utterances=(replace(PLAN.utterances[0], **changes),))  # type: ignore[arg-type]
+
+
+def test_whatever_shapes_the_sound_is_in_the_key() -> None:
+    other_reference = replace(REFERENCE, key="other")
+    different = [
+        with_utterance(text="Ho"),
+        with_utterance(voice="w"),
+        with_utterance(reference=None),
+        with_utterance(reference=other_reference),
+        *(with_utterance(sampling=Sampling(**{f.name: 1})) for f in fields(Sampling)),
+        replace(PLAN, pauses_s=(0.5,)),
+        replace(PLAN, utterances=PLAN.utterances * 2),
+        replace(PLAN, format=choose_format("wav", engine_rate_hz=24_000, sample_rate_hz=None)),
+        replace(PLAN, format=choose_format("mp3", engine_rate_hz=24_000, sample_rate_hz=22_050)),
+        *(
+            replace(PLAN, request=replace(PLAN.request, effects=effects))
+            for effects in (Effects(speed=2), Effects(volume_db=1), Effects(loudness_lufs=-20))
+        ),
+    ]
+
+    keys = [key(plan) for plan in different] + [key(PLAN), key(PLAN, "other engine")]
+    assert len(set(keys)) == len(keys)
+
+
+def test_who_asks_and_how_to_work_is_not() -> None:
+    same = [
+        replace(PLAN, request=replace(PLAN.request, request_id="other")),
+        with_utterance(num_threads=3, verbose=True),
+        replace(PLAN, ignored=("x",)),
+    ]
+
+    assert {key(plan) for plan in same} == {key(PLAN)}
+
+
+def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
+    assert {f.name for f in fields(Utterance)} == {
+        "text",
+        "voice",
+        "reference",
+        "sampling",
+        "num_threads",
+        "verbose",
+    }
+    assert {f.name for f in fields(SpeechPlan)} == {
+        "request",
+        "utterances",
+        "pauses_s",
+        "format",
+        "cloning",
+        "ignored",
+    }
+    # Of these every field is in the key.
+    assert {f.name for f in fields(Effects)} == {"speed", "volume_db", "loudness_lufs"}
+    assert "name" in {f.name for f in fields(AudioFormat)}
+
+
+class Maker:
+    """Makes a clip once it may, and counts."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.num_calls = 0
+        self.was_cancelled = False
+        self.may_finish = asyncio.Event()
+        self._error = error
+
+    async def __call__(self) -> bytes:
+        self.num_calls += 1
+        try:
+            await self.may_finish.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        if self._error is not None:
+            raise self._error
+        return b"sound"
+
+
+async def turns(number: int = 20) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0.001)
+
+
+async def test_many_at_once_share_one_synthesis(clips: Clips) -> None:
+    make = Maker()
+    asking = [asyncio.create_task(clips.get_or_make("k", "mp3", make)) for _ in range(50)]
+    await turns()
+    make.may_finish.set()
+
+    names = {clip.name for clip in await asyncio.gather(*asking)}
+    again = await clips.get_or_make("k", "mp3", make)
+
+    assert names == {again.name}
+    assert make.num_calls == 1
+
+
+async def test_it_goes_on_as_long_as_anybody_waits(clips: Clips) -> None:
+    make = Maker()
+    first, second = (asyncio.create_task(clips.get_or_make("k", "mp3", make)) for _ in range(2))
+    await turns()
+    first.cancel()
+    await turns()
+    make.may_finish.set()
+
+    assert (await second).size_bytes == 5
+    assert not make.was_cancelled
+
+
+async def test_it_ends_when_nobody_waits_any_more(clips: Clips) -> None:
+    make = Maker()
+    asking = asyncio.create_task(clips.get_or_make("k", "mp3", make))
+    await turns()
+
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    assert make.was_cancelled
+
+
+async def test_error_reaches_all_and_is_not_kept(clips: Clips) -> None:
+    make = Maker(EngineError("no"))
+    asking = [asyncio.create_task(clips.get_or_make("k", "mp3", make)) for _ in range(3)]
+    await turns()
+    make.may_finish.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert all(isinstance(answer, EngineError) for answer in answers)
+    good = Maker()
+    good.may_finish.set()
+    assert (await clips.get_or_make("k", "mp3", good)).size_bytes == 5

@@ -1,0 +1,131 @@
+"""The folder of cached audio."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fishs2.store.clips import ClipStore
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def open_store(folder: Path, clock: Clock | None = None, **limits: float) -> ClipStore:
+    given_limits = {"life_s": 100.0, "max_bytes": 1_000, **limits}
+    return ClipStore(folder, clock=clock or Clock(), **given_limits)  # type: ignore[arg-type]
+
+
+def test_clip_is_found_by_content_and_by_name(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "clips")
+    assert store.find("key", "mp3") is None
+
+    clip = store.add("key", "mp3", b"sound")
+
+    assert store.find("key", "mp3") == clip
+    assert store.find_by_name(clip.name) == clip
+    assert store.find("key", "wav") is None
+    assert clip.path.read_bytes() == b"sound"
+
+
+def test_name_cannot_be_computed_without_the_secret(tmp_path: Path) -> None:
+    one = open_store(tmp_path / "one").add("key", "mp3", b"sound").name
+    two = open_store(tmp_path / "two").add("key", "mp3", b"sound").name
+
+    assert one != two
+    assert open_store(tmp_path / "one").find("key", "mp3") is not None
+    assert (tmp_path / "one" / "secret").stat().st_mode & 0o077 == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(max_size=80) | st.sampled_from(["secret", "../x", "a" * 64, "0" * 64 + ".mp3"]))
+def test_no_other_name_opens_anything(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    store = open_store(tmp_path_factory.mktemp("clips"))
+    store.add("key", "mp3", b"sound")
+
+    assert store.find_by_name(name) is None
+
+
+def test_clip_dies_when_its_life_is_over(tmp_path: Path) -> None:
+    clock = Clock()
+    store = open_store(tmp_path, clock)
+    clip = store.add("key", "mp3", b"sound")
+    clock.now_s += 99
+    assert store.find("key", "mp3") is not None
+
+    clock.now_s += 1
+
+    assert store.find("key", "mp3") is None
+    assert not clip.path.exists()
+
+
+def test_least_recently_used_goes_first_and_the_newest_stays(tmp_path: Path) -> None:
+    clock = Clock()
+    store = open_store(tmp_path, clock, life_s=1e6)
+    for number in range(3):
+        store.add(f"k{number}", "mp3", bytes(400))
+        clock.now_s += 100
+    # k0 was let go when k2 came. k1 is used again, so k2 goes next.
+    assert store.find("k1", "mp3") is not None
+    clock.now_s += 100
+    store.add("k3", "mp3", bytes(400))
+    store.add("large", "mp3", bytes(5_000))
+
+    there = [key for key in ("k0", "k1", "k2", "k3", "large") if store.find(key, "mp3")]
+    assert there == ["k1", "k3", "large"]
+
+
+def test_left_overs_of_crashed_writers_are_removed_and_never_served(tmp_path: Path) -> None:
+    clock = Clock()
+    store = open_store(tmp_path, clock)
+    clip = store.add("key", "mp3", b"sound")
+    draft = tmp_path / ".draft-0123"
+    draft.write_bytes(b"half")
+    os.utime(draft, (clock.now_s, clock.now_s))
+
+    assert store.find_by_name(draft.name) is None
+    clock.now_s += 50
+    store.sweep()
+    assert draft.exists()
+    assert clip.path.exists()
+    clock.now_s += 3_600
+    store.sweep()
+    assert not draft.exists()
+
+
+def test_writer_that_is_killed_leaves_no_half_file(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from fishs2.store.clips import ClipStore\n"
+        "store = ClipStore(Path(sys.argv[1]), life_s=1e9, max_bytes=10**9)\n"
+        "while True:\n"
+        "    print(flush=True)\n"
+        "    store.add('key', 'mp3', b'sound' * 100_000)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    for _ in range(5):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+
+    store = ClipStore(tmp_path, life_s=1e9, max_bytes=10**9)
+    clip = store.find("key", "mp3")
+    assert clip is not None
+    assert clip.path.read_bytes() == b"sound" * 100_000
+
+
+def test_file_that_vanishes_is_a_miss(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.add("key", "mp3", b"sound").path.unlink()
+
+    assert store.find("key", "mp3") is None
+    store.sweep()

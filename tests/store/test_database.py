@@ -1,0 +1,292 @@
+"""Keys, quotas and use, on SQLite and PostgreSQL."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fishs2.errors import SettingsError, StoreUnavailableError
+from fishs2.store.database import HEAD, Database
+from fishs2.store.keys import (
+    Key,
+    NewKey,
+    create_key,
+    disable_key,
+    find_key,
+    grant_chars,
+    list_keys,
+    note_uses,
+    rotate_key,
+    split_token,
+)
+from fishs2.store.usage import Outcome, read_usage, release_dead, reserve, say_alive, settle, today
+
+
+def state(database: Database, key: Key) -> tuple[int | None, int, int, int]:
+    """granted, spent, reserved, active."""
+    found = find_key(database, key.id)
+    assert found is not None
+    return found.granted, found.spent, found.reserved, found.active
+
+
+def test_migrating_twice_and_at_once_is_once(url: str) -> None:
+    code = f"from fishs2.store.database import Database; Database({url!r}).migrate()"
+    at_once = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+
+    assert [process.wait() for process in at_once] == [0, 0, 0]
+    again = Database(url)
+    again.migrate()
+    assert again._revision() == HEAD
+    again.close()
+
+
+def test_database_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "fishs2.db"
+    database = Database(f"sqlite:///{file}")
+    assert not database.exists
+    database.migrate()
+    database.close()
+
+    assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://test@127.0.0.1:1/x", "sqlite:////proc/nowhere/fishs2.db"]
+)
+def test_database_that_cannot_be_opened_is_a_clear_error(url: str) -> None:
+    with pytest.raises((SettingsError, OSError)):
+        Database(url).migrate()
+
+
+def test_damaged_file_is_a_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "fishs2.db"
+    file.write_bytes(b"this is no database" * 100)
+
+    with pytest.raises(SettingsError, match="cannot be used"):
+        Database(f"sqlite:///{file}").migrate()
+
+
+def test_key_is_stored_as_a_hash_and_found_by_its_token(database: Database) -> None:
+    new = NewKey("me", frozenset({"speech", "admin"}), 100, per_minute=5, streams=2, expires_s=9)
+
+    key, token = create_key(database, new)
+
+    parts = split_token(token)
+    assert parts == (key.id, key.secret_sha256)
+    assert token not in repr(key)
+    assert token.split("_", 2)[2] not in repr(key)
+    assert list_keys(database) == [key]
+    assert (key.granted, key.remaining, key.per_minute, key.streams) == (100, 100, 5, 2)
+    assert not key.is_valid(time.time())
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "fs2", "fs2_", "fs2_abcdefgh_", "fs2_abc_secret", "sk-placeholder", "x" * 201, "\0", "é"],
+)
+def test_what_is_no_token_is_none(token: str) -> None:
+    assert split_token(token) is None
+
+
+def test_rotation_kills_the_old_secret_and_disabling_the_key(database: Database) -> None:
+    key, token = create_key(database, NewKey("me"))
+
+    rotated = rotate_key(database, key.id)
+    assert rotated is not None
+    changed = find_key(database, key.id)
+    assert changed is not None
+    assert split_token(rotated) == (key.id, changed.secret_sha256)
+    assert split_token(token) != split_token(rotated)
+
+    assert disable_key(database, key.id)
+    disabled = find_key(database, key.id)
+    assert disabled is not None
+    assert not disabled.is_valid(0)
+    assert reserve(database, key.id, 1, "o") == "invalid_token"
+    assert not disable_key(database, "nobody")
+    assert rotate_key(database, "nobody") is None
+
+
+def test_grants_never_go_below_what_is_used(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=100))
+    reservation = reserve(database, key.id, 60, "o")
+    settle(database, key.id, reservation, Outcome(30))
+    reserve(database, key.id, 20, "o")
+
+    grant_chars(database, key.id, 50)
+    assert state(database, key)[0] == 150
+    grant_chars(database, key.id, -1_000)
+    assert state(database, key) == (50, 30, 20, 1)
+
+
+def test_unlimited_key_counts_but_never_ends(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me"))
+
+    reservation = reserve(database, key.id, 10**9, "o")
+    settle(database, key.id, reservation, Outcome(10**9, 3.5))
+
+    assert state(database, key) == (None, 10**9, 0, 0)
+    [day] = read_usage(database, key.id, today())
+    assert (day.num_requests, day.num_chars, day.audio_s, day.num_errors) == (1, 10**9, 3.5, 0)
+
+
+def test_streams_are_bounded_and_freed(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", streams=1))
+
+    first = reserve(database, key.id, 5, "o")
+    assert reserve(database, key.id, 5, "o") == "too_many_streams"
+    settle(database, key.id, first, Outcome(is_error=True))
+
+    assert reserve(database, key.id, 5, "o") != "too_many_streams"
+
+
+def test_200_at_once_get_exactly_what_there_is(url: str, database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=50 * 7))
+
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: reserve(database, key.id, 7, "o"), range(200)))
+
+    assert sum(answer == "insufficient_quota" for answer in answers) == 150
+    assert state(database, key) == (350, 0, 350, 50)
+
+
+def test_two_processes_share_a_quota_exactly(url: str, database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=300))
+    code = textwrap.dedent(
+        f"""
+        from fishs2.store.database import Database
+        from fishs2.store.usage import Outcome, reserve, settle
+        database = Database({url!r})
+        done = 0
+        for n in range(60):
+            answer = reserve(database, {key.id!r}, 5, "o")
+            if answer == "insufficient_quota":
+                break
+            settle(database, {key.id!r}, answer, Outcome(5 if n % 2 else 2))
+            done += 5 if n % 2 else 2
+        print(done)
+        """
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    spent = sum(int(process.communicate()[0]) for process in both)
+
+    assert state(database, key) == (300, spent, 0, 0)
+    assert 296 <= spent <= 300
+
+
+def test_what_a_dead_server_reserved_is_given_back_once(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=100))
+    say_alive(database, "alive", 2_000)
+    say_alive(database, "dead", 900)
+    kept = reserve(database, key.id, 10, "alive")
+    lost = reserve(database, key.id, 20, "dead")
+    reserve(database, key.id, 30, "never-said-anything")
+
+    assert release_dead(database, 1_000.0) == 2
+    assert release_dead(database, 1_000.0) == 0
+    assert state(database, key) == (100, 0, 10, 1)
+
+    # It was only slow: what it spoke is charged after all, and once.
+    settle(database, key.id, lost, Outcome(20))
+    settle(database, key.id, kept, Outcome(10))
+    assert state(database, key) == (100, 30, 0, 0)
+
+
+def test_late_charge_never_makes_a_quota_negative(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=25))
+    lost = reserve(database, key.id, 20, "dead")
+    release_dead(database, 1_000.0)
+    reserve(database, key.id, 10, "o")
+
+    settle(database, key.id, lost, Outcome(20))
+
+    assert state(database, key) == (25, 15, 10, 1)
+
+
+def test_uses_are_noted_and_never_go_back(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me"))
+
+    note_uses(database, {key.id: 500, "nobody": 1})
+    note_uses(database, {key.id: 400})
+
+    found = find_key(database, key.id)
+    assert found is not None
+    assert found.last_used_s == 500
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["reserve", "settle", "grant", "crash"]), st.integers(0, 60)),
+        max_size=25,
+    )
+)
+def test_nothing_is_ever_lost_doubled_or_negative(
+    database: Database, steps: list[tuple[str, int]]
+) -> None:
+    key, _ = create_key(database, NewKey("me", granted=200))
+    open_ids: list[tuple[str, int]] = []
+    granted, spent = 200, 0
+    for step, number in steps:
+        if step == "reserve":
+            answer = reserve(database, key.id, number, "dead")
+            if answer != "insufficient_quota":
+                open_ids.append((answer, number))
+        elif step == "settle" and open_ids:
+            reservation, reserved = open_ids.pop(number % len(open_ids))
+            settle(database, key.id, reservation, Outcome(min(number, reserved)))
+            spent += min(number, reserved)
+        elif step == "grant":
+            grant_chars(database, key.id, number - 30)
+            granted = max(granted + number - 30, spent + sum(n for _, n in open_ids))
+        elif step == "crash":
+            release_dead(database, 1e12)
+            open_ids.clear()
+        reserved = sum(n for _, n in open_ids)
+        assert state(database, key) == (granted, spent, reserved, len(open_ids))
+        assert granted - spent - reserved >= 0
+
+
+def test_server_that_is_gone_is_a_clear_error(database: Database) -> None:
+    with pytest.raises(StoreUnavailableError), database.write() as connection:
+        connection.exec_driver_sql("SELECT * FROM nothing")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_killed_writer_leaves_whole_transactions(url: str, database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=10**9))
+    code = textwrap.dedent(
+        f"""
+        import sys
+        from fishs2.store.database import Database
+        from fishs2.store.usage import Outcome, reserve, settle
+        database = Database({url!r})
+        while True:
+            reservation = reserve(database, {key.id!r}, 5, "dead")
+            print("x", flush=True)
+            settle(database, {key.id!r}, reservation, Outcome(3))
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    for _ in range(20):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    release_dead(database, time.time())
+
+    granted, spent, reserved, active = state(database, key)
+    [day] = read_usage(database, key.id, today())
+    assert (granted, reserved, active) == (10**9, 0, 0)
+    assert spent == day.num_chars == 3 * day.num_requests
