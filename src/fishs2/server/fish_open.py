@@ -5,6 +5,7 @@ Source: the operator's API page, docs/api.md; where it is silent, our decisions 
 
 import json
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -48,7 +49,7 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    token: str | None = Field(None, description="The key, for clients that cannot send a header.")
+    token: Any = Field(None, description="The key, for clients that cannot send a header.")
 
 
 class OpenSpeech(Body):
@@ -152,8 +153,7 @@ class OpenApi:
 
     async def speak(self, request: Request) -> Response:
         """Turn text into speech."""
-        body = await _read_body(request, OpenSpeech)
-        principal = await self._admit(request, body.token, "speech")
+        body, principal = await self._receive(request, OpenSpeech, "speech")
         speech = await self._runtime.speech()
         plan = await speech.plan(to_speech_request(body, request.state.request_id))
         if body.cache:
@@ -191,8 +191,7 @@ class OpenApi:
 
     async def list_models(self, request: Request) -> Response:
         """List the stored voices, newest first."""
-        body = await _read_body(request, ListModels)
-        await self._admit(request, body.token, "speech")
+        body, _ = await self._receive(request, ListModels, "speech")
         voices = sorted(await self._runtime.voices.list(), key=lambda voice: -voice.created)
         first = (body.page - 1) * body.pageSize
         return JSONResponse(
@@ -223,8 +222,7 @@ class OpenApi:
 
     async def delete_model(self, request: Request) -> Response:
         """Delete a stored voice."""
-        body = await _read_body(request, DeleteModel)
-        await self._admit(request, body.token, "voices:write")
+        body, _ = await self._receive(request, DeleteModel, "voices:write")
         voice = await self._runtime.voices.remove(body.modelId)
         return JSONResponse({"modelId": voice.voice_id, "message": "the model was deleted"})
 
@@ -232,7 +230,8 @@ class OpenApi:
         """Say whose key it is, and what it has left."""
         token = None
         if request.method == "POST" and await request.body():
-            token = (await _read_body(request, Body)).token
+            with suppress(HTTPException):
+                token = _token_in(await _unpack(request))
         principal = await authenticate(request, self._runtime.accounts, token)
         profile = await self._runtime.accounts.profile(principal)
         left = UNLIMITED if profile.remaining is None else profile.remaining
@@ -258,6 +257,19 @@ class OpenApi:
             HTTPStatus.NOT_IMPLEMENTED, "this server has no lip-sync", "not_supported"
         )
         return error_response(request.url.path, problem)
+
+    async def _receive(self, request: Request, kind: type[_T], scope: str) -> tuple[_T, Principal]:
+        """Read a body that may hold the key. Whoever has none learns nothing about the body."""
+        problem: HTTPException | None = None
+        given: dict[str, Any] = {}
+        try:
+            given = await _unpack(request)
+        except HTTPException as error:
+            problem = error
+        principal = await self._admit(request, _token_in(given), scope)
+        if problem is not None:
+            raise problem
+        return _validate(given, kind), principal
 
     async def _admit(self, request: Request, body_token: str | None, scope: str) -> Principal:
         principal = await authenticate(request, self._runtime.accounts, body_token)
@@ -311,11 +323,8 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
     )
 
 
-async def _read_body(request: Request, kind: type[_T]) -> _T:
-    """Read JSON or MessagePack into `kind`.
-
-    Raises HTTPException 415 and 400, RequestValidationError.
-    """
+async def _unpack(request: Request) -> dict[str, Any]:
+    """Read JSON or MessagePack. Raises HTTPException 415, or 400 for what is no object."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     content = await request.body()
     try:
@@ -327,6 +336,18 @@ async def _read_body(request: Request, kind: type[_T]) -> _T:
             raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     except (ValueError, RecursionError):
         raise HTTPException(HTTPStatus.BAD_REQUEST) from None
+    if not isinstance(given, dict):
+        raise HTTPException(HTTPStatus.BAD_REQUEST)
+    return given
+
+
+def _token_in(given: dict[str, Any]) -> str | None:
+    token = given.get("token")
+    return token if isinstance(token, str) else None
+
+
+def _validate(given: dict[str, Any], kind: type[_T]) -> _T:
+    """Raises RequestValidationError."""
     try:
         return kind.model_validate(given)
     except ValidationError as error:
