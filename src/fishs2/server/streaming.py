@@ -89,9 +89,11 @@ class SpeechResponse(Response):
         try:
             async with self._spoken.admission as reservation:
                 try:
-                    await self._deliver(send)
+                    last = await self._deliver(send)
                 finally:
                     reservation.outcome = cost(self._spoken.plan, self._report)
+            # Settled by now: whoever has the whole answer can rely on the account.
+            await self._send_piece(send, last, more=False)
         except Fishs2Error as error:
             if not self._has_started:
                 raise
@@ -99,16 +101,17 @@ class SpeechResponse(Response):
             request_id = self._spoken.plan.request.request_id
             logger.error("speech broke off: %s", error, extra={"request_id": request_id})
 
-    async def _deliver(self, send: Send) -> None:
+    async def _deliver(self, send: Send) -> bytes:
+        """Speak, and send all but the last piece, which is returned."""
         match self._delivery:
             case "whole":
-                await self._send_whole(send)
+                return await self._send_whole(send)
             case "chunked":
-                await self._send_chunked(send)
+                return await self._send_chunked(send)
             case "sse":
-                await self._send_events(send)
+                return await self._send_events(send)
 
-    async def _send_whole(self, send: Send) -> None:
+    async def _send_whole(self, send: Send) -> bytes:
         body = await self._spoken.speech.render(self._spoken.plan, self._report)
         headers = {
             **self._spoken.headers(),
@@ -116,9 +119,9 @@ class SpeechResponse(Response):
             "X-Audio-Duration": f"{self._report.audio_s:.3f}",
         }
         await self._start(send, self._spoken.content_type, headers)
-        await self._send_piece(send, body, more=False)
+        return body
 
-    async def _send_chunked(self, send: Send) -> None:
+    async def _send_chunked(self, send: Send) -> bytes:
         pieces = self._spoken.speech.stream(self._spoken.plan, self._report)
         async with aclosing(pieces):
             first = await anext(pieces)
@@ -126,9 +129,9 @@ class SpeechResponse(Response):
             await self._send_piece(send, first, more=True)
             async for piece in pieces:
                 await self._send_piece(send, piece, more=True)
-        await self._send_piece(send, b"", more=False)
+        return b""
 
-    async def _send_events(self, send: Send) -> None:
+    async def _send_events(self, send: Send) -> bytes:
         async with aclosing(self._events()) as events:
             first = await anext(events)
             headers = {**self._spoken.headers(), "Cache-Control": "no-cache"}
@@ -142,7 +145,7 @@ class SpeechResponse(Response):
                 event = _event({"type": "speech.audio.error", "error": failed})
                 await self._send_piece(send, event, more=False)
                 raise
-        await self._send_piece(send, b"", more=False)
+        return b""
 
     async def _events(self) -> AsyncGenerator[bytes]:
         """Yield one event per piece of audio, then the one that ends them."""
