@@ -234,7 +234,8 @@ class Settings(BaseSettings):
     )
     cors_origins: TextList = Field(
         (),
-        description="Origins of web pages that may call the server; `*` allows all.",
+        description="Origins of web pages that may call every route, `*` for all; unset lets any "
+        "page call the open API's `tts`, `list-models` and `profile`, and play cached audio.",
     )
     temp_dir: Path = Field(
         Path(".tmp"), description="Folder for temporary files, in the project folder if relative."

@@ -582,3 +582,41 @@ async def test_profile_knows_the_key_by_header_and_by_body() -> None:
     assert by_header.json() == by_body.json()
     assert by_header.json()["api_quota_remaining"] == 77
     assert error_of(nobody) == (401, "invalid_token")
+
+
+PREFLIGHT = {
+    "Origin": "https://page.example",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
+
+
+async def test_browsers_may_speak_from_any_page_but_not_delete() -> None:
+    async with with_key() as (client, _):
+        http = client.served.client
+        asked = await http.options("/api/open/tts", headers=PREFLIGHT)
+        spoken = await client.speak()
+        from_page = await client.send("tts", b"{}", "application/json", Origin="https://a.example")
+        others = [
+            await http.options(path, headers=PREFLIGHT)
+            for path in ("/api/open/delete-model", "/v1/audio/speech", "/v1/voices/x")
+        ]
+
+    assert asked.status_code == 200
+    assert asked.headers["Access-Control-Allow-Origin"] == "*"
+    assert "authorization" in asked.headers["Access-Control-Allow-Headers"].lower()
+    assert spoken.status_code == 200
+    assert from_page.headers["Access-Control-Allow-Origin"] == "*"
+    assert not any("Access-Control-Allow-Origin" in answer.headers for answer in others)
+
+
+async def test_origins_of_the_settings_may_call_everything_and_others_nothing() -> None:
+    async with opened(cors_origins=("https://mine.example",)) as client:
+        http = client.served.client
+        mine = await http.options(
+            "/v1/audio/speech", headers={**PREFLIGHT, "Origin": "https://mine.example"}
+        )
+        other = await http.options("/api/open/tts", headers=PREFLIGHT)
+
+    assert mine.headers["Access-Control-Allow-Origin"] == "https://mine.example"
+    assert "Access-Control-Allow-Origin" not in other.headers

@@ -216,7 +216,7 @@ def test_only_tags_are_added(text: str, max_chars: int) -> None:
     assume(max_chars >= 30 and "[unclosed" not in text)
 
     def untagged(piece: str) -> str:
-        return visible(re.sub(r"\[[^\[\]]*\]|\(softly\)", "", piece))
+        return visible(re.sub(r"\[[^\[\]]*\]|\([a-z]+\)", "", piece))
 
     pieces = split(text, max_chars)
     assert "".join(map(untagged, pieces)) == untagged(" ".join(pieces)) == untagged(text)

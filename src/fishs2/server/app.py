@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fishs2 import __version__
 from fishs2.server.auth import Guard
 from fishs2.server.clips import clips_router
+from fishs2.server.cors import WebPages
 from fishs2.server.errors import install_error_handlers
 from fishs2.server.fish_open import open_api_router
 from fishs2.server.middleware import Edge
@@ -38,6 +39,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(Guard, accounts=runtime.accounts)
+    app.add_middleware(WebPages, origins=runtime.settings.cors_origins)
     app.add_middleware(
         Edge,
         max_body_bytes=runtime.settings.max_body_bytes,

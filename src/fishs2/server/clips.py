@@ -3,11 +3,13 @@
 import re
 import time
 from email.utils import formatdate
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, Response
 
 from fishs2.errors import NotFoundError
+from fishs2.server.errors import ErrorBody
 from fishs2.service.runtime import Runtime
 from fishs2.store.clips import Clip
 
@@ -23,11 +25,20 @@ CONTENT_TYPES = {
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 
 
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {} for kind in CONTENT_TYPES.values()}},
+    206: {"description": "The range that was asked for."},
+    304: {"description": "It has not changed."},
+    404: {"model": ErrorBody, "description": "There is no such audio, or not any more."},
+    416: {"description": "The range lies behind the end."},
+}
+
+
 def clips_router(runtime: Runtime) -> APIRouter:
     """Build the route. It needs no key."""
     router = APIRouter(tags=["Clips"])
 
-    @router.get("/clips/{name}", response_class=Response)
+    @router.get("/clips/{name}", response_class=Response, responses=_ANSWERS)
     async def get_clip(request: Request, name: str) -> Response:
         """Send cached audio, whole or in ranges."""
         clip = await runtime.clips.open(name)
