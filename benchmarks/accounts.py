@@ -36,7 +36,7 @@ def cpu_s(url: str) -> float:
     for connection in psutil.net_connections("tcp"):
         if connection.laddr and connection.laddr.port == port and connection.status == "LISTEN":
             times = psutil.Process(connection.pid).cpu_times()
-            return times.user + times.system
+            return float(times.user + times.system)
     raise AssertionError("nobody listens")
 
 

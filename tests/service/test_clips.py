@@ -1,6 +1,7 @@
 """Cached audio: what makes two requests the same, and one synthesis for all who ask at once."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Reference, Sampling, Utterance
-from fishs2.errors import EngineError
+from fishs2.errors import EngineError, EngineUnavailableError, QuotaError
 from fishs2.service.clips import Clips, content_key
 from fishs2.service.speech import SpeechPlan, SpeechRequest
-from fishs2.store.clips import ClipStore
+from fishs2.store.clips import Clip, ClipStore
 
 
 @pytest.fixture
@@ -32,6 +33,26 @@ PLAN = SpeechPlan(
     cloning=None,
     ignored=(),
 )
+
+
+REQUEST_FIELDS = {
+    "request_id",
+    "text",
+    "voice",
+    "references",
+    "transcript",
+    "format",
+    "sample_rate_hz",
+    "language",
+    "control",
+    "emotion",
+    "instructions",
+    "max_utterance_chars",
+    "effects",
+    "sampling",
+    "num_threads",
+    "verbose",
+}
 
 
 def key(plan: SpeechPlan, engine: str = "e") -> str:
@@ -91,9 +112,11 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "cloning",
         "ignored",
     }
+    # Of the request, what has no part in the utterances or the format, and is in the key: effects.
+    assert {f.name for f in fields(SpeechRequest)} == REQUEST_FIELDS
     # Of these every field is in the key.
     assert {f.name for f in fields(Effects)} == {"speed", "volume_db", "loudness_lufs"}
-    assert "name" in {f.name for f in fields(AudioFormat)}
+    assert {f.name for f in fields(AudioFormat)} == {"name", "sample_rate_hz", "bit_rate"}
 
 
 class Maker:
@@ -169,3 +192,99 @@ async def test_error_reaches_all_and_is_not_kept(clips: Clips) -> None:
     good = Maker()
     good.may_finish.set()
     assert (await clips.get_or_make("k", "mp3", good)).size_bytes == 5
+
+
+class HeldStore(ClipStore):
+    """Its next lookup that finds nothing waits, once `hold` is set, for `may_go`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, life_s=1e9, max_bytes=10**9)
+        self.hold = threading.Event()
+        self.may_go = threading.Event()
+
+    def find(self, content_key: str, audio_format: str) -> Clip | None:
+        found = super().find(content_key, audio_format)
+        if self.hold.is_set():
+            self.hold.clear()
+            assert self.may_go.wait(5)
+        return found
+
+
+async def test_whoever_just_missed_the_clip_does_not_make_it_again(tmp_path: Path) -> None:
+    store = HeldStore(tmp_path)
+    clips = Clips(store)
+    first, second = Maker(), Maker()
+    second.may_finish.set()
+    asking = [asyncio.create_task(clips.get_or_make("k", "mp3", first))]
+    await turns()
+    store.hold.set()
+    asking.append(asyncio.create_task(clips.get_or_make("k", "mp3", second)))
+    await turns()
+    first.may_finish.set()
+    await turns()
+    store.may_go.set()
+
+    await asyncio.gather(*asking)
+    await clips.close()
+    assert (first.num_calls, second.num_calls) == (1, 0)
+
+
+class SlowToEnd(Maker):
+    """Takes a while to be cancelled, as engines do."""
+
+    async def __call__(self) -> bytes:
+        try:
+            return await super().__call__()
+        finally:
+            await asyncio.sleep(0.02)
+
+
+async def test_whoever_comes_while_work_is_given_up_begins_anew(clips: Clips) -> None:
+    make, good = SlowToEnd(), Maker()
+    good.may_finish.set()
+    left = asyncio.create_task(clips.get_or_make("k", "mp3", make))
+    await turns()
+    left.cancel()
+    await turns(3)
+
+    assert (await clips.get_or_make("k", "mp3", good)).size_bytes == 5
+    await asyncio.wait([left])
+    assert make.was_cancelled
+
+
+async def test_empty_quota_of_one_is_not_an_error_of_the_others(clips: Clips) -> None:
+    broke, good = Maker(QuotaError("none left", retry_after_s=None)), Maker()
+    asking = [asyncio.create_task(clips.get_or_make("k", "mp3", m)) for m in (broke, good, good)]
+    await turns()
+    broke.may_finish.set()
+    good.may_finish.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert isinstance(answers[0], QuotaError)
+    assert isinstance(answers[1], Clip)
+    assert answers[1] == answers[2]
+    assert (broke.num_calls, good.num_calls) == (1, 1)
+
+
+async def test_whoever_waits_when_the_server_stops_is_told(clips: Clips) -> None:
+    make = Maker()
+    asking = asyncio.create_task(clips.get_or_make("k", "mp3", make))
+    await turns()
+    await clips.close()
+
+    with pytest.raises(EngineUnavailableError):
+        await asking
+    assert make.was_cancelled
+
+
+async def test_open_clip_can_be_read_after_it_was_removed(clips: Clips) -> None:
+    make = Maker()
+    make.may_finish.set()
+    clip = await clips.get_or_make("k", "mp3", make)
+    opened = await clips.open(clip.name)
+    assert opened is not None
+    clip.path.unlink()
+
+    assert await clips.read(opened, 1, 3) == b"oun"
+    assert await clips.open(clip.name) is None
+    opened.file.close()

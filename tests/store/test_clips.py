@@ -1,8 +1,10 @@
 """The folder of cached audio."""
 
+import hmac
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,8 @@ def test_clip_dies_when_its_life_is_over(tmp_path: Path) -> None:
     clock.now_s += 1
 
     assert store.find("key", "mp3") is None
+    assert store.open(clip.name) is None
+    store.sweep()
     assert not clip.path.exists()
 
 
@@ -129,3 +133,70 @@ def test_file_that_vanishes_is_a_miss(tmp_path: Path) -> None:
 
     assert store.find("key", "mp3") is None
     store.sweep()
+
+
+def test_audio_made_again_has_another_etag_and_use_changes_none(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now_s += 0.123456789
+    store = open_store(tmp_path, clock)
+    first = store.add("key", "mp3", b"sound")
+    clock.now_s += 70
+    used = store.find("key", "mp3")
+    clock.now_s += 1
+    assert used is not None
+    assert store.find("key", "mp3") == used == first
+
+    assert store.add("key", "mp3", b"noise").etag != first.etag
+
+
+def test_secret_that_a_crash_cut_short_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"")
+    clip = open_store(tmp_path).add("key", "mp3", b"sound")
+
+    assert not clip.name.startswith(hmac.new(b"", b"key", "sha256").hexdigest())
+    assert open_store(tmp_path).find("key", "mp3") == clip
+
+
+def test_stores_that_start_at_once_share_one_secret(tmp_path: Path) -> None:
+    stores = [open_store(tmp_path / "new", max_bytes=10_000) for _ in range(8)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        clips = list(pool.map(lambda store: store.add("key", "mp3", b"sound"), stores))
+
+    assert len({clip.name for clip in clips}) == 1
+
+
+def test_clip_of_another_process_is_found_and_counts_from_the_next_sweep(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from fishs2.store.clips import ClipStore\n"
+        "store = ClipStore(Path(sys.argv[1]), life_s=1e9, max_bytes=10**9)\n"
+        "store.add('theirs', 'mp3', bytes(900))\n"
+    )
+    store = ClipStore(tmp_path, life_s=1e9, max_bytes=1_000)
+    store.add("ours", "mp3", bytes(300))
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert store.find("theirs", "mp3") is not None
+
+    store.sweep()
+
+    there = [key for key in ("ours", "theirs") if store.find(key, "mp3")]
+    assert there == ["theirs"]
+
+
+def test_full_store_reads_its_folder_only_now_and_then(tmp_path: Path) -> None:
+    sweeps: list[int] = []
+
+    class Watched(ClipStore):
+        def sweep(self, *, keep: Path | None = None, max_bytes: int | None = None) -> None:
+            sweeps.append(number)
+            super().sweep(keep=keep, max_bytes=max_bytes)
+
+    clock = Clock()
+    store = Watched(tmp_path, life_s=1e9, max_bytes=10_000, clock=clock)
+    for number in range(300):
+        clock.now_s += 1
+        store.add(f"k{number}", "mp3", bytes(100))
+
+    assert len(sweeps) < 60
+    assert 9_000 < sum(path.stat().st_size for path in tmp_path.glob("*.mp3")) <= 10_100
+    assert store.find("k299", "mp3") is not None
+    assert store.find("k0", "mp3") is None

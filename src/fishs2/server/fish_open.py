@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from fishs2.audio.effects import Effects
 from fishs2.errors import UserError
 from fishs2.server.auth import authenticate
-from fishs2.server.clips import clip_url
+from fishs2.server.clips import PCM_RATE_HZ, clip_url
 from fishs2.server.errors import OPEN_API_PREFIX, OpenErrorBody, Problem, error_response
 from fishs2.server.speech_body import Number
 from fishs2.server.streaming import SpeechResponse, Spoken
@@ -36,7 +36,6 @@ MSGPACK_TYPES = frozenset(
     {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
 )
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
-PCM_RATE_HZ = 44_100
 UNLIMITED = 999_999_999
 """What a quota without limit is on the wire, where it must be a number."""
 

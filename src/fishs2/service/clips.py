@@ -11,20 +11,22 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from fishs2 import __version__
+from fishs2.errors import EngineUnavailableError, QuotaError
 from fishs2.service.speech import SpeechPlan
-from fishs2.store.clips import Clip, ClipStore
+from fishs2.store.clips import Clip, ClipStore, OpenClip
 
 logger = logging.getLogger(__name__)
 
 _SWEEP_EVERY_S = 600.0
-_NUM_THREADS = 2
+_NUM_THREADS = 4
+"""More than one, as a clip that is on its way to a slow disk must not hold up the hits."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A clip that is being made, and how many wait for it."""
+    """A clip that is being found or made, and how many wait for it."""
 
     task: asyncio.Task[Clip]
     num_waiting: int = 0
@@ -36,6 +38,8 @@ class Clips:
     def __init__(self, store: ClipStore) -> None:
         self._store = store
         self._flights: dict[tuple[str, str], _Flight] = {}
+        # Bounded by the requests in progress, as each of these has had one that waited for it.
+        self._tasks: set[asyncio.Task[Clip]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -44,8 +48,8 @@ class Clips:
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """End what is in progress."""
-        tasks: list[asyncio.Task[Any]] = [flight.task for flight in self._flights.values()]
+        """End what is in progress: who waits for a clip gets EngineUnavailableError."""
+        tasks: list[asyncio.Task[Any]] = list(self._tasks)
         if self._sweeping is not None:
             tasks.append(self._sweeping)
         for task in tasks:
@@ -53,45 +57,88 @@ class Clips:
         if tasks:
             await asyncio.wait(tasks)
         if self._threads is not None:
-            self._threads.shutdown()
+            # Waits for files that are being written.
+            await asyncio.to_thread(self._threads.shutdown)
             self._threads = None
 
-    async def open(self, name: str) -> Clip | None:
-        """The clip of a public name."""
-        return await self._run(lambda: self._store.find_by_name(name))
+    async def open(self, name: str) -> OpenClip | None:
+        """The clip of a public name, to be read with `read`; the caller closes its file."""
+        opening = asyncio.ensure_future(self._run(lambda: self._store.open(name)))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_late)
+            raise
+
+    async def read(self, clip: OpenClip, start: int, num_bytes: int) -> bytes:
+        """Return `num_bytes` of a clip from `start` on; fewer only at its end. Raises OSError."""
+        return await self._run(lambda: clip.read(start, num_bytes))
 
     async def get_or_make(
         self, content_key: str, audio_format: str, make: Callable[[], Awaitable[bytes]]
     ) -> Clip:
-        """The clip with this content, made if it is not there.
+        """The clip with this content, made if it is not there. Raises what `make` raises, OSError.
 
-        All who ask for it meanwhile wait for the one that is being made, and get its error. It goes
-        on as long as one of them waits.
+        All who ask for it meanwhile wait for the one that is being made, and get its error; save
+        for QuotaError, which is the maker's own: the next of them makes it then. The work goes on
+        as long as one of them waits, also without the one who began it.
         """
-        found = await self._run(lambda: self._store.find(content_key, audio_format))
-        if found is not None:
-            return found
         key = (content_key, audio_format)
-        flight = self._flights.get(key)
-        if flight is None:
-            task = asyncio.create_task(self._make(key, make))
-            flight = self._flights[key] = _Flight(task)
+        while True:
+            flight = self._flights.get(key)
+            is_maker = flight is None
+            if flight is None:
+                flight = self._take_off(key, make)
+            try:
+                return await self._land(key, flight)
+            except QuotaError:
+                if is_maker:
+                    raise
+
+    def _take_off(self, key: tuple[str, str], make: Callable[[], Awaitable[bytes]]) -> _Flight:
+        flight = _Flight(asyncio.create_task(self._find_or_make(key, make)))
+        self._flights[key] = flight
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(lambda _: self._end(key, flight))
+        return flight
+
+    async def _land(self, key: tuple[str, str], flight: _Flight) -> Clip:
+        """Wait for a flight; whoever leaves it last ends it."""
         flight.num_waiting += 1
         try:
-            return await asyncio.shield(flight.task)
+            # Unlike awaiting the task, this does not cancel it when the caller is.
+            await asyncio.wait([flight.task])
         finally:
             flight.num_waiting -= 1
             if not flight.num_waiting and not flight.task.done():
-                # Nobody is left to hear it; wait, so that the engine is free when we return.
+                # Whoever comes from now on must not share what is about to end.
+                self._forget(key, flight)
                 flight.task.cancel()
+                # So that the engine is free when we return.
                 await asyncio.wait([flight.task])
+        if flight.task.cancelled():
+            raise EngineUnavailableError("the server is stopping")
+        return flight.task.result()
 
-    async def _make(self, key: tuple[str, str], make: Callable[[], Awaitable[bytes]]) -> Clip:
-        try:
-            content = await make()
-            return await self._run(lambda: self._store.add(*key, content))
-        finally:
+    def _forget(self, key: tuple[str, str], flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
             del self._flights[key]
+
+    def _end(self, key: tuple[str, str], flight: _Flight) -> None:
+        self._forget(key, flight)
+        self._tasks.discard(flight.task)
+        if not flight.task.cancelled():
+            flight.task.exception()  # asyncio complains of errors that nobody is left to see
+
+    async def _find_or_make(
+        self, key: tuple[str, str], make: Callable[[], Awaitable[bytes]]
+    ) -> Clip:
+        # Looked up in here: between a miss outside and the flight, the clip might have come.
+        found = await self._run(lambda: self._store.find(*key))
+        if found is not None:
+            return found
+        content = await make()
+        return await self._run(lambda: self._store.add(*key, content))
 
     async def _sweep(self) -> None:
         while True:
@@ -130,6 +177,13 @@ def content_key(plan: SpeechPlan, *, engine: str) -> str:
     }
     canonical = json.dumps(everything, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _close_late(opening: asyncio.Future[OpenClip | None]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opened = opening.result()
+        if opened is not None:
+            opened.file.close()
 
 
 def _values(record: Any) -> dict[str, object]:

@@ -10,9 +10,66 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, and_, case, delete, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from fishs2.store.database import Database, keys, owners, reservations, usage
+
+# Statements of every request. Built once: to build one takes longer than to run it.
+_N = bindparam("n", type_=BigInteger)
+_HAS_QUOTA = or_(keys.c.granted.is_(None), keys.c.granted - keys.c.spent - keys.c.reserved >= _N)
+_HAS_ROOM = or_(keys.c.streams.is_(None), keys.c.streams > keys.c.active)
+_OF_KEY = keys.c.id == bindparam("of_key")
+_RESERVE = (
+    update(keys)
+    .where(and_(_OF_KEY, keys.c.is_disabled.is_(False), _HAS_QUOTA, _HAS_ROOM))
+    .values(reserved=keys.c.reserved + _N, active=keys.c.active + 1)
+)
+_WHY_NOT = select(keys.c.is_disabled, _HAS_QUOTA).where(_OF_KEY)
+_KEEP = insert(reservations)
+_END = (
+    delete(reservations)
+    .where(reservations.c.id == bindparam("of_id"))
+    .returning(reservations.c.num_chars)
+)
+_GIVE_BACK = (
+    update(keys)
+    .where(_OF_KEY)
+    .values(
+        reserved=keys.c.reserved - _N,
+        spent=keys.c.spent + bindparam("used", type_=BigInteger),
+        active=keys.c.active - 1,
+    )
+)
+_CHARS, _MS, _ERRORS = (bindparam(name, type_=BigInteger) for name in ("chars", "ms", "errors"))
+_GROW = (
+    update(usage)
+    .where(and_(usage.c.key_id == bindparam("of_key"), usage.c.day == bindparam("of_day")))
+    .values(
+        num_requests=usage.c.num_requests + 1,
+        num_chars=usage.c.num_chars + _CHARS,
+        audio_ms=usage.c.audio_ms + _MS,
+        num_errors=usage.c.num_errors + _ERRORS,
+    )
+)
+_BEGIN_DAY = insert(usage).values(
+    key_id=bindparam("of_key"),
+    day=bindparam("of_day"),
+    num_requests=1,
+    num_chars=_CHARS,
+    audio_ms=_MS,
+    num_errors=_ERRORS,
+)
 
 Refusal = Literal["insufficient_quota", "too_many_streams", "invalid_token"]
 
@@ -64,26 +121,21 @@ def release_dead(database: Database, now_s: float) -> int:
 
 def reserve(database: Database, key_id: str, num_chars: int, owner_id: str) -> str | Refusal:
     """Set characters aside. Returns the id of the reservation, or why there is none."""
-    has_quota = or_(
-        keys.c.granted.is_(None), keys.c.granted - keys.c.spent - keys.c.reserved >= num_chars
-    )
-    has_room = or_(keys.c.streams.is_(None), keys.c.streams > keys.c.active)
+    asked = {"of_key": key_id, "n": num_chars}
     with database.write() as connection:
-        done = connection.execute(
-            update(keys)
-            .where(and_(keys.c.id == key_id, keys.c.is_disabled.is_(False), has_quota, has_room))
-            .values(reserved=keys.c.reserved + num_chars, active=keys.c.active + 1)
-        )
-        if done.rowcount == 1:
+        if connection.execute(_RESERVE, asked).rowcount == 1:
             reservation_id = uuid.uuid4().hex
             connection.execute(
-                insert(reservations).values(
-                    id=reservation_id, key_id=key_id, owner_id=owner_id, num_chars=num_chars
-                )
+                _KEEP,
+                {
+                    "id": reservation_id,
+                    "key_id": key_id,
+                    "owner_id": owner_id,
+                    "num_chars": num_chars,
+                },
             )
             return reservation_id
-        why = select(keys.c.is_disabled, has_quota).where(keys.c.id == key_id)
-        found = connection.execute(why).one_or_none()
+        found = connection.execute(_WHY_NOT, asked).one_or_none()
     if found is None or found[0]:
         return "invalid_token"
     return "too_many_streams" if found[1] else "insufficient_quota"
@@ -96,11 +148,8 @@ def settle(database: Database, key_id: str, reservation_id: str, outcome: Outcom
     from what is left.
     """
     with database.write() as connection:
-        reserved = connection.execute(
-            delete(reservations)
-            .where(reservations.c.id == reservation_id)
-            .returning(reservations.c.num_chars)
-        ).scalar_one_or_none()
+        ended = connection.execute(_END, {"of_id": reservation_id})
+        reserved = ended.scalar_one_or_none()
         if reserved is None:
             _charge_late(connection, key_id, outcome.num_chars)
         else:
@@ -128,15 +177,7 @@ def today() -> str:
 
 
 def _give_back(connection: Connection, key_id: str, reserved: int, *, spent: int) -> None:
-    connection.execute(
-        update(keys)
-        .where(keys.c.id == key_id)
-        .values(
-            reserved=keys.c.reserved - reserved,
-            spent=keys.c.spent + spent,
-            active=keys.c.active - 1,
-        )
-    )
+    connection.execute(_GIVE_BACK, {"of_key": key_id, "n": reserved, "used": spent})
 
 
 def _charge_late(connection: Connection, key_id: str, num_chars: int) -> None:
@@ -146,23 +187,13 @@ def _charge_late(connection: Connection, key_id: str, num_chars: int) -> None:
 
 
 def _count(connection: Connection, key_id: str, outcome: Outcome) -> None:
-    day = today()
     grown = {
-        "num_requests": usage.c.num_requests + 1,
-        "num_chars": usage.c.num_chars + outcome.num_chars,
-        "audio_ms": usage.c.audio_ms + round(1000 * outcome.audio_s),
-        "num_errors": usage.c.num_errors + int(outcome.is_error),
+        "of_key": key_id,
+        "of_day": today(),
+        "chars": outcome.num_chars,
+        "ms": round(1000 * outcome.audio_s),
+        "errors": int(outcome.is_error),
     }
     # No other server does this for the key meanwhile: whoever settles has locked its row.
-    where = and_(usage.c.key_id == key_id, usage.c.day == day)
-    if not connection.execute(update(usage).where(where).values(grown)).rowcount:
-        connection.execute(
-            insert(usage).values(
-                key_id=key_id,
-                day=day,
-                num_requests=1,
-                num_chars=outcome.num_chars,
-                audio_ms=round(1000 * outcome.audio_s),
-                num_errors=int(outcome.is_error),
-            )
-        )
+    if not connection.execute(_GROW, grown).rowcount:
+        connection.execute(_BEGIN_DAY, grown)
