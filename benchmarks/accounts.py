@@ -75,12 +75,10 @@ def measure_keys(folder: Path) -> None:
             walls = [k[0] - o[0] for k, o in zip(keyed, opened, strict=True)]
             cpus = [k[1] - o[1] for k, o in zip(keyed, opened, strict=True)]
             print(f"open request            {spread([o[1] for o in opened])} ms CPU")
-            print(
-                f"a key costs             {spread(cpus)} ms CPU, {spread(walls)} ms wall; goal 0.7"
-            )
+            print(f"a key costs             {spread(cpus)} ms CPU, {spread(walls)} ms wall")
             ask(guarded, client, 1, cache=True)
             hits = [ask(guarded, client, 200, cache=True) for _ in range(NUM_TURNS)]
-            print(f"cache hit, JSON         {spread([h[0] for h in hits])} ms wall p50; goal 5")
+            print(f"cache hit, JSON         {spread([h[0] for h in hits])} ms wall p50")
             body = {"reference_id": "default", "text": "A sentence to speak.", "cache": True}
             clip = client.post("/api/open/tts", json=body).json()["audio_url"]
             firsts = []
@@ -89,8 +87,8 @@ def measure_keys(folder: Path) -> None:
                 with client.stream("GET", clip) as answer:
                     next(answer.iter_raw())
                     firsts.append(1000 * (time.perf_counter() - started_s))
-            print(f"cached audio, first byte {statistics.median(firsts):.2f} ms p50; goal 5")
-            print(f"cache hits, 8 clients   {asyncio.run(hits_per_s(clip)):.0f} per s; goal 500")
+            print(f"cached audio, first byte {statistics.median(firsts):.2f} ms p50")
+            print(f"cache hits, 8 clients   {asyncio.run(hits_per_s(clip)):.0f} per s")
 
 
 async def hits_per_s(clip: str) -> float:
@@ -133,7 +131,9 @@ def measure_exactness(folder: Path) -> None:
     child.communicate()
     release_dead(database, time.time() + 1e6)
     [day] = read_usage(database, key.id, today())
-    subprocess.run([*command, str(NUM_MIXED - day.num_requests)], check=True, stdout=-3)
+    subprocess.run(
+        [*command, str(NUM_MIXED - day.num_requests)], check=True, stdout=subprocess.DEVNULL
+    )
     release_dead(database, time.time() + 1e6)
     [day] = read_usage(database, key.id, today())
     found = find_key(database, key.id)
@@ -151,22 +151,15 @@ def measure_exactness(folder: Path) -> None:
 def work(url: str, key_id: str, num: int) -> None:
     """Admit and settle with random ends; a line for each."""
     database = Database(url)
-    ends = random.Random(1)
+    ends = random.Random()
     for _ in range(num):
         num_chars = ends.randint(1, 500)
-        reservation = reserve(database, key_id, num_chars, "bench")
-        settle(
-            database,
-            key_id,
-            reservation,
-            ends.choice(
-                [
-                    Outcome(num_chars),
-                    Outcome(ends.randint(0, num_chars)),
-                    Outcome(is_error=True),
-                ]
-            ),
+        outcome = ends.choice(
+            [Outcome(num_chars), Outcome(ends.randint(0, num_chars)), Outcome(is_error=True)]
         )
+        reservation_id = f"{ends.getrandbits(128):032x}"
+        reserve(database, key_id, num_chars, owner_id="bench", reservation_id=reservation_id)
+        settle(database, key_id, reservation_id, outcome)
         print(flush=True)
 
 

@@ -6,11 +6,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fishs2.errors import ForbiddenError, QuotaError, UnauthorizedError
+from fishs2.errors import (
+    ForbiddenError,
+    QuotaError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
 from fishs2.service import accounts as accounts_module
+from fishs2.service import ledger as ledger_module
 from fishs2.service.accounts import Accounts, Principal
 from fishs2.store.database import Database
 from fishs2.store.keys import Key, NewKey, create_key, disable_key, find_key
@@ -212,6 +219,46 @@ async def test_streams_at_once_are_bounded(database: Database) -> None:
             pass
 
     assert caught.value.code == "too_many_streams"
+    assert state(database, key) == (0, 0, 0)
+
+
+async def test_what_cannot_be_settled_now_is_settled_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, token = make_key(database, granted=100)
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailableError("no answer")
+
+    async with opened(database) as accounts:
+        principal = await accounts.authenticate(token)
+        async with accounts.admit(principal, 40) as reservation:
+            reservation.outcome = Outcome(30)
+            monkeypatch.setattr(ledger_module, "settle", fail)
+        assert state(database, key) == (0, 40, 1)
+        monkeypatch.undo()
+
+    assert state(database, key) == (30, 0, 0)
+    assert "will be settled later" in caplog.text
+
+
+async def test_reservation_whose_answer_was_lost_is_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, token = make_key(database, granted=100)
+    do_reserve = ledger_module.reserve
+
+    def lose_the_answer(*args: Any, **kwargs: Any) -> None:
+        do_reserve(*args, **kwargs)
+        raise StoreUnavailableError("the connection broke")
+
+    monkeypatch.setattr(ledger_module, "reserve", lose_the_answer)
+    async with opened(database) as accounts:
+        principal = await accounts.authenticate(token)
+        with pytest.raises(StoreUnavailableError):
+            async with accounts.admit(principal, 40):
+                raise AssertionError
+
     assert state(database, key) == (0, 0, 0)
 
 

@@ -26,7 +26,16 @@ from fishs2.store.keys import (
     rotate_key,
     split_token,
 )
-from fishs2.store.usage import Outcome, read_usage, release_dead, reserve, say_alive, settle, today
+from fishs2.store.usage import (
+    Outcome,
+    forget,
+    read_usage,
+    release_dead,
+    say_alive,
+    settle,
+    today,
+)
+from tests.store.holding import hold
 
 
 def state(database: Database, key: Key) -> tuple[int | None, int, int, int]:
@@ -109,16 +118,16 @@ def test_rotation_kills_the_old_secret_and_disabling_the_key(database: Database)
     disabled = find_key(database, key.id)
     assert disabled is not None
     assert not disabled.is_valid(0)
-    assert reserve(database, key.id, 1, "o") == "invalid_token"
+    assert hold(database, key.id, 1, "o") == "invalid_token"
     assert not disable_key(database, "nobody")
     assert rotate_key(database, "nobody") is None
 
 
 def test_grants_never_go_below_what_is_used(database: Database) -> None:
     key, _ = create_key(database, NewKey("me", granted=100))
-    reservation = reserve(database, key.id, 60, "o")
+    reservation = hold(database, key.id, 60, "o")
     settle(database, key.id, reservation, Outcome(30))
-    reserve(database, key.id, 20, "o")
+    hold(database, key.id, 20, "o")
 
     grant_chars(database, key.id, 50)
     assert state(database, key)[0] == 150
@@ -129,7 +138,7 @@ def test_grants_never_go_below_what_is_used(database: Database) -> None:
 def test_unlimited_key_counts_but_never_ends(database: Database) -> None:
     key, _ = create_key(database, NewKey("me"))
 
-    reservation = reserve(database, key.id, 10**9, "o")
+    reservation = hold(database, key.id, 10**9, "o")
     settle(database, key.id, reservation, Outcome(10**9, 3.5))
 
     assert state(database, key) == (None, 10**9, 0, 0)
@@ -140,18 +149,18 @@ def test_unlimited_key_counts_but_never_ends(database: Database) -> None:
 def test_streams_are_bounded_and_freed(database: Database) -> None:
     key, _ = create_key(database, NewKey("me", streams=1))
 
-    first = reserve(database, key.id, 5, "o")
-    assert reserve(database, key.id, 5, "o") == "too_many_streams"
+    first = hold(database, key.id, 5, "o")
+    assert hold(database, key.id, 5, "o") == "too_many_streams"
     settle(database, key.id, first, Outcome(is_error=True))
 
-    assert reserve(database, key.id, 5, "o") != "too_many_streams"
+    assert hold(database, key.id, 5, "o") != "too_many_streams"
 
 
 def test_200_at_once_get_exactly_what_there_is(url: str, database: Database) -> None:
     key, _ = create_key(database, NewKey("me", granted=50 * 7))
 
     with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(lambda _: reserve(database, key.id, 7, "o"), range(200)))
+        answers = list(threads.map(lambda _: hold(database, key.id, 7, "o"), range(200)))
 
     assert sum(answer == "insufficient_quota" for answer in answers) == 150
     assert state(database, key) == (350, 0, 350, 50)
@@ -162,11 +171,12 @@ def test_two_processes_share_a_quota_exactly(url: str, database: Database) -> No
     code = textwrap.dedent(
         f"""
         from fishs2.store.database import Database
-        from fishs2.store.usage import Outcome, reserve, settle
+        from fishs2.store.usage import Outcome, settle
+        from tests.store.holding import hold
         database = Database({url!r})
         done = 0
         for n in range(60):
-            answer = reserve(database, {key.id!r}, 5, "o")
+            answer = hold(database, {key.id!r}, 5, "o")
             if answer == "insufficient_quota":
                 break
             settle(database, {key.id!r}, answer, Outcome(5 if n % 2 else 2))
@@ -187,29 +197,58 @@ def test_what_a_dead_server_reserved_is_given_back_once(database: Database) -> N
     key, _ = create_key(database, NewKey("me", granted=100))
     say_alive(database, "alive", 2_000)
     say_alive(database, "dead", 900)
-    kept = reserve(database, key.id, 10, "alive")
-    lost = reserve(database, key.id, 20, "dead")
-    reserve(database, key.id, 30, "never-said-anything")
+    kept = hold(database, key.id, 10, "alive")
+    lost = hold(database, key.id, 20, "dead")
+    hold(database, key.id, 30, "never-said-anything")
 
     assert release_dead(database, 1_000.0) == 2
     assert release_dead(database, 1_000.0) == 0
     assert state(database, key) == (100, 0, 10, 1)
 
-    # It was only slow: what it spoke is charged after all, and once.
-    settle(database, key.id, lost, Outcome(20))
-    settle(database, key.id, kept, Outcome(10))
+    # It was only slow: what it spoke is charged after all, and once, however often it tries.
+    for _ in range(2):
+        settle(database, key.id, lost, Outcome(20))
+        settle(database, key.id, kept, Outcome(10))
     assert state(database, key) == (100, 30, 0, 0)
 
 
 def test_late_charge_never_makes_a_quota_negative(database: Database) -> None:
     key, _ = create_key(database, NewKey("me", granted=25))
-    lost = reserve(database, key.id, 20, "dead")
+    say_alive(database, "dead", 900)
+    lost = hold(database, key.id, 20, "dead")
     release_dead(database, 1_000.0)
-    reserve(database, key.id, 10, "o")
+    hold(database, key.id, 10, "o")
 
     settle(database, key.id, lost, Outcome(20))
 
     assert state(database, key) == (25, 15, 10, 1)
+
+
+def test_forgotten_reservation_leaves_no_trace(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=25))
+    reservation = hold(database, key.id, 20)
+
+    for _ in range(2):
+        forget(database, key.id, reservation)
+    forget(database, key.id, "never-was")
+
+    assert state(database, key) == (25, 0, 0, 0)
+    assert read_usage(database, key.id, today()) == []
+
+
+def test_what_the_dead_left_is_gone_after_a_day(database: Database) -> None:
+    key, _ = create_key(database, NewKey("me", granted=25))
+    say_alive(database, "dead", 900)
+    reservation = hold(database, key.id, 20, "dead")
+    release_dead(database, 1_000.0)
+    release_dead(database, 1_000.0 + 25 * 3600)
+
+    settle(database, key.id, reservation, Outcome(20))
+    assert state(database, key) == (25, 0, 0, 0)
+    with database.read() as connection:
+        for table in ("owners", "reservations"):
+            rows = connection.exec_driver_sql(f"SELECT count(*) FROM {table}")
+            assert rows.scalar_one() == 0
 
 
 def test_uses_are_noted_and_never_go_back(database: Database) -> None:
@@ -240,7 +279,7 @@ def test_nothing_is_ever_lost_doubled_or_negative(
     granted, spent = 200, 0
     for step, number in steps:
         if step == "reserve":
-            answer = reserve(database, key.id, number, "dead")
+            answer = hold(database, key.id, number, "dead")
             if answer != "insufficient_quota":
                 open_ids.append((answer, number))
         elif step == "settle" and open_ids:
@@ -270,10 +309,11 @@ def test_killed_writer_leaves_whole_transactions(url: str, database: Database) -
         f"""
         import sys
         from fishs2.store.database import Database
-        from fishs2.store.usage import Outcome, reserve, settle
+        from fishs2.store.usage import Outcome, settle
+        from tests.store.holding import hold
         database = Database({url!r})
         while True:
-            reservation = reserve(database, {key.id!r}, 5, "dead")
+            reservation = hold(database, {key.id!r}, 5, "dead")
             print("x", flush=True)
             settle(database, {key.id!r}, reservation, Outcome(3))
         """

@@ -1,8 +1,7 @@
 """Who asks, whether they may, and what it costs them. Without any key, everybody may do everything.
 
 Keys are read again every second, so that what `fishs2 keys` changes in another process takes
-effect. The database is used in one thread of its own; what is reserved is settled there even if the
-request that reserved it was cancelled.
+effect.
 """
 
 import asyncio
@@ -10,35 +9,23 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import TypeVar
-
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import MovingWindowRateLimiter
 
 from fishs2.errors import (
+    Fishs2Error,
     ForbiddenError,
     QuotaError,
     StoreUnavailableError,
     UnauthorizedError,
 )
+from fishs2.service.ledger import Ledger
+from fishs2.service.rates import Rates
 from fishs2.store.database import Database
-from fishs2.store.keys import SCOPES, Key, find_key, list_keys, note_uses, split_token
-from fishs2.store.usage import (
-    DayOfUse,
-    Outcome,
-    read_usage,
-    release_dead,
-    reserve,
-    say_alive,
-    settle,
-    today,
-)
+from fishs2.store.keys import SCOPES, Key, find_key, list_keys, split_token
+from fishs2.store.usage import DayOfUse, Outcome, Refusal, read_usage, today
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +34,6 @@ LEASE_S = 30
 
 _KEYS_LIFE_S = 1.0
 _NO_DIGEST = "0" * 64
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +82,11 @@ class Accounts:
         """redis_url: where several servers share their rates; None counts in this process."""
         self._database = database
         self._lease_s = lease_s
-        self._owner_id = uuid.uuid4().hex
-        self._is_owner = False
-        storage = MemoryStorage() if redis_url is None else storage_from_string(redis_url)
-        self._limiter = MovingWindowRateLimiter(storage)
-        self._is_limiter_local = redis_url is None
+        self._ledger = Ledger(database, lease_s=lease_s)
+        self._rates = Rates(redis_url)
         self._keys = _Keys()
         self._reading: asyncio.Future[None] | None = None
         self._used: dict[str, int] = {}
-        # One thread: transactions of one process never wait for each other's locks.
-        self._thread: ThreadPoolExecutor | None = None
         self._alive_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -115,7 +95,7 @@ class Accounts:
         Raises SettingsError.
         """
         if self._database.exists:
-            await self._run(self._database.migrate)
+            await self._ledger.run(self._database.migrate)
             await self._read_keys()
         self._alive_task = asyncio.create_task(self._stay_alive())
 
@@ -124,11 +104,10 @@ class Accounts:
         if self._alive_task is not None:
             self._alive_task.cancel()
             await asyncio.wait([self._alive_task])
-        if self._thread is not None:
+        if not self._keys.is_open:
             with suppress(StoreUnavailableError):
-                await self._run(self._note_uses)
-            self._thread.shutdown()
-            self._thread = None
+                await self._beat()
+        await self._ledger.close()
         self._database.close()
 
     async def is_open(self) -> bool:
@@ -174,22 +153,23 @@ class Accounts:
         if key is None:
             yield reservation
             return
-        await self._check_rate(key)
-        reserved = await self._reserve(key, num_chars)
+        await self._rates.count(key)
+        reservation_id = uuid.uuid4().hex
+        refusal = await self._ledger.reserve(key.id, num_chars, reservation_id)
+        if refusal is not None:
+            raise _refused(refusal, key, num_chars)
         try:
             yield reservation
         finally:
             outcome = reservation.outcome or Outcome(is_error=True)
-            done = self._submit(lambda: settle(self._database, key.id, reserved, outcome))
-            # Shielded: the thread settles also if we are cancelled while we wait.
-            await asyncio.shield(asyncio.wrap_future(done))
+            await self._ledger.settle(key.id, reservation_id, outcome)
 
     async def remaining(self, principal: Principal) -> int | None:
         """Characters that the key has left; None is unlimited."""
         key = principal.key
         if key is None or key.granted is None:
             return None
-        found = await self._run(lambda: find_key(self._database, key.id))
+        found = await self._ledger.run(lambda: find_key(self._database, key.id))
         return found.remaining if found else 0
 
     async def profile(self, principal: Principal) -> Profile:
@@ -197,62 +177,9 @@ class Accounts:
         key = principal.key
         if key is None:
             return Profile(None, "anonymous", None, DayOfUse(today()))
-        days = await self._run(lambda: read_usage(self._database, key.id, today()))
+        days = await self._ledger.run(lambda: read_usage(self._database, key.id, today()))
         remaining = await self.remaining(principal)
         return Profile(key.id, key.name, remaining, days[0] if days else DayOfUse(today()))
-
-    async def _check_rate(self, key: Key) -> None:
-        if key.per_minute is None:
-            return
-        item = RateLimitItemPerMinute(key.per_minute)
-        limiter = self._limiter
-        if self._is_limiter_local:
-            is_free, reset_s = limiter.hit(item, key.id), 0.0
-            if not is_free:
-                reset_s = limiter.get_window_stats(item, key.id).reset_time
-        else:
-            is_free = await asyncio.to_thread(limiter.hit, item, key.id)
-            if not is_free:
-                stats = await asyncio.to_thread(limiter.get_window_stats, item, key.id)
-                reset_s = stats.reset_time
-        if not is_free:
-            raise QuotaError(
-                f"this key may ask {key.per_minute} times a minute",
-                code="rate_limit_exceeded",
-                retry_after_s=max(1, math.ceil(reset_s - time.time())),
-            )
-
-    async def _reserve(self, key: Key, num_chars: int) -> str:
-        if not self._is_owner:
-            self._is_owner = True
-            await self._run(self._say_alive)
-        work = self._submit(lambda: reserve(self._database, key.id, num_chars, self._owner_id))
-        try:
-            answer = await asyncio.shield(asyncio.wrap_future(work))
-        except asyncio.CancelledError:
-            # It may have been reserved by now, or will be in a moment.
-            self._submit(lambda: self._settle_unused(key.id, work.result()))
-            raise
-        match answer:
-            case "invalid_token":
-                raise UnauthorizedError("this key has been disabled", code="invalid_token")
-            case "too_many_streams":
-                raise QuotaError(
-                    f"this key may have {key.streams} requests in progress at once",
-                    code="too_many_streams",
-                    retry_after_s=1,
-                )
-            case "insufficient_quota":
-                raise QuotaError(
-                    f"this key has fewer than the {num_chars:,} characters left that the text has",
-                    code="insufficient_quota",
-                    retry_after_s=None,
-                )
-        return answer
-
-    def _settle_unused(self, key_id: str, answer: str) -> None:
-        if answer not in ("invalid_token", "too_many_streams", "insufficient_quota"):
-            settle(self._database, key_id, answer, Outcome(is_error=True))
 
     async def _refresh(self) -> None:
         """Read the keys again if they are old; all who ask meanwhile wait for the same reading."""
@@ -270,7 +197,7 @@ class Accounts:
                 self._database.migrate()
             return {key.id: key for key in list_keys(self._database)}
 
-        self._keys = _Keys(await self._run(read), time.monotonic())
+        self._keys = _Keys(await self._ledger.run(read), time.monotonic())
 
     async def _stay_alive(self) -> None:
         while True:
@@ -278,29 +205,33 @@ class Accounts:
             if self._keys.is_open:
                 continue
             try:
-                await self._run(self._say_alive)
-                await self._run(self._note_uses)
+                await self._beat()
             # The next round tries again; requests meanwhile meet the same error by themselves.
             except StoreUnavailableError as error:
                 logger.error("%s", error.message)
 
-    def _say_alive(self) -> None:
-        now_s = time.time()
-        say_alive(self._database, self._owner_id, math.ceil(now_s + self._lease_s))
-        num_released = release_dead(self._database, now_s)
-        if num_released:
-            logger.warning("gave back what %d requests of a dead server had reserved", num_released)
+    async def _beat(self) -> None:
+        uses, self._used = self._used, {}
+        try:
+            await self._ledger.beat(uses)
+        except StoreUnavailableError:
+            self._used = uses | self._used
+            raise
 
-    def _note_uses(self) -> None:
-        used, self._used = self._used, {}
-        if used:
-            note_uses(self._database, used)
 
-    def _submit(self, work: Callable[[], _T]) -> "Future[_T]":
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-database")
-        return self._thread.submit(work)
-
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        # Shielded: a request that is cancelled must not take work out of the thread's queue.
-        return await asyncio.shield(asyncio.wrap_future(self._submit(work)))
+def _refused(refusal: Refusal, key: Key, num_chars: int) -> Fishs2Error:
+    match refusal:
+        case "invalid_token":
+            return UnauthorizedError("this key has been disabled", code=refusal)
+        case "too_many_streams":
+            return QuotaError(
+                f"this key may have {key.streams} requests in progress at once",
+                code=refusal,
+                retry_after_s=1,
+            )
+        case "insufficient_quota":
+            return QuotaError(
+                f"this key has fewer than the {num_chars:,} characters left that the text has",
+                code=refusal,
+                retry_after_s=None,
+            )

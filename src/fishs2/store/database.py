@@ -65,6 +65,7 @@ reservations = Table(
     Column("key_id", String(16), ForeignKey("keys.id"), nullable=False, index=True),
     Column("owner_id", String(32), nullable=False, index=True),
     Column("num_chars", BigInteger, nullable=False),
+    Column("is_void", Boolean, nullable=False),  # given back, as its owner seemed dead
 )
 
 owners = Table(
@@ -94,6 +95,7 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self._file = _sqlite_file(url) if self.is_sqlite else None
         self._engine = _make_engine(url, is_sqlite=self.is_sqlite)
+        self._writer = self._engine.execution_options(is_writing=True)
 
     @property
     def exists(self) -> bool:
@@ -128,10 +130,8 @@ class Database:
 
         Raises StoreUnavailableError.
         """
-        with _translated(), self._engine.connect() as connection:
-            writing = connection.execution_options(is_writing=True)
-            with writing.begin():
-                yield writing
+        with _translated(), self._writer.connect() as connection, connection.begin():
+            yield connection
 
     def _revision(self) -> str | None:
         with self.read() as connection:

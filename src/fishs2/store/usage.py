@@ -5,7 +5,6 @@ server is an owner that keeps saying it is alive; the reservations of one that n
 given back by whoever notices first.
 """
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -40,7 +39,7 @@ _KEEP = insert(reservations)
 _END = (
     delete(reservations)
     .where(reservations.c.id == bindparam("of_id"))
-    .returning(reservations.c.num_chars)
+    .returning(reservations.c.num_chars, reservations.c.is_void)
 )
 _GIVE_BACK = (
     update(keys)
@@ -70,6 +69,8 @@ _BEGIN_DAY = insert(usage).values(
     audio_ms=_MS,
     num_errors=_ERRORS,
 )
+
+_VOID_LIFE_S = 24 * 3600
 
 Refusal = Literal["insufficient_quota", "too_many_streams", "invalid_token"]
 
@@ -105,36 +106,42 @@ def say_alive(database: Database, owner_id: str, alive_until_s: int) -> None:
 
 
 def release_dead(database: Database, now_s: float) -> int:
-    """Give back what owners have reserved that are no longer alive. Returns how many rows."""
+    """Give back what owners have reserved that are no longer alive. Returns how many rows.
+
+    The rows stay for a day, void, so that an owner that was only slow can still settle.
+    """
+    alive = select(owners.c.id).where(owners.c.alive_until_s >= now_s)
+    known = select(owners.c.id)
     with database.write() as connection:
-        alive = select(owners.c.id).where(owners.c.alive_until_s >= now_s)
         dead = connection.execute(
-            delete(reservations)
-            .where(reservations.c.owner_id.not_in(alive))
+            update(reservations)
+            .where(and_(reservations.c.owner_id.not_in(alive), reservations.c.is_void.is_(False)))
+            .values(is_void=True)
             .returning(reservations.c.key_id, reservations.c.num_chars)
         ).all()
         for key_id, num_chars in dead:
             _give_back(connection, key_id, num_chars, spent=0)
-        connection.execute(delete(owners).where(owners.c.alive_until_s < now_s))
+        connection.execute(delete(owners).where(owners.c.alive_until_s < now_s - _VOID_LIFE_S))
+        connection.execute(delete(reservations).where(reservations.c.owner_id.not_in(known)))
     return len(dead)
 
 
-def reserve(database: Database, key_id: str, num_chars: int, owner_id: str) -> str | Refusal:
-    """Set characters aside. Returns the id of the reservation, or why there is none."""
+def reserve(
+    database: Database, key_id: str, num_chars: int, *, owner_id: str, reservation_id: str
+) -> Refusal | None:
+    """Set characters aside under a new id. Returns why not, if not."""
     asked = {"of_key": key_id, "n": num_chars}
     with database.write() as connection:
         if connection.execute(_RESERVE, asked).rowcount == 1:
-            reservation_id = uuid.uuid4().hex
-            connection.execute(
-                _KEEP,
-                {
-                    "id": reservation_id,
-                    "key_id": key_id,
-                    "owner_id": owner_id,
-                    "num_chars": num_chars,
-                },
-            )
-            return reservation_id
+            kept = {
+                "id": reservation_id,
+                "key_id": key_id,
+                "owner_id": owner_id,
+                "num_chars": num_chars,
+                "is_void": False,
+            }
+            connection.execute(_KEEP, kept)
+            return None
         found = connection.execute(_WHY_NOT, asked).one_or_none()
     if found is None or found[0]:
         return "invalid_token"
@@ -144,17 +151,27 @@ def reserve(database: Database, key_id: str, num_chars: int, owner_id: str) -> s
 def settle(database: Database, key_id: str, reservation_id: str, outcome: Outcome) -> None:
     """End a reservation: what it cost is spent, the rest is given back, and the day's use grows.
 
-    To be called once. A reservation that was given back because its owner seemed dead is charged
-    from what is left.
+    A second time does nothing. What was given back because its owner seemed dead is charged from
+    what is left.
     """
     with database.write() as connection:
-        ended = connection.execute(_END, {"of_id": reservation_id})
-        reserved = ended.scalar_one_or_none()
-        if reserved is None:
+        ended = connection.execute(_END, {"of_id": reservation_id}).one_or_none()
+        if ended is None:
+            return
+        reserved, is_void = ended
+        if is_void:
             _charge_late(connection, key_id, outcome.num_chars)
         else:
             _give_back(connection, key_id, reserved, spent=min(outcome.num_chars, reserved))
         _count(connection, key_id, outcome)
+
+
+def forget(database: Database, key_id: str, reservation_id: str) -> None:
+    """End a reservation, if there is one, as if it had never been."""
+    with database.write() as connection:
+        ended = connection.execute(_END, {"of_id": reservation_id}).one_or_none()
+        if ended is not None and not ended[1]:
+            _give_back(connection, key_id, ended[0], spent=0)
 
 
 def read_usage(database: Database, key_id: str, first_day: str) -> list[DayOfUse]:

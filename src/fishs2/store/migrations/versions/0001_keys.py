@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.String(16), sa.ForeignKey("keys.id"), nullable=False, index=True),
         sa.Column("owner_id", sa.String(32), nullable=False, index=True),
         sa.Column("num_chars", sa.BigInteger, nullable=False),
+        sa.Column("is_void", sa.Boolean, nullable=False),
     )
     op.create_table(
         "owners",

@@ -1,0 +1,138 @@
+"""What keys reserve and spend, written by one thread in the order in which it was asked for.
+
+What it is told to end is ended whatever becomes of the task that asked, and is tried again while
+the database does not answer.
+"""
+
+import asyncio
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from fishs2.errors import StoreUnavailableError
+from fishs2.store.database import Database
+from fishs2.store.keys import note_uses
+from fishs2.store.usage import (
+    Outcome,
+    Refusal,
+    forget,
+    release_dead,
+    reserve,
+    say_alive,
+    settle,
+)
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """The database's thread. For one event loop."""
+
+    def __init__(self, database: Database, *, lease_s: float) -> None:
+        """lease_s: silent for so long, we are dead, and what we have reserved is void."""
+        self._database = database
+        self._lease_s = lease_s
+        self._owner_id = uuid.uuid4().hex
+        # One thread: transactions of one process never wait for each other's locks. Its queue is
+        # as short as the number of requests: each has one piece of work in it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-database")
+        # Only the thread touches these.
+        self._alive_until_s = -math.inf
+        self._unended: list[Callable[[], None]] = []
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do this in the thread. It is done also if the caller is cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_T] = loop.create_future()
+        self._thread.submit(work).add_done_callback(
+            lambda done: loop.call_soon_threadsafe(_pass_on, done, answer)
+        )
+        return await answer
+
+    async def reserve(self, key_id: str, num_chars: int, reservation_id: str) -> Refusal | None:
+        """Set characters aside under a new id. Returns why not, if not.
+
+        Raises StoreUnavailableError. Nothing stays reserved if it raises or is cancelled.
+        """
+
+        def work() -> Refusal | None:
+            if time.time() >= self._alive_until_s:
+                # Others would take what we reserve for a dead server's.
+                self._say_alive()
+            return reserve(
+                self._database,
+                key_id,
+                num_chars,
+                owner_id=self._owner_id,
+                reservation_id=reservation_id,
+            )
+
+        try:
+            return await self.run(work)
+        except (asyncio.CancelledError, StoreUnavailableError):
+            # It may be reserved by now or in a moment, also if only the answer was lost.
+            self._thread.submit(self._end, lambda: forget(self._database, key_id, reservation_id))
+            raise
+
+    async def settle(self, key_id: str, reservation_id: str, outcome: Outcome) -> None:
+        """Charge what a request cost; later, if the database does not answer now."""
+
+        def work() -> None:
+            settle(self._database, key_id, reservation_id, outcome)
+
+        await self.run(lambda: self._end(work))
+
+    async def beat(self, uses: dict[str, int]) -> None:
+        """Say that we are alive, end what could not be ended, and keep when keys were last used.
+
+        To be called a few times per lease. uses: Unix seconds by key.
+        """
+
+        def work() -> None:
+            self._say_alive()
+            while self._unended:
+                self._unended[0]()
+                del self._unended[0]
+            if uses:
+                note_uses(self._database, uses)
+
+        await self.run(work)
+
+    async def close(self) -> None:
+        """Finish the work that is waiting, and end the thread."""
+        with suppress(StoreUnavailableError):
+            await self.run(lambda: None)
+        self._thread.shutdown()
+
+    def _end(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except StoreUnavailableError as error:
+            logger.error("a request will be settled later: %s", error.message)
+            self._unended.append(work)
+
+    def _say_alive(self) -> None:
+        now_s = time.time()
+        alive_until_s = math.ceil(now_s + self._lease_s)
+        say_alive(self._database, self._owner_id, alive_until_s)
+        self._alive_until_s = alive_until_s
+        num_released = release_dead(self._database, now_s)
+        if num_released:
+            logger.warning("gave back what %d requests of a dead server had reserved", num_released)
+
+
+def _pass_on(done: Future[_T], answer: asyncio.Future[_T]) -> None:
+    if answer.cancelled():
+        return
+    error = done.exception()
+    if error is None:
+        answer.set_result(done.result())
+    else:
+        answer.set_exception(error)
