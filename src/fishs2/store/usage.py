@@ -11,7 +11,6 @@ from typing import Literal
 
 from sqlalchemy import (
     BigInteger,
-    Connection,
     and_,
     bindparam,
     case,
@@ -22,11 +21,12 @@ from sqlalchemy import (
     update,
 )
 
-from fishs2.store.database import Database, keys, owners, reservations, usage
+from fishs2.store.database import Database, Run, keys, owners, reservations, usage
 
 # Statements of every request. Built once: to build one takes longer than to run it.
 _N = bindparam("n", type_=BigInteger)
-_HAS_QUOTA = or_(keys.c.granted.is_(None), keys.c.granted - keys.c.spent - keys.c.reserved >= _N)
+_LEFT = keys.c.granted - keys.c.spent - keys.c.reserved
+_HAS_QUOTA = or_(keys.c.granted.is_(None), _LEFT >= _N)
 _HAS_ROOM = or_(keys.c.streams.is_(None), keys.c.streams > keys.c.active)
 _OF_KEY = keys.c.id == bindparam("of_key")
 _RESERVE = (
@@ -49,6 +49,9 @@ _GIVE_BACK = (
         spent=keys.c.spent + bindparam("used", type_=BigInteger),
         active=keys.c.active - 1,
     )
+)
+_CHARGE_LATE = (
+    update(keys).where(_OF_KEY).values(spent=keys.c.spent + case((_LEFT < _N, _LEFT), else_=_N))
 )
 _CHARS, _MS, _ERRORS = (bindparam(name, type_=BigInteger) for name in ("chars", "ms", "errors"))
 _GROW = (
@@ -120,7 +123,7 @@ def release_dead(database: Database, now_s: float) -> int:
             .returning(reservations.c.key_id, reservations.c.num_chars)
         ).all()
         for key_id, num_chars in dead:
-            _give_back(connection, key_id, num_chars, spent=0)
+            connection.execute(_GIVE_BACK, {"of_key": key_id, "n": num_chars, "used": 0})
         connection.execute(delete(owners).where(owners.c.alive_until_s < now_s - _VOID_LIFE_S))
         connection.execute(delete(reservations).where(reservations.c.owner_id.not_in(known)))
     return len(dead)
@@ -131,8 +134,8 @@ def reserve(
 ) -> Refusal | None:
     """Set characters aside under a new id. Returns why not, if not."""
     asked = {"of_key": key_id, "n": num_chars}
-    with database.write() as connection:
-        if connection.execute(_RESERVE, asked).rowcount == 1:
+    with database.write_prepared() as run:
+        if run(_RESERVE, asked).rowcount == 1:
             kept = {
                 "id": reservation_id,
                 "key_id": key_id,
@@ -140,9 +143,9 @@ def reserve(
                 "num_chars": num_chars,
                 "is_void": False,
             }
-            connection.execute(_KEEP, kept)
+            run(_KEEP, kept)
             return None
-        found = connection.execute(_WHY_NOT, asked).one_or_none()
+        found = run(_WHY_NOT, asked).fetchone()
     if found is None or found[0]:
         return "invalid_token"
     return "too_many_streams" if found[1] else "insufficient_quota"
@@ -154,24 +157,24 @@ def settle(database: Database, key_id: str, reservation_id: str, outcome: Outcom
     A second time does nothing. What was given back because its owner seemed dead is charged from
     what is left.
     """
-    with database.write() as connection:
-        ended = connection.execute(_END, {"of_id": reservation_id}).one_or_none()
+    with database.write_prepared() as run:
+        ended = run(_END, {"of_id": reservation_id}).fetchone()
         if ended is None:
             return
         reserved, is_void = ended
         if is_void:
-            _charge_late(connection, key_id, outcome.num_chars)
+            run(_CHARGE_LATE, {"of_key": key_id, "n": outcome.num_chars})
         else:
-            _give_back(connection, key_id, reserved, spent=min(outcome.num_chars, reserved))
-        _count(connection, key_id, outcome)
+            _give_back(run, key_id, reserved, spent=min(outcome.num_chars, reserved))
+        _count(run, key_id, outcome)
 
 
 def forget(database: Database, key_id: str, reservation_id: str) -> None:
     """End a reservation, if there is one, as if it had never been."""
-    with database.write() as connection:
-        ended = connection.execute(_END, {"of_id": reservation_id}).one_or_none()
+    with database.write_prepared() as run:
+        ended = run(_END, {"of_id": reservation_id}).fetchone()
         if ended is not None and not ended[1]:
-            _give_back(connection, key_id, ended[0], spent=0)
+            _give_back(run, key_id, ended[0], spent=0)
 
 
 def read_usage(database: Database, key_id: str, first_day: str) -> list[DayOfUse]:
@@ -193,17 +196,11 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _give_back(connection: Connection, key_id: str, reserved: int, *, spent: int) -> None:
-    connection.execute(_GIVE_BACK, {"of_key": key_id, "n": reserved, "used": spent})
+def _give_back(run: Run, key_id: str, reserved: int, *, spent: int) -> None:
+    run(_GIVE_BACK, {"of_key": key_id, "n": reserved, "used": spent})
 
 
-def _charge_late(connection: Connection, key_id: str, num_chars: int) -> None:
-    left = keys.c.granted - keys.c.spent - keys.c.reserved
-    cost = case((left < num_chars, left), else_=num_chars)
-    connection.execute(update(keys).where(keys.c.id == key_id).values(spent=keys.c.spent + cost))
-
-
-def _count(connection: Connection, key_id: str, outcome: Outcome) -> None:
+def _count(run: Run, key_id: str, outcome: Outcome) -> None:
     grown = {
         "of_key": key_id,
         "of_day": today(),
@@ -212,5 +209,5 @@ def _count(connection: Connection, key_id: str, outcome: Outcome) -> None:
         "errors": int(outcome.is_error),
     }
     # No other server does this for the key meanwhile: whoever settles has locked its row.
-    if not connection.execute(_GROW, grown).rowcount:
-        connection.execute(_BEGIN_DAY, grown)
+    if not run(_GROW, grown).rowcount:
+        run(_BEGIN_DAY, grown)
