@@ -47,7 +47,7 @@ def test_key_is_shown_once_and_never_again(tmp_path: Path) -> None:
 
 def test_key_is_granted_rotated_and_disabled(tmp_path: Path) -> None:
     made = run(tmp_path, "keys", "create", "Home", "--quota", "100")
-    key_id = made.stdout.split()[0]
+    key_id = made.stdout.split("_")[1]
 
     assert "150 of 150" in run(tmp_path, "keys", "grant", key_id, "50").stdout
     assert "0 of 0" in run(tmp_path, "keys", "grant", key_id, "--", "-999").stdout

@@ -47,8 +47,9 @@ def create(
     new = NewKey(name, scopes, _read_quota(quota), per_minute, streams, _read_expiry(expires))
     with _database() as database:
         key, token = store.create_key(database, new)
-    typer.echo(f"{key.id}  {_describe_quota(key)}, {' '.join(sorted(key.scopes))}")
+    # Alone on standard output, so that scripts can keep it.
     typer.echo(token)
+    typer.echo(f"{key.id}  {_describe_quota(key)}, {' '.join(sorted(key.scopes))}", err=True)
     typer.echo("This is the only time that the key is shown.", err=True)
 
 
