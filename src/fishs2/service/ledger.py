@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 from fishs2.errors import StoreUnavailableError
@@ -42,7 +41,7 @@ class Ledger:
         self._owner_id = uuid.uuid4().hex
         # One thread: transactions of one process never wait for each other's locks. Its queue is
         # as short as the number of requests: each has one piece of work in it.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-database")
+        self._thread: ThreadPoolExecutor | None = None
         # Only the thread touches these.
         self._alive_until_s = -math.inf
         self._unended: list[Callable[[], None]] = []
@@ -51,7 +50,7 @@ class Ledger:
         """Do this in the thread. It is done also if the caller is cancelled meanwhile."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_T] = loop.create_future()
-        self._thread.submit(work).add_done_callback(
+        self._submit(work).add_done_callback(
             lambda done: loop.call_soon_threadsafe(_pass_on, done, answer)
         )
         return await answer
@@ -74,11 +73,14 @@ class Ledger:
                 reservation_id=reservation_id,
             )
 
+        def undo() -> None:
+            self._end(lambda: forget(self._database, key_id, reservation_id))
+
         try:
             return await self.run(work)
         except (asyncio.CancelledError, StoreUnavailableError):
             # It may be reserved by now or in a moment, also if only the answer was lost.
-            self._thread.submit(self._end, lambda: forget(self._database, key_id, reservation_id))
+            self._submit(undo)
             raise
 
     async def settle(self, key_id: str, reservation_id: str, outcome: Outcome) -> None:
@@ -107,9 +109,14 @@ class Ledger:
 
     async def close(self) -> None:
         """Finish the work that is waiting, and end the thread."""
-        with suppress(StoreUnavailableError):
-            await self.run(lambda: None)
-        self._thread.shutdown()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown)
+
+    def _submit(self, work: Callable[[], _T]) -> Future[_T]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-database")
+        return self._thread.submit(work)
 
     def _end(self, work: Callable[[], None]) -> None:
         try:
