@@ -1,4 +1,4 @@
-"""The commands as a user runs them: as processes, judged by exit status, output and files."""
+"""The commands as a user runs them, judged by exit status, output and files."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from fishs2.audio.decode import decode_audio
+from tests.cli.running import run as run_here
 from tests.serving import free_port, wait_until_up
 
 TEXT = "Dinner is ready."
@@ -33,9 +34,9 @@ def environment(**values: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "opus", "ogg", "aac", "flac"])
 def test_say_writes_the_format_that_the_suffix_names(tmp_path: Path, suffix: str) -> None:
-    result = run(tmp_path, "say", TEXT, "-o", f"dinner.{suffix}")
+    result = run_here(tmp_path, "say", TEXT, "-o", f"dinner.{suffix}")
 
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, "")
     decoded = decode_audio((tmp_path / f"dinner.{suffix}").read_bytes(), max_seconds=10)
     assert 0.5 < len(decoded.pcm) / decoded.sample_rate_hz < 2
     assert [path.name for path in tmp_path.iterdir()] == [f"dinner.{suffix}"]
@@ -50,7 +51,7 @@ def test_say_reads_standard_input_and_writes_standard_output(tmp_path: Path) -> 
 
 def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
     for name, options in {"plain": [], "slow": ["--voice", "de", "--speed", "0.5"]}.items():
-        assert run(tmp_path, "say", TEXT, "-o", f"{name}.wav", *options).returncode == 0
+        assert run_here(tmp_path, "say", TEXT, "-o", f"{name}.wav", *options).returncode == 0
 
     sizes = {name: (tmp_path / f"{name}.wav").stat().st_size for name in ("plain", "slow")}
     assert sizes["slow"] > 1.5 * sizes["plain"]
@@ -59,23 +60,23 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["say", TEXT, "-o", "a.xyz"], 1, b".wav, .pcm, .mp3"),
-        (["say", "...", "-o", "a.wav"], 1, b"nothing that can be spoken"),
-        (["say", TEXT, "-o", "a.wav", "--voice", "nobody"], 1, b"voice"),
-        (["say", TEXT, "-o", "missing/a.wav"], 1, b"cannot write missing/a.wav: No such file"),
-        (["say", TEXT, "-o", "a.wav", "--speed", "9"], 2, b"--speed"),
-        (["say", TEXT], 2, b"--output"),
-        (["sing"], 2, b"sing"),
+        (["say", TEXT, "-o", "a.xyz"], 1, ".wav, .pcm, .mp3"),
+        (["say", "...", "-o", "a.wav"], 1, "nothing that can be spoken"),
+        (["say", TEXT, "-o", "a.wav", "--voice", "nobody"], 1, "voice"),
+        (["say", TEXT, "-o", "missing/a.wav"], 1, "cannot write missing/a.wav: No such file"),
+        (["say", TEXT, "-o", "a.wav", "--speed", "9"], 2, "--speed"),
+        (["say", TEXT], 2, "--output"),
+        (["sing"], 2, "sing"),
     ],
 )
 def test_wrong_use_says_what_is_wrong(
-    tmp_path: Path, arguments: list[str], status: int, message: bytes
+    tmp_path: Path, arguments: list[str], status: int, message: str
 ) -> None:
-    result = run(tmp_path, *arguments)
+    result = run_here(tmp_path, *arguments)
 
     assert result.returncode == status
     assert message in result.stderr
-    assert b"Traceback" not in result.stderr
+    assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,10 +112,10 @@ def test_doctor_fails_when_the_server_could_not_work(
     tmp_path: Path, name: str, value: str, finding: str
 ) -> None:
     settings = {"FISHS2_PORT": str(free_port()), name: value}
-    result = run(tmp_path, "doctor", env=environment(**settings))
+    result = run_here(tmp_path, "doctor", **settings)
 
     assert result.returncode == 1
-    assert finding in result.stdout.decode()
+    assert finding in result.stdout
 
 
 def test_taken_port_stops_doctor_and_server_with_a_remedy(tmp_path: Path) -> None:
@@ -150,8 +151,12 @@ def test_serve_names_every_bad_setting_before_it_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_serve_says_what_speaks_and_ends_cleanly(tmp_path: Path, end: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("end", "text"), [(signal.SIGINT, TEXT), (signal.SIGTERM, TEXT * 500)], ids=["idle", "busy"]
+)
+def test_serve_says_what_speaks_and_ends_cleanly(
+    tmp_path: Path, end: signal.Signals, text: str
+) -> None:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "fishs2", "serve", "--host", "127.0.0.1", "--port", str(port)],
@@ -165,7 +170,7 @@ def test_serve_says_what_speaks_and_ends_cleanly(tmp_path: Path, end: signal.Sig
     with httpx.stream(
         "POST",
         f"http://127.0.0.1:{port}/v1/audio/speech",
-        json={"model": "fishs2", "input": TEXT * 500, "stream": True},
+        json={"model": "fishs2", "input": text, "stream": True},
     ):
         process.send_signal(end)
         output, _ = process.communicate(timeout=10)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_voices import run
+from tests.cli.running import run
 
 
 def test_key_is_shown_once_and_never_again(tmp_path: Path) -> None:

@@ -1,45 +1,13 @@
 """`fishs2 voices` and `fishs2 fetch` as a person uses them."""
 
-import contextlib
-import io
-import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-from fishs2.cli.main import main
 from tests.bootstrap.file_server import file_server
+from tests.cli.running import run
 from tests.server.wrapper.conftest import sine_wav
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(folder: Path, *arguments: str, **env: str) -> Done:
-    """Run the command in this process, as in `folder`: a new one takes a second to load."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FISHS2_")}
-    stdout, stderr = io.StringIO(), io.StringIO()
-    status: str | int | None = 0
-    with (
-        contextlib.chdir(folder),
-        mock.patch.dict(os.environ, {**clean, **env}, clear=True),
-        mock.patch.object(sys, "argv", ["fishs2", *arguments]),
-        mock.patch.object(sys, "stdin", io.StringIO()),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-    ):
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-    return Done(int(status or 0), stdout.getvalue(), stderr.getvalue())
 
 
 def test_voice_goes_from_one_folder_to_another(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from fishs2.engines.base import AudioChunk, Pcm, SpeechEngine, Utterance
 from fishs2.engines.builtin import BuiltinEngine
 from fishs2.errors import EngineError, NotFoundError, SettingsError, UserError
+from tests.engines.workers import find_workers
 
 # Ten seconds of work for eSpeak: a test that waited for its end would fail.
 ENDLESS = "one two three four " * 50_000
@@ -44,8 +44,8 @@ async def read_first(speech: AsyncGenerator[AudioChunk]) -> AudioChunk:
         return await anext(speech)
 
 
-def find_workers() -> set[int]:
-    return {child.pid for child in psutil.Process().children()}
+def worker_pids() -> set[int]:
+    return {worker.pid for worker in find_workers()}
 
 
 async def test_chunks_are_float32_at_the_announced_rate(engine: BuiltinEngine) -> None:
@@ -208,7 +208,7 @@ async def test_default_voice_must_exist() -> None:
     with pytest.raises(SettingsError, match="en-us\\+nobody"):
         await engine.start()
 
-    assert not find_workers()
+    assert not worker_pids()
 
 
 async def test_default_voice_with_a_variant_speaks_its_language() -> None:
@@ -320,7 +320,7 @@ async def test_close_during_speech_ends_it_and_leaves_nothing() -> None:
     with pytest.raises(EngineError):
         async for _ in speech:
             pass
-    assert not find_workers()
+    assert not worker_pids()
     assert asyncio.all_tasks() == tasks_before
 
 
@@ -339,5 +339,5 @@ async def test_cancelled_start_leaves_nothing(delay_s: float) -> None:
         # It had started before it was cancelled: a fast machine.
         await engine.close()
 
-    assert not find_workers()
+    assert not worker_pids()
     assert asyncio.all_tasks() == tasks_before

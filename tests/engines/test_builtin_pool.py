@@ -15,6 +15,7 @@ import pytest
 from fishs2.engines.espeak_pool import EspeakPool, Limits
 from fishs2.engines.espeak_worker import MAX_ORDERS, Order
 from fishs2.errors import EngineError, EngineUnavailableError
+from tests.engines.workers import find_workers
 
 ENDLESS = Order(voice="gmw/en-US", text="one two three four " * 50_000)
 SHORT = Order(voice="gmw/en-US", text="hello")
@@ -35,7 +36,7 @@ async def render(pool: EspeakPool, order: Order) -> bytes:
 
 
 def find_worker() -> psutil.Process:
-    (worker,) = psutil.Process().children()
+    (worker,) = find_workers()
     return worker
 
 
@@ -186,7 +187,7 @@ async def test_library_that_cannot_load_is_unavailable(monkeypatch: pytest.Monke
         await EspeakPool(2).start()
 
     assert "/nowhere" not in caught.value.message
-    assert not psutil.Process().children()
+    assert not find_workers()
     assert asyncio.all_tasks() == tasks_before
 
 
@@ -201,7 +202,7 @@ async def test_worker_that_never_gets_ready_is_unavailable(
     with pytest.raises(EngineUnavailableError, match="no sign of life"):
         await EspeakPool(1, Limits(start_s=0.1)).start()
 
-    assert not psutil.Process().children()
+    assert not find_workers()
 
 
 SERVER = """
