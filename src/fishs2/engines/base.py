@@ -6,6 +6,7 @@ it, `service.runtime` chooses the implementation.
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,12 +22,15 @@ class Reference:
 
     pcm: float32 [n] at `sample_rate_hz`. transcript: what is said in it.
     key: identifies audio and transcript together; equal keys let an engine reuse its analysis.
+    folder: of the stored voice that it is from, where an engine may keep hidden files with what it
+    found out about the audio; None for audio that is not stored.
     """
 
     pcm: Pcm
     sample_rate_hz: int
     transcript: str
     key: str
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
 
 logger = logging.getLogger(__name__)
 
-_REFERENCES_FOLDER = Path(".cache/s2-references")
 """Voices as S2 reads them, relative to the project: can be deleted at any time."""
 
 
@@ -76,7 +75,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         settings.codec_config_path,
     )
     place = S2Place(settings.backend, settings.gpu_device)
-    return open_s2(files, place, references_folder=in_project(_REFERENCES_FOLDER))
+    return open_s2(files, place)
 
 
 _COUNT_TIMEOUT_S = 0.5

@@ -141,7 +141,8 @@ class Voices:
             key = (path, state.st_mtime_ns, state.st_size, state.st_ino, text)
             if key not in self._cache:
                 audio = await self._run(lambda: read_bytes(path, MAX_REFERENCE_BYTES))
-                self._keep(key, await self._decode(audio, text))
+                decoded = await self._decode(audio, text)
+                self._keep(key, replace(decoded, folder=path.parent))
         except (OSError, ValueError) as error:
             raise _unreadable("the stored audio cannot be read") from error
         self._cache.move_to_end(key)

@@ -56,6 +56,47 @@ def test_a_pickled_codec_reads_as_its_safetensors(tmp_path: Path) -> None:
     )
 
 
+def save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write float32 tensors as safetensors."""
+    header, start = {}, 0
+    for name, values in tensors.items():
+        end = start + 4 * values.numel()
+        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(header).encode()
+    data = b"".join(values.numpy().tobytes() for values in tensors.values())
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def test_projections_that_are_kept_apart_are_joined(tmp_path: Path) -> None:
+    plain = {
+        name: read_dense(item, torch.float32)
+        for name, item in open_safetensors(MODEL_FOLDER / "model.safetensors").items()
+    }
+    apart = dict(plain)
+    for name in plain:
+        if name.endswith("wqkv.weight"):
+            width = (plain[name].shape[0] - plain[name].shape[1]) // 2
+            sizes = (plain[name].shape[0] - 2 * width, width, width)
+            for part, rows in zip("qkv", apart.pop(name).split(sizes), strict=True):
+                apart[name.replace("wqkv", f"w{part}")] = rows.contiguous()
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL_FOLDER, folder)
+    save_file(apart, folder / "model.safetensors")
+
+    joined, expected = open_weights(folder).tensors, open_weights(MODEL_FOLDER).tensors
+
+    assert joined.keys() == expected.keys()
+    for name, stored in joined.items():
+        assert torch.equal(
+            read_dense(stored, torch.float32), read_dense(expected[name], torch.float32)
+        )
+    del apart[next(name for name in apart if name.endswith("attention.wk.weight"))]
+    save_file(apart, folder / "model.safetensors")
+    with pytest.raises(EngineUnavailableError, match=r"has no .*wk"):
+        open_weights(folder)
+
+
 def test_taking_a_missing_or_misshapen_tensor_names_file_tensor_and_shapes() -> None:
     weights = open_weights(MODEL_FILE)
 

@@ -1,10 +1,14 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.make_model import make_model, sizes
+from fishs2.engines.s2.commands import inspect_model
 from fishs2.engines.s2.model import ModelFiles, Precision, load_codec, load_model
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import (
@@ -60,3 +64,68 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_missing_tokenizer_says_where_it_belongs() -> None:
     with pytest.raises(EngineUnavailableError, match=r"put the tokenizer.json of S2 Pro beside"):
         load_model(replace(MODEL_FILES, tokenizer=None), Precision())
+
+
+LOAD = """
+import sys
+from pathlib import Path
+import torch
+from fishs2.engines.s2 import tensors
+from fishs2.engines.s2.model import ModelFiles, Precision, load_model
+
+def read_bytes(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+
+tensors._SLICE_ELEMENTS = 1 << 20  # the rest of the bound is then easy to see
+precision = Precision(dtype=torch.bfloat16, mode=sys.argv[1])
+# Libraries come into memory with the first model.
+first, large = (
+    ModelFiles(Path(folder) / "model.gguf", codec_config=Path(folder) / "codec.json")
+    for folder in sys.argv[2:]
+)
+load_model(first, precision)
+before = read_bytes("VmRSS")
+model = load_model(large, precision)
+print(read_bytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mode", ["dense", "packed"])
+def test_loading_never_holds_a_second_copy(mode: str, large_model: Path, tmp_path: Path) -> None:
+    report = inspect_model(
+        ModelFiles(large_model / "model.gguf", codec_config=large_model / "codec.json")
+    )
+
+    make_model(tmp_path, sizes()["tiny"], "Q8_0")
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, mode, str(tmp_path), str(large_model)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    needed = report.memory_bytes[f"{mode} bf16"]
+    assert needed > 250e6
+    # A second copy would be twice that; the rest is what the allocator keeps.
+    assert needed - 20e6 < int(done.stdout) < needed + 130e6
+
+
+@pytest.fixture(scope="module")
+def large_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of some 160 MB in Q8_0."""
+    small = sizes()["small"]
+    wide = replace(small.ar.slow, num_layers=10, dim=1024, num_heads=16, num_kv_heads=4)
+    size = replace(
+        small,
+        ar=replace(
+            small.ar,
+            slow=replace(wide, ffn_dim=4096),
+            fast=replace(small.ar.fast, dim=1024, num_heads=16, num_kv_heads=4),
+        ),
+    )
+    folder = tmp_path_factory.mktemp("large")
+    make_model(folder, size, "Q8_0")
+    return folder

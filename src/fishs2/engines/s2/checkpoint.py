@@ -39,7 +39,7 @@ def open_weights(path: Path) -> Weights:
     if path.is_dir():
         return _open_folder(path)
     if path.suffix == ".safetensors":
-        return Weights(path.name, _rename_official(open_safetensors(path)), {})
+        return Weights(path.name, _join_projections(_rename_official(open_safetensors(path))), {})
     header = read_gguf_header(path)
     found = header.metadata.get("general.architecture")
     if found not in ("fish-speech", "fish-speech-codec"):
@@ -58,7 +58,7 @@ def open_weights(path: Path) -> Weights:
         )
         for entry in header.tensors.values()
     }
-    return Weights(path.name, tensors, header.metadata)
+    return Weights(path.name, _join_projections(tensors), header.metadata)
 
 
 def _open_folder(path: Path) -> Weights:
@@ -78,7 +78,7 @@ def _open_folder(path: Path) -> Weights:
         official.update(open_safetensors(path / "codec.safetensors"))
     elif (path / "codec.pth").exists():
         official.update(_open_pickle(path / "codec.pth"))
-    return Weights(path.name, _rename_official(official), config)
+    return Weights(path.name, _join_projections(_rename_official(official)), config)
 
 
 def read_json_object(path: Path) -> dict[str, object]:
@@ -128,6 +128,41 @@ def _rename_official(official: Mapping[str, StoredTensor]) -> dict[str, StoredTe
         else:
             renamed[_gguf_name(plain)] = folded
     return renamed
+
+
+def _join_projections(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Older checkpoints keep queries, keys and values apart; ours is one matrix (spec 2.2)."""
+    joined = dict(tensors)
+    for name in tensors:
+        if not name.endswith(".attention.wq.weight"):
+            continue
+        stem = name.removesuffix("q.weight")
+        parts = [joined.pop(f"{stem}{part}.weight", None) for part in "qkv"]
+        q, k, v = parts
+        if q is None or k is None or v is None:
+            raise EngineUnavailableError(f"tensor {name!r} has no {stem}k and {stem}v beside it")
+        joined[f"{stem}qkv.weight"] = _join_rows((q, k, v))
+    return joined
+
+
+def _join_rows(parts: tuple[StoredTensor, ...]) -> StoredTensor:
+    first = parts[0]
+    if any(part.type != first.type or part.shape[1:] != first.shape[1:] for part in parts):
+        raise EngineUnavailableError(
+            f"tensor {first.name!r} and those beside it differ in type or width"
+        )
+
+    def read_rows(start: int, stop: int) -> Tensor:
+        pieces, begin = [], 0
+        for part in parts:
+            low, high = max(start - begin, 0), min(stop - begin, part.num_rows)
+            if low < high:
+                pieces.append(part.read_rows(low, high))
+            begin += part.num_rows
+        return torch.cat(pieces)
+
+    num_rows = sum(part.num_rows for part in parts)
+    return StoredTensor(first.name, (num_rows, *first.shape[1:]), first.type, read_rows)
 
 
 def _fold_weight_norm(gain: StoredTensor, direction: StoredTensor) -> StoredTensor:

@@ -156,7 +156,7 @@ def _generate_codes(
     references: Sequence[Reference | EncodedReference],
     params: GenerateParams,
 ) -> Codes:
-    cache = ReferenceCache(model.codec, None)
+    cache = ReferenceCache(model.codec)
     shown = [cache.encode(each) if isinstance(each, Reference) else each for each in references]
     num_codebooks = model.ar.config.num_codebooks
     for each in shown:
@@ -178,7 +178,7 @@ def encode(files: ModelFiles, reference: Reference, *, device: str = "cpu") -> C
     """Codes of a recording, int32 [K, T]."""
     with torch.inference_mode():
         codec = load_codec(files, device=device)
-        return ReferenceCache(codec, None).encode(reference).codes
+        return ReferenceCache(codec).encode(reference).codes
 
 
 def decode(

@@ -15,7 +15,6 @@ import queue
 import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Utterance
@@ -59,17 +58,11 @@ class _Job:
 
 
 class S2Engine:
-    """S2 Pro as a SpeechEngine.
+    """S2 Pro as a SpeechEngine."""
 
-    references_folder: where encoded references are kept; None keeps them in memory only.
-    """
-
-    def __init__(
-        self, files: ModelFiles, precision: Precision, *, references_folder: Path | None = None
-    ) -> None:
+    def __init__(self, files: ModelFiles, precision: Precision) -> None:
         self._files = files
         self._precision = precision
-        self._references_folder = references_folder
         # Unbounded: it holds at most the utterances that the service lets in.
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -170,7 +163,7 @@ class S2Engine:
 
     def _run(self, model: Model) -> None:
         """The engine thread: one job after the other until None comes."""
-        references = ReferenceCache(model.codec, self._references_folder)
+        references = ReferenceCache(model.codec)
         while (job := self._jobs.get()) is not None:
             job.put(self._speak_job(model, references, job))
 

@@ -25,9 +25,9 @@ class S2Place:
     gpu_device: int = 0
 
 
-def open_s2(files: ModelFiles, place: S2Place, *, references_folder: Path | None) -> S2Engine:
+def open_s2(files: ModelFiles, place: S2Place) -> S2Engine:
     """Return the engine, not yet started; `start` finds out whether files and device are there."""
-    return S2Engine(files, choose_precision(files, place), references_folder=references_folder)
+    return S2Engine(files, choose_precision(files, place))
 
 
 def choose_precision(files: ModelFiles, place: S2Place) -> Precision:

@@ -1,7 +1,7 @@
 """References as codes, so that a voice is encoded once.
 
-Kept in memory and, if there is a folder, on disk: `<codec>-<audio>.npy`. A file can be deleted at
-any time; a damaged one is made anew.
+Kept in memory and, for stored voices, in the folder of the voice: `.s2-<codec>-<audio>.npy`. Such a
+file goes with its voice, can be deleted at any time, and is made anew if it is damaged.
 """
 
 import hashlib
@@ -23,16 +23,15 @@ from fishs2.errors import UserError
 logger = logging.getLogger(__name__)
 
 MAX_REFERENCE_S = 90.0  # the encoder's position table holds 95 s (spec 7.6)
+_MAX_FILE_BYTES = 1_000_000  # 90 s have 78 kB
 _MAX_IN_MEMORY = 256  # voices; a voice of 30 s has 26 kB
 
 
 class ReferenceCache:
     """Encodes references for one codec. Engine thread only."""
 
-    def __init__(self, codec: Codec, folder: Path | None) -> None:
-        """folder: None keeps codes in memory only. Created when it is first needed."""
+    def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self._folder = folder
         self._codec_hash = hash_codec(codec)
         self._codes: OrderedDict[str, Codes] = OrderedDict()
 
@@ -49,10 +48,11 @@ class ReferenceCache:
         key = _hash_audio(reference)
         codes = self._codes.get(key)
         if codes is None:
-            codes = self._read(key)
-        if codes is None:
-            codes = self._encode(reference)
-            self._write(key, codes)
+            path = self._path(reference.folder, key)
+            codes = self._read(path)
+            if codes is None:
+                codes = self._encode(reference)
+                _write(path, codes)
         self._codes[key] = codes
         self._codes.move_to_end(key)
         if len(self._codes) > _MAX_IN_MEMORY:
@@ -65,14 +65,15 @@ class ReferenceCache:
         codes: Codes = encode_pcm(self._codec, pcm.to(self._codec.device)).int().cpu().numpy()
         return codes
 
-    def _path(self, key: str) -> Path | None:
-        return self._folder and self._folder / f"{self._codec_hash}-{key}.npy"
+    def _path(self, folder: Path | None, key: str) -> Path | None:
+        return folder and folder / f".s2-{self._codec_hash}-{key}.npy"
 
-    def _read(self, key: str) -> Codes | None:
-        path = self._path(key)
-        if path is None or not path.exists():
+    def _read(self, path: Path | None) -> Codes | None:
+        if path is None:
             return None
         try:
+            if path.stat().st_size > _MAX_FILE_BYTES:
+                return None
             codes = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
@@ -81,21 +82,21 @@ class ReferenceCache:
         found: Codes = codes
         return found
 
-    def _write(self, key: str, codes: Codes) -> None:
-        path = self._path(key)
-        if path is None:
-            return
-        # Whole or not at all: another process may read the same folder.
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.save(file, codes, allow_pickle=False)
-            partial.replace(path)
-        except OSError as error:
-            logger.warning("a reference could not be kept on disk: %s", error.strerror)
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+
+def _write(path: Path | None, codes: Codes) -> None:
+    if path is None:
+        return
+    # Whole or not at all: another process may read the same folder.
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, codes, allow_pickle=False)
+        partial.replace(path)
+    except OSError as error:
+        # The voice may have been deleted meanwhile, or its folder be read-only.
+        logger.warning("the codes of a voice could not be kept: %s", error.strerror)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def hash_codec(codec: Codec) -> str:
