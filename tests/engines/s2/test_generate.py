@@ -24,7 +24,7 @@ from fishs2.engines.s2.prompt import (
     group_turns,
     split_turns,
 )
-from fishs2.engines.s2.sampler import NO_CODE, filter_probabilities
+from fishs2.engines.s2.sampler import NO_CODE, keep_likely
 from fishs2.engines.s2.slow_ar import run_slow
 from fishs2.engines.s2.tokenizer import load_tokenizer
 from fishs2.errors import UserError
@@ -121,9 +121,8 @@ def test_fast_distributions_equal_the_golden(ar: DualAr, run: str) -> None:
     inputs = torch.cat((hidden[:, None], ar.fast.embeddings(columns[:, 1:10])), dim=1)
     logits = run_fast(ar.fast, inputs, fast_cache(ar, num_rows=len(hidden)), start=0)[:, 1:]
     for codebook in range(9):
-        probabilities = filter_probabilities(
-            logits[:, codebook], sampling_rows([params] * len(hidden), ar.device)
-        )
+        kept = keep_likely(logits[:, codebook], sampling_rows([params] * len(hidden), ar.device))
+        probabilities = kept.spread(logits.shape[-1])
         golden_probabilities = golden[f"samp_{run}_probs_fast"][:, codebook]
         np.testing.assert_allclose(probabilities, golden_probabilities, rtol=0, atol=1e-5)
 

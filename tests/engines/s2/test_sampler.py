@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from fishs2.engines.s2.sampler import (
     END,
     NO_CODE,
+    Kept,
     SamplingRows,
     draw,
     draw_semantic,
-    filter_probabilities,
+    keep_likely,
     philox,
     uniform_numbers,
 )
@@ -20,6 +23,7 @@ def rows(temperature: float, top_p: float, top_k: int, num_rows: int = 1) -> Sam
         torch.full((num_rows,), temperature, dtype=torch.float32),
         torch.full((num_rows,), top_p, dtype=torch.float32),
         torch.full((num_rows,), top_k),
+        top_k,
     )
 
 
@@ -31,7 +35,8 @@ def test_filter_equals_the_golden_for_all_parameters() -> None:
         seen[int(source)] = number + 1
         logits = torch.from_numpy(golden[f"filter_logits_{int(source)}"])[None]
 
-        probabilities = filter_probabilities(logits, rows(temperature, top_p, int(top_k)))
+        kept = keep_likely(logits, rows(temperature, top_p, int(top_k)))
+        probabilities = kept.spread(logits.shape[1])
 
         np.testing.assert_allclose(
             probabilities[0], golden[f"filter_probs_{int(source)}_{number}"], rtol=0, atol=1e-6
@@ -46,8 +51,10 @@ def test_semantic_distributions_equal_the_golden(run: str) -> None:
     logits = torch.from_numpy(golden[f"samp_{run}_slow_logits"])
     counted = torch.cat((logits[:, 502:503], logits[:, 512:768]), dim=1)
 
-    normal = filter_probabilities(counted, rows(temperature, top_p, int(top_k), len(counted)))
-    freer = filter_probabilities(counted, rows(1.0, 0.9, int(top_k), len(counted)))
+    normal, freer = (
+        keep_likely(counted, rows(*values, int(top_k), len(counted))).spread(257)
+        for values in ((temperature, top_p), (1.0, 0.9))
+    )
 
     for ours, name in ((normal, "normal"), (freer, "high")):
         theirs = golden[f"samp_{run}_probs_{name}"]
@@ -72,12 +79,40 @@ def test_a_repeated_code_is_drawn_again_and_the_end_never_is() -> None:
 
 
 def test_draws_never_leave_the_kept_tokens() -> None:
-    probabilities = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]])
+    kept = Kept(torch.tensor([[2, 5, 8, 9, 11]]), torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]))
 
-    assert draw(probabilities, torch.tensor([0.0])).item() == 1
-    assert draw(probabilities, torch.tensor([1 - 2**-24])).item() == 3
+    assert draw(kept, torch.tensor([0.0])).item() == 5
+    assert draw(kept, torch.tensor([1 - 2**-24])).item() == 9
     # Even a number that was rounded up to 1 stays inside.
-    assert draw(probabilities, torch.tensor([1.0])).item() == 3
+    assert draw(kept, torch.tensor([1.0])).item() == 9
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(2, 60),
+    st.integers(1, 80),
+    st.floats(0, 1),
+    st.floats(0.1, 2),
+    st.integers(0, 2**32),
+)
+def test_kept_tokens_are_those_of_a_full_sort(
+    num_tokens: int, top_k: int, top_p: float, temperature: float, seed: int
+) -> None:
+    logits = 3 * torch.randn(1, num_tokens, generator=torch.Generator().manual_seed(seed))
+    ordered, order = logits[0].double().sort(descending=True)
+    mass = ordered.softmax(-1).cumsum(-1)
+    near = ((mass - top_p).abs() < 1e-5).any()
+    is_cut = (mass > top_p) & (top_p < 1) | (torch.arange(num_tokens) >= top_k)
+    is_cut[0] = False
+    expected = torch.zeros(num_tokens, dtype=torch.float64)
+    expected[order] = (ordered.masked_fill(is_cut, float("-inf")) / temperature).softmax(-1)
+
+    kept = keep_likely(logits, rows(temperature, top_p, top_k))
+
+    assume(not near)
+    torch.testing.assert_close(
+        kept.spread(num_tokens)[0].double(), expected, atol=1e-5, rtol=0, check_dtype=False
+    )
 
 
 def test_philox_gives_the_published_test_vectors() -> None:

@@ -23,7 +23,7 @@ from fishs2.engines.s2.sampler import (
     SamplingRows,
     draw,
     draw_semantic,
-    filter_probabilities,
+    keep_likely,
     uniform_numbers,
 )
 from fishs2.engines.s2.slow_ar import SlowAr, prefill, run_slow, semantic_logits
@@ -111,7 +111,7 @@ def next_frame(ar: DualAr, hidden: Tensor, how: FrameDraw, cache: KvCache) -> Te
     index = draw_semantic(logits, how.sampling, how.window, how.uniforms[:, :2])
 
     def choose(codebook: int, logits: Tensor) -> Tensor:
-        return draw(filter_probabilities(logits, how.sampling), how.uniforms[:, 1 + codebook])
+        return draw(keep_likely(logits, how.sampling), how.uniforms[:, 1 + codebook])
 
     codes = decode_codes(ar.fast, hidden, (index - 1).clamp(min=0), cache, choose=choose)
     token = torch.where(index == END, ar.end_id, ar.config.semantic_begin_id + index - 1)
@@ -194,10 +194,12 @@ def _columns(
 
 def sampling_rows(params: list[GenerateParams], device: torch.device) -> SamplingRows:
     """The values of several utterances as rows. Temperature 0 becomes a choice of one token."""
+    top_k = [each.top_k if each.temperature > 0 else 1 for each in params]
     return SamplingRows(
         torch.tensor([each.temperature for each in params], dtype=torch.float32, device=device),
         torch.tensor([each.top_p for each in params], dtype=torch.float32, device=device),
-        torch.tensor([each.top_k if each.temperature > 0 else 1 for each in params], device=device),
+        torch.tensor(top_k, device=device),
+        max(top_k),
     )
 
 

@@ -4,6 +4,7 @@ The residual stream and all norms are float32 whatever the compute type, so that
 overflow there (spec 9.8). No requests, no clock, no threads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,16 +57,20 @@ def rotate(x: Tensor, rope: Tensor) -> Tensor:
 class Placement:
     """Where the tokens of one pass lie. All tensors on the device of the model.
 
-    positions: int64 [B, T]. rope: float32 [B, T, d / 2, 2]. mask: bool [B, 1, T, span], true where
-    a token may look. written: bool [B, 1, span, 1], false where a row of the cache may be unset;
-    None when no row can have such entries.
+    positions: int64 [B, T]. rope: float32 [B, T, d / 2, 2]. rows: int64 [B, 1], the row of the
+    cache that belongs to each row of the pass. seen: for passes of one token per row, the same rows
+    and how many positions each has, known to the host; None for others, which have a mask.
+    mask: bool [B, 1, T, span], true where a token may look. written: bool [B, 1, span, 1], false
+    where a row of the cache may be unset; None when no row can have such entries.
     """
 
     positions: Tensor
     rope: Tensor
-    mask: Tensor
-    written: Tensor | None
-    span: int
+    rows: Tensor
+    seen: tuple[tuple[int, int], ...] | None = None
+    mask: Tensor | None = None
+    written: Tensor | None = None
+    span: int = 0
 
 
 def place(positions: Tensor, rope: Tensor, *, span: int) -> Placement:
@@ -78,7 +83,15 @@ def place(positions: Tensor, rope: Tensor, *, span: int) -> Placement:
     mask = columns <= positions[:, None, :, None]  # [B, 1, T, span]
     # A single row fills its span; rows of other lengths leave entries unset.
     written = None if positions.shape[0] == 1 else mask[:, :, -1, :, None]
-    return Placement(positions, rope[positions], mask, written, span)
+    rows = torch.arange(positions.shape[0], device=positions.device)[:, None]
+    return Placement(positions, rope[positions], rows, None, mask, written, span)
+
+
+def place_steps(rows: Sequence[int], positions: Sequence[int], rope: Tensor) -> Placement:
+    """Placement of one new token in each of some rows of the cache, at any positions."""
+    at = torch.tensor([rows, positions], device=rope.device)[..., None]  # [2, B, 1]
+    seen = tuple((row, position + 1) for row, position in zip(rows, positions, strict=True))
+    return Placement(at[1], rope[at[1]], at[0], seen)
 
 
 class Attention(nn.Module):
@@ -119,15 +132,35 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, placement: Placement, keys: Tensor, values: Tensor) -> Tensor:
         """Write this pass into the cache and attend to it. keys, values: [B, H, P, d], in place."""
         q, k, v = self.project(x, placement.rope)
-        rows = torch.arange(x.shape[0], device=x.device)[:, None]
         # Two index tensors around a slice: the indexed shape is [B, T, H, d].
-        keys[rows, :, placement.positions] = k.transpose(1, 2)
-        values[rows, :, placement.positions] = v.transpose(1, 2)
+        keys[placement.rows, :, placement.positions] = k.transpose(1, 2)
+        values[placement.rows, :, placement.positions] = v.transpose(1, 2)
+        if placement.seen is not None:
+            return self._mix_steps(q, keys, values, placement.seen)
+        assert placement.mask is not None
         k, v = keys[:, :, : placement.span], values[:, :, : placement.span]
         if placement.written is not None:
             # A weight of zero times an unset value may still be NaN.
             k, v = k.where(placement.written, 0), v.where(placement.written, 0)
         return self.mix(q, k, v, placement.mask)
+
+    def _mix_steps(
+        self, q: Tensor, keys: Tensor, values: Tensor, seen: tuple[tuple[int, int], ...]
+    ) -> Tensor:
+        """Each row attends to its own positions alone, so nothing is masked or copied."""
+        # Query heads that share a key head side by side: 2 to 10 times as fast as `enable_gqa`.
+        num_rows, num_kv, size = q.shape[0], self.config.num_kv_heads, self.config.head_dim
+        grouped = q.reshape(num_rows, num_kv, -1, size)  # [B, Hkv, G, d]
+        outputs = [
+            F.scaled_dot_product_attention(
+                grouped[index : index + 1],
+                keys[row : row + 1, :, :num_seen],
+                values[row : row + 1, :, :num_seen],
+            )
+            for index, (row, num_seen) in enumerate(seen)
+        ]
+        out: Tensor = self.wo(torch.cat(outputs).flatten(1)[:, None])
+        return out
 
 
 class FeedForward(nn.Module):

@@ -26,42 +26,74 @@ _WORD = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SamplingRows:
-    """How each row draws. temperature, top_p: float32 [B]. top_k: int64 [B], at least 1."""
+    """How each row draws. temperature, top_p: float32 [B]. top_k: int64 [B], at least 1.
+
+    max_top_k: the largest top_k, known to the host.
+    """
 
     temperature: Tensor
     top_p: Tensor
     top_k: Tensor
+    max_top_k: int
 
 
-def filter_probabilities(logits: Tensor, sampling: SamplingRows) -> Tensor:
-    """Probabilities after nucleus and rank cut at temperature 1, then temperature.
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """The tokens of each row that can be drawn, by rising index.
 
-    logits: float32 [B, V]. Returns float32 [B, V]. The token that crosses top_p is cut itself; the
-    best one always stays.
+    index: int64 [B, k]. probability: float32 [B, k], zero for those that were cut after all.
     """
-    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-    mass = ordered.softmax(-1).cumsum(-1)
-    rank = torch.arange(logits.shape[-1], device=logits.device)
+
+    index: Tensor
+    probability: Tensor
+
+    def spread(self, num_tokens: int) -> Tensor:
+        """Probabilities of all tokens: float32 [B, num_tokens]."""
+        shape = (self.index.shape[0], num_tokens)
+        empty = torch.zeros(shape, device=self.probability.device)
+        return empty.scatter(-1, self.index, self.probability)
+
+
+def keep_likely(logits: Tensor, sampling: SamplingRows) -> Kept:
+    """Tokens after nucleus and rank cut at temperature 1, then temperature.
+
+    logits: float32 [B, V]. The token that crosses top_p is cut itself; the best one always stays.
+    """
+    # More than `max_top_k` of them are never looked at: to find these is far cheaper than to sort.
+    num_kept = max(1, min(sampling.max_top_k, logits.shape[-1]))
+    order = _ranks(logits).topk(num_kept, dim=-1).indices
+    ordered = logits.gather(-1, order)
+    mass = (ordered - logits.logsumexp(-1, keepdim=True)).exp().cumsum(-1)
+    rank = torch.arange(num_kept, device=logits.device)
     # At top_p = 1 the sum may pass 1 by rounding, which must not cut anything.
     crosses = (mass > sampling.top_p[:, None]) & (sampling.top_p[:, None] < 1)
     is_cut = (crosses | (rank >= sampling.top_k[:, None])) & (rank > 0)
     kept = ordered.masked_fill(is_cut, float("-inf"))
     kept = kept / sampling.temperature.clamp(min=_MIN_TEMPERATURE)[:, None]
-    return torch.zeros_like(logits).scatter(-1, order, kept.softmax(-1))
+    index, by_index = order.sort(dim=-1)
+    return Kept(index, kept.softmax(-1).gather(-1, by_index))
 
 
-def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Indices by inverse distribution function in index order.
+def _ranks(logits: Tensor) -> Tensor:
+    """Integers in the order of the logits; of equal logits the first is the greater."""
+    # The bits of a float rise with it, of negative ones they fall; adding 0 makes -0 a 0.
+    bits = (logits + 0.0).view(torch.int32).long()
+    rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return (rising << 20) - torch.arange(logits.shape[-1], device=logits.device)
 
-    probabilities: float32 [B, V]. uniform: [B], in [0, 1). Returns int64 [B].
+
+def draw(kept: Kept, uniform: Tensor) -> Tensor:
+    """Tokens by inverse distribution function in index order.
+
+    uniform: [B], in [0, 1). Returns int64 [B].
     """
-    mass = probabilities.cumsum(-1)
+    mass = kept.probability.cumsum(-1)
     wanted = uniform.to(mass.dtype)[:, None] * mass[:, -1:]
-    index = torch.searchsorted(mass, wanted, right=True)[:, 0]
+    place = torch.searchsorted(mass, wanted, right=True)[:, 0]
     # Rounding may carry `wanted` up to the whole mass, past the last token that is possible.
-    rank = torch.arange(probabilities.shape[-1], device=index.device)
-    last = torch.where(probabilities > 0, rank, 0).amax(-1)
-    return torch.minimum(index, last)
+    rank = torch.arange(mass.shape[-1], device=mass.device)
+    last = torch.where(kept.probability > 0, rank, 0).amax(-1)
+    return kept.index.gather(-1, torch.minimum(place, last)[:, None])[:, 0]
 
 
 def draw_semantic(
@@ -72,13 +104,14 @@ def draw_semantic(
     logits: float32 [B, 1 + codes], the end token first. window: int64 [B, 10], recent codes or
     NO_CODE; rows of NO_CODE alone draw plainly. uniforms: [B, 2]. Returns indices, int64 [B].
     """
-    plain = draw(filter_probabilities(logits, sampling), uniforms[:, 0])
+    plain = draw(keep_likely(logits, sampling), uniforms[:, 0])
     freer = SamplingRows(
         torch.full_like(sampling.temperature, _RAS_TEMPERATURE),
         torch.full_like(sampling.top_p, _RAS_TOP_P),
         sampling.top_k,
+        sampling.max_top_k,
     )
-    other = draw(filter_probabilities(logits, freer), uniforms[:, 1])
+    other = draw(keep_likely(logits, freer), uniforms[:, 1])
     is_repeated = (window == plain[:, None] - 1).any(-1) & (plain != END)
     return torch.where(is_repeated, other, plain)
 
