@@ -61,6 +61,17 @@ def test_bad_value_is_refused_with_its_name_value_and_range(
     assert expected in refusal.value.message
 
 
+@pytest.mark.parametrize("name", ["FISHS2_DATABASE_URL", "FISHS2_REDIS_URL"])
+def test_password_in_an_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "gopher://me:hunter2@host/x")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert name in caught.value.message
+    assert "hunter2" not in caught.value.message
+
+
 def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FISHS2_PORT", "0")
     monkeypatch.setenv("FISHS2_MAX_QUEUE", "x")

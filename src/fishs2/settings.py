@@ -358,4 +358,6 @@ def _describe(error: ErrorDetails, *, is_flag: bool) -> str:
     name = f"--{field_name}".replace("_", "-") if is_flag else f"{ENV_PREFIX}{field_name.upper()}"
     allowed = allowed_values(Settings.model_fields[field_name])
     remedy = f"; allowed: {allowed}" if allowed else ""
-    return f"{name}={error['input']}: {error['msg']}{remedy}"
+    # An address may hold a password.
+    value = "..." if field_name.endswith("_url") else error["input"]
+    return f"{name}={value}: {error['msg']}{remedy}"

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fishs2.server.clips import _find_part
-from fishs2.service.clips import Clips
-from fishs2.store.clips import OpenClip
+from fishs2.service.clips import Clips, Keep
+from fishs2.store.clips import Clip, OpenClip
 from tests.serving import Served, serving, until
 
 CONTENT = bytes(range(256)) * 4
@@ -27,8 +27,8 @@ async def serving_clip(
 ) -> AsyncIterator[tuple[Served, str]]:
     """A server with one clip; yields it and the clip's path in the URL."""
 
-    async def make() -> bytes:
-        return content
+    async def make(keep: Keep) -> Clip:
+        return await keep(content)
 
     async with serving(**settings) as served:
         clip = await served.runtime.clips.get_or_make("key", audio_format, make)

@@ -15,6 +15,7 @@ import pytest
 
 from fishs2.engines.base import Capabilities
 from fishs2.service.runtime import open_database
+from fishs2.store.clips import ClipStore
 from fishs2.store.keys import Key, NewKey, create_key, disable_key, find_key
 from tests.fakes import FakeEngine
 from tests.server.wrapper.conftest import sine_wav
@@ -464,6 +465,118 @@ async def test_engine_failure_and_client_that_leaves_are_settled() -> None:
     assert active == 0
 
 
+async def test_client_that_leaves_cached_speech_pays_for_what_had_begun() -> None:
+    engine = FakeEngine(capabilities=CAPABILITIES)
+    async with with_key(engine, granted=1_000) as (client, key):
+        engine.gate.clear()
+        text = "First sentence here. " * 30
+        asking = asyncio.create_task(client.speak(text=text, cache=True))
+        await until(lambda: engine.num_active > 0)
+        asking.cancel()
+        await until(lambda: balance(client.served, key)[1:] == (0, 0))
+        spent = balance(client.served, key)[0]
+
+        assert engine.num_aborted > 0
+        assert spent < len(text)
+
+
+async def test_cached_speech_that_cannot_be_kept_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ClipStore, "add", fail)
+    async with with_key(granted=1_000) as (client, key):
+        answer = await client.speak(cache=True)
+
+        assert error_of(answer) == (500, "internal_server_error")
+        assert balance(client.served, key) == (0, 0, 0)
+
+
+async def test_bodies_that_would_hold_up_everybody_are_refused_before_they_are_parsed() -> None:
+    # MessagePack of a list of a million empty lists.
+    bomb = b"\x81\xa1a\xdd" + (1_000_000).to_bytes(4, "big") + b"\x90" * 1_000_000
+    async with with_key() as (client, _):
+        stranger = OpenClient(client.served)
+        unknown = await stranger.send("tts", bomb, "application/msgpack")
+        announced = await client.send("tts", bomb, "application/msgpack")
+        streamed = await client.served.client.post(
+            "/api/open/tts",
+            content=pieces_of(bomb),
+            headers={
+                "Content-Type": "application/msgpack",
+                "Origin": "https://a.example",
+                "Authorization": f"Bearer {client.token}",
+            },
+        )
+        many = await client.served.client.post(
+            "/v1/audio/speech",
+            content=b"[" + b"[]," * 200_000 + b"[]]",
+            headers={
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {client.token}",
+            },
+        )
+
+    assert error_of(unknown) == (401, "invalid_token")
+    assert error_of(announced) == (413, "body_too_large")
+    assert error_of(streamed) == (413, "body_too_large")
+    assert streamed.headers["Access-Control-Allow-Origin"] == "*"
+    assert many.status_code == 400
+
+
+async def pieces_of(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), 65_536):
+        yield content[start : start + 65_536]
+
+
+@pytest.mark.parametrize("name", ["alloy", "random", "fake", "x" * 5_000])
+async def test_only_models_and_the_default_speak(name: str) -> None:
+    async with opened() as client:
+        unknown = await client.speak(reference_id=name)
+        default = await client.speak(reference_id="default")
+
+    assert error_of(unknown) == (404, "model_not_found")
+    assert unknown.json()["details"] == "reference_id"
+    assert name not in unknown.text
+    assert default.status_code == 200
+
+
+async def test_database_that_has_gone_lets_nobody_in() -> None:
+    async with with_key() as (client, _):
+        assert (await client.speak()).status_code == 200
+        data = client.served.runtime.settings.data_dir
+        data.rename(data.with_name("elsewhere"))
+        client.served.runtime.accounts._keys.read_s = -1e9
+
+        answer = await client.served.client.delete("/v1/voices/sample_male")
+        spoken = await client.speak()
+        data.with_name("elsewhere").rename(data)
+
+    assert answer.status_code == 503
+    assert error_of(spoken) == (500, "store_not_available")
+
+
+async def test_client_that_leaves_while_it_sends_is_no_defect_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with opened() as client:
+        url = httpx.URL(client.served.url)
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(
+            b"POST /api/open/tts HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{}"
+        )
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        # Answered after it, so that the server has noticed.
+        await client.speak()
+
+    assert "unexpected error" not in caplog.text
+
+
 async def test_no_quota_is_429_and_nothing_is_spoken() -> None:
     engine = FakeEngine(capabilities=CAPABILITIES)
     async with with_key(engine, granted=10) as (client, _key):
@@ -511,7 +624,7 @@ async def test_every_path_but_the_public_ones_needs_a_key() -> None:
                 if method == "head":
                     continue
                 answer = await http.request(method, path.replace("{", "").replace("}", ""))
-                is_public = path in ("/health", "/clips/{name}")
+                is_public = path in ("/health", "/v1/health", "/clips/{name}")
                 assert (answer.status_code == 401) is not is_public, (method, path)
                 if not is_public:
                     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -608,6 +721,45 @@ async def test_browsers_may_speak_from_any_page_but_not_delete() -> None:
     assert spoken.status_code == 200
     assert from_page.headers["Access-Control-Allow-Origin"] == "*"
     assert not any("Access-Control-Allow-Origin" in answer.headers for answer in others)
+
+
+UPLOAD = {"files": {"audioFiles": ("a.wav", sine_wav())}, "data": {"name": "Evil"}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("", 200),
+        ("own", 200),
+        ("moz-extension://1", 200),
+    ],
+)
+async def test_pages_of_others_cannot_send_forms(origin: str, status: int) -> None:
+    async with opened() as client:
+        origin = client.served.url if origin == "own" else origin
+        headers = {"Origin": origin} if origin else {}
+        answer = await client.served.client.post(
+            "/api/open/create-model",
+            headers=headers,
+            **UPLOAD,  # type: ignore[arg-type]
+        )
+        stored = (await client.served.client.get("/v1/voices")).json()["voices"]
+
+    assert answer.status_code == status
+    assert ("Evil" in [voice["name"] for voice in stored]) is (status == 200)
+    if status == 403:
+        assert error_of(answer) == (403, "origin_not_allowed")
+
+
+async def test_fish_speechs_health_needs_no_key() -> None:
+    async with with_key() as (client, _):
+        answers = [
+            await client.served.client.request(method, "/v1/health") for method in ("GET", "POST")
+        ]
+
+    assert [answer.json() for answer in answers] == [{"status": "ok"}] * 2
 
 
 async def test_origins_of_the_settings_may_call_everything_and_others_nothing() -> None:

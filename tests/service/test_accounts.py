@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -260,6 +261,34 @@ async def test_reservation_whose_answer_was_lost_is_forgotten(
                 raise AssertionError
 
     assert state(database, key) == (0, 0, 0)
+
+
+async def test_database_that_another_holds_fails_all_soon_and_keys_are_still_known(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fishs2.store.database._BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(ledger_module, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(accounts_module, "_KEYS_LIFE_S", 0.0)
+    _, token = make_key(database, granted=100)
+    impatient = Database(f"sqlite:///{tmp_path / 'fishs2.db'}")
+    other = sqlite3.connect(tmp_path / "fishs2.db", isolation_level=None)
+    async with opened(impatient) as accounts:
+        principal = await accounts.authenticate(token)
+        other.execute("BEGIN IMMEDIATE")
+
+        async def ask() -> None:
+            async with accounts.admit(principal, 1):
+                raise AssertionError
+
+        asking = asyncio.gather(*(ask() for _ in range(5)), return_exceptions=True)
+        assert (await accounts.authenticate(token)).key is not None
+        outcomes = await asking
+        other.execute("ROLLBACK")
+        other.close()
+
+    assert all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes)
+    # Those behind the first did not each wait for the lock as well.
+    assert sum("waiting" in str(outcome) for outcome in outcomes) == 4
 
 
 async def test_last_use_is_kept(database: Database) -> None:

@@ -12,7 +12,7 @@ from fishs2.audio.effects import Effects
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Reference, Sampling, Utterance
 from fishs2.errors import EngineError, EngineUnavailableError, QuotaError
-from fishs2.service.clips import Clips, content_key
+from fishs2.service.clips import Clips, Keep, content_key
 from fishs2.service.speech import SpeechPlan, SpeechRequest
 from fishs2.store.clips import Clip, ClipStore
 
@@ -128,7 +128,7 @@ class Maker:
         self.may_finish = asyncio.Event()
         self._error = error
 
-    async def __call__(self) -> bytes:
+    async def __call__(self, keep: Keep) -> Clip:
         self.num_calls += 1
         try:
             await self.may_finish.wait()
@@ -137,7 +137,7 @@ class Maker:
             raise
         if self._error is not None:
             raise self._error
-        return b"sound"
+        return await keep(b"sound")
 
 
 async def turns(number: int = 20) -> None:
@@ -232,9 +232,9 @@ async def test_whoever_just_missed_the_clip_does_not_make_it_again(tmp_path: Pat
 class SlowToEnd(Maker):
     """Takes a while to be cancelled, as engines do."""
 
-    async def __call__(self) -> bytes:
+    async def __call__(self, keep: Keep) -> Clip:
         try:
-            return await super().__call__()
+            return await super().__call__(keep)
         finally:
             await asyncio.sleep(0.02)
 

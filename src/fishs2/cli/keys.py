@@ -24,8 +24,8 @@ app = typer.Typer(help="Keys, quotas and their use.", no_args_is_help=True)
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `fishs2 keys list` shows it.")]
 Name = Annotated[str, typer.Argument(help="For people: who or what the key is for.")]
 Quota = Annotated[str, typer.Option(help="Characters in all, or unlimited.")]
-PerMinute = Annotated[int | None, typer.Option(min=1, help="Requests per minute.")]
-Streams = Annotated[int | None, typer.Option(min=1, help="Requests at once.")]
+PerMinute = Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Requests per minute.")]
+Streams = Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Requests at once.")]
 Scope = Annotated[list[str] | None, typer.Option(help=f"One or more of {', '.join(SCOPES)}.")]
 Expires = Annotated[str | None, typer.Option(help="In so many days (30d), or on a date.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -99,7 +99,10 @@ def rotate(key_id: KeyId) -> None:
 
 @app.command()
 def grant(
-    key_id: KeyId, characters: Annotated[int, typer.Argument(help="May be negative, after --.")]
+    key_id: KeyId,
+    characters: Annotated[
+        int, typer.Argument(min=-(10**15), max=10**15, help="May be negative, after --.")
+    ],
 ) -> None:
     """Add characters to the quota of a key, or take some away."""
     with _database() as database:
@@ -112,7 +115,7 @@ def grant(
 @app.command("usage")
 def show_usage(
     key_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
-    days: Annotated[int, typer.Option(min=1, help="How far back.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="How far back.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Show what keys used per day."""

@@ -11,11 +11,12 @@ from fishs2.server.clips import clips_router
 from fishs2.server.cors import WebPages
 from fishs2.server.errors import install_error_handlers
 from fishs2.server.fish_open import open_api_router
-from fishs2.server.middleware import Edge
+from fishs2.server.middleware import BodyLimits, Edge
 from fishs2.server.openai import openai_router
 from fishs2.server.status import install_docs_pages, status_router
 from fishs2.server.voices import voices_router
 from fishs2.service.runtime import Runtime
+from fishs2.settings import Settings
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -42,8 +43,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_middleware(WebPages, origins=runtime.settings.cors_origins)
     app.add_middleware(
         Edge,
-        max_body_bytes=runtime.settings.max_body_bytes,
-        max_upload_bytes=runtime.settings.max_upload_bytes,
+        limits=_body_limits(runtime.settings),
         request_id_header=runtime.settings.request_id_header,
     )
     install_error_handlers(app)
@@ -54,3 +54,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(status_router(runtime))
     install_docs_pages(app)
     return app
+
+
+def _body_limits(settings: Settings) -> BodyLimits:
+    # A character takes at most twelve bytes, as two escapes in JSON; the rest is for other fields.
+    text = 12 * settings.max_input_chars + 65_536
+    return BodyLimits(settings.max_body_bytes, settings.max_upload_bytes, text)

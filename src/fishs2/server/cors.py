@@ -5,13 +5,22 @@ fishaudio.net call speech from the browser, so that much is allowed to all unles
 otherwise; what changes or deletes voices is not.
 """
 
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fishs2.server.errors import OPEN_API_PREFIX
+from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
 
 _FOR_ALL_PAGES = frozenset(
     {f"{OPEN_API_PREFIX}{name}" for name in ("tts", "list-models", "profile")}
+)
+_OTHER_ORIGIN = Problem(
+    HTTPStatus.FORBIDDEN,
+    "pages of other origins may not do this; FISHS2_CORS_ORIGINS names those that may",
+    "origin_not_allowed",
 )
 _EXPOSED = ("X-Request-ID", "X-Audio-Sample-Rate", "X-Audio-Channels", "X-Audio-Encoding")
 
@@ -31,10 +40,38 @@ class WebPages:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (self._is_for_every_route or _is_for_all(scope["path"])):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_open = self._is_for_every_route or _is_for_all(scope["path"])
+        if not self._may_change(scope, is_open=is_open):
+            response = error_response(scope["path"], _OTHER_ORIGIN)
+            await response(scope, receive, send)
+        elif is_open:
             await self._cors(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _may_change(self, scope: Scope, *, is_open: bool) -> bool:
+        """Whether the page that sends this, if it is one, may; browsers do not ask before forms."""
+        headers = Headers(scope=scope)
+        origin = headers.get("origin", "")
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") or not _is_page(origin):
+            return True
+        if self._is_for_every_route:
+            return self._cors.is_allowed_origin(origin) or _is_own(origin, headers)
+        return is_open or _is_own(origin, headers)
+
+
+def _is_page(origin: str) -> bool:
+    """Whether it is a web page; other programs send no origin, or one of their own kind."""
+    return origin == "null" or origin.startswith(("http://", "https://"))
+
+
+def _is_own(origin: str, headers: Headers) -> bool:
+    """Whether the page is one of this server, under any of its names."""
+    host = urlsplit(origin).netloc
+    return host != "" and host in (headers.get("host"), headers.get("x-forwarded-host"))
 
 
 def _is_for_all(path: str) -> bool:

@@ -41,6 +41,14 @@ _HTTP_CODES = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
 
+_OPEN_FIELDS = {
+    "voice": "reference_id",
+    "input": "text",
+    "voice_id": "modelId",
+    "files": "audioFiles",
+}
+"""What the open API calls fields that errors name as the other dialects do."""
+
 _BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
 """400 on the original wrapper, where every other wrong value is 422."""
 
@@ -154,7 +162,7 @@ def _open_response(problem: Problem) -> JSONResponse:
         code = "model_not_found"
     body = {"error": problem.message, "code": code}
     if problem.param is not None:
-        body["details"] = problem.param
+        body["details"] = _OPEN_FIELDS.get(problem.param, problem.param)
     return JSONResponse(body, status_code=status, headers=problem.headers)
 
 

@@ -19,16 +19,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from fishs2.audio.effects import Effects
-from fishs2.errors import UserError
+from fishs2.errors import NotFoundError, UserError
 from fishs2.server.auth import authenticate
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
 from fishs2.server.errors import OPEN_API_PREFIX, OpenErrorBody, Problem, error_response
 from fishs2.server.speech_body import Number
-from fishs2.server.streaming import SpeechResponse, Spoken
+from fishs2.server.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
-from fishs2.service.clips import content_key
+from fishs2.service.clips import Keep, content_key
 from fishs2.service.runtime import Runtime
 from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechRequest, SpeechService, cost
+from fishs2.store.clips import Clip
 from fishs2.store.voice_files import Voice
 from fishs2.store.voices import NewSample, NewVoice
 
@@ -154,6 +155,7 @@ class OpenApi:
         """Turn text into speech."""
         body, principal = await self._receive(request, OpenSpeech, "speech")
         speech = await self._runtime.speech()
+        await self._check_model(body.reference_id)
         plan = await speech.plan(to_speech_request(body, request.state.request_id))
         if body.cache:
             return await self._speak_cached(request, principal, speech, plan)
@@ -168,16 +170,21 @@ class OpenApi:
         accounts = self._runtime.accounts
         num_chars = len(plan.request.text)
 
-        async def make() -> bytes:
+        async def make(keep: Keep) -> Clip:
             report = SpeechReport()
             async with accounts.admit(principal, num_chars) as reservation:
                 try:
-                    return await speech.render(plan, report)
+                    clip = await keep(await speech.render(plan, report))
+                except OSError:
+                    report.outcome = "failed"
+                    raise
                 finally:
                     reservation.outcome = cost(plan, report)
+                return clip
 
         key = content_key(plan, engine=self._runtime.engine_identity())
-        clip = await self._runtime.clips.get_or_make(key, plan.format.name, make)
+        making = self._runtime.clips.get_or_make(key, plan.format.name, make)
+        clip = await while_connected(request.receive, making)
         remaining = await accounts.remaining(principal)
         answer = {
             "success": True,
@@ -186,7 +193,7 @@ class OpenApi:
             "characters_used": num_chars,
             "quota_remaining": UNLIMITED if remaining is None else remaining,
         }
-        return JSONResponse(answer)
+        return JSONResponse(answer, headers=engine_headers(speech, plan))
 
     async def list_models(self, request: Request) -> Response:
         """List the stored voices, newest first."""
@@ -269,6 +276,18 @@ class OpenApi:
         if problem is not None:
             raise problem
         return _validate(given, kind), principal
+
+    async def _check_model(self, model_id: str) -> None:
+        """The page knows models and nothing else: no names of the engine's own voices."""
+        if not model_id.strip():
+            raise UserError("reference_id is empty", code="invalid_parameter", param="voice")
+        is_default = model_id.strip().lower() == "default"
+        if not is_default and await self._runtime.voices.find(model_id.strip()) is None:
+            raise NotFoundError(
+                "there is no such model; POST /api/open/list-models lists them",
+                code="model_not_found",
+                param="voice",
+            )
 
     async def _admit(self, request: Request, body_token: str | None, scope: str) -> Principal:
         principal = await authenticate(request, self._runtime.accounts, body_token)

@@ -7,13 +7,15 @@ import logging
 import re
 import time
 import uuid
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fishs2.server.errors import Problem, error_response
+from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
 from fishs2.server.voices import UPLOAD_PATHS
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,11 @@ _MAX_REQUEST_ID_CHARS = 128
 _CLIENT_CLOSED_REQUEST = 499
 """Logged, never sent: the client left before there was an answer. Source: nginx."""
 
+_MAX_JSON_VALUES = 100_000
+"""Commas and brackets in a JSON body: parsing a second's worth of them would hold up everybody."""
+
+_UPLOADS = (*UPLOAD_PATHS, f"{OPEN_API_PREFIX}create-model")
+
 _DEFECT = Problem(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "an unexpected error; the server's log has it under this request id",
@@ -30,15 +37,30 @@ _DEFECT = Problem(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How many bytes a body may have.
+
+    text: of the open API, whose bodies hold text and may be sent without a key in the headers.
+    """
+
+    other: int
+    upload: int
+    text: int
+
+    def of(self, path: str) -> int:
+        """The limit of a path."""
+        if path.endswith(_UPLOADS):
+            return self.upload
+        return min(self.text, self.other) if path.startswith(OPEN_API_PREFIX) else self.other
+
+
 class Edge:
     """Wraps the whole app. One instance; keeps no state between requests."""
 
-    def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, max_upload_bytes: int, request_id_header: str
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits, request_id_header: str) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._max_upload_bytes = max_upload_bytes
+        self._limits = limits
         self._request_id_header = request_id_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +70,9 @@ class Edge:
         exchange = _Exchange(scope, receive, send, self._request_id_header)
         try:
             await self._run(exchange)
+        except ClientDisconnect:
+            # It left while it was sending; the log says so.
+            pass
         # The ASGI edge: whatever reaches it is a defect of ours, and the client gets an answer.
         except Exception:
             logger.exception("unexpected error", extra={"request_id": exchange.request_id})
@@ -58,21 +83,28 @@ class Edge:
             exchange.log()
 
     async def _run(self, exchange: "_Exchange") -> None:
-        is_upload = exchange.scope["path"].endswith(UPLOAD_PATHS)
-        limit = self._max_upload_bytes if is_upload else self._max_body_bytes
-        content_length = Headers(scope=exchange.scope).get("content-length", "0")
-        if not content_length.isdecimal() or int(content_length) > limit:
-            response = error_response(exchange.scope["path"], _too_large(limit))
-            await response(exchange.scope, exchange.receive, exchange.send)
-            return
-        num_received = 0
+        limit = self._limits.of(exchange.scope["path"])
+        headers = Headers(scope=exchange.scope)
+        announced = headers.get("content-length", "0")
+        is_too_large = not announced.isdecimal() or int(announced) > limit
+        num_received, num_values = 0, 0
+        is_json = "json" in headers.get("content-type", "")
 
         async def receive_limited() -> Message:
-            nonlocal num_received
-            message = await exchange.receive()
-            num_received += len(message.get("body", b""))
-            if num_received > limit:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit))
+            nonlocal num_received, num_values
+            # Refused where it is read and not here, so that every route's own headers are added.
+            message = {} if is_too_large else await exchange.receive()
+            body = message.get("body", b"")
+            num_received += len(body)
+            if is_too_large or num_received > limit:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"the body is larger than the limit of {limit:,} bytes",
+                )
+            if is_json:
+                num_values += body.count(b",") + body.count(b"[") + body.count(b"{")
+                if num_values > _MAX_JSON_VALUES:
+                    raise HTTPException(HTTPStatus.BAD_REQUEST)
             return message
 
         await self._app(exchange.scope, receive_limited, exchange.send)
@@ -131,13 +163,3 @@ class _Exchange:
 def _clean_id(given: str) -> str:
     """Keep letters, digits and `-_.` of the client's id; make one when nothing is left."""
     return re.sub(r"[^A-Za-z0-9\-_.]", "", given)[:_MAX_REQUEST_ID_CHARS] or uuid.uuid4().hex
-
-
-def _too_large_text(limit_bytes: int) -> str:
-    return f"the body is larger than the limit of {limit_bytes:,} bytes"
-
-
-def _too_large(limit_bytes: int) -> Problem:
-    return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit_bytes), "body_too_large"
-    )

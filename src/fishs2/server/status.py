@@ -62,6 +62,12 @@ def status_router(runtime: Runtime) -> APIRouter:
             queue=Queue(streams=status.num_streams, waiting=status.num_queued),
         )
 
+    async def get_alive() -> dict[str, str]:
+        """Say that the server is there, as fish-speech's own does."""
+        return {"status": "ok"}
+
+    for method in ("GET", "POST"):
+        router.add_api_route("/v1/health", get_alive, methods=[method])
     return router
 
 

@@ -10,12 +10,13 @@ import base64
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +30,8 @@ Delivery = Literal["whole", "chunked", "sse"]
 
 _FRAMES_PER_S = 44_100 / 2_048
 """Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""
+
+_T = TypeVar("_T")
 
 _ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
 
@@ -48,17 +51,22 @@ class Spoken:
     def headers(self) -> dict[str, str]:
         """Headers that describe the audio and the engine."""
         audio_format = self.plan.format
-        headers = {
-            "X-Fishs2-Engine": self.speech.engine_name,
+        return {
+            **engine_headers(self.speech, self.plan),
             "X-Audio-Sample-Rate": str(audio_format.sample_rate_hz),
             "X-Audio-Channels": "1",
             "X-Audio-Encoding": _ENCODINGS.get(audio_format.name, audio_format.name),
         }
-        if self.plan.cloning == "approximate":
-            headers["X-Fishs2-Cloning"] = "approximate"
-        if self.plan.ignored:
-            headers["X-Fishs2-Ignored"] = ", ".join(self.plan.ignored)
-        return headers
+
+
+def engine_headers(speech: SpeechService, plan: SpeechPlan) -> dict[str, str]:
+    """Headers that say who speaks, and what of the request it cannot act on."""
+    headers = {"X-Fishs2-Engine": speech.engine_name}
+    if plan.cloning == "approximate":
+        headers["X-Fishs2-Cloning"] = "approximate"
+    if plan.ignored:
+        headers["X-Fishs2-Ignored"] = ", ".join(plan.ignored)
+    return headers
 
 
 class SpeechResponse(Response):
@@ -73,17 +81,7 @@ class SpeechResponse(Response):
         self._has_started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = asyncio.create_task(self._answer(send))
-        left = asyncio.create_task(_wait_for_disconnect(receive))
-        try:
-            await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # Waiting for the cancelled answer is what frees the engine before we return.
-            answer.cancel()
-            left.cancel()
-            await asyncio.wait({answer, left})
-        if not answer.cancelled():
-            answer.result()
+        await while_connected(receive, self._answer(send))
 
     async def _answer(self, send: Send) -> None:
         try:
@@ -182,6 +180,25 @@ class SpeechResponse(Response):
             raise StalledReaderError(
                 f"the client took nothing for {self._client_stall_s:g} s"
             ) from None
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
+    """Do this as long as the client stays. receive: after the whole body.
+
+    Raises ClientDisconnect, once the work has been cancelled, and what the work raises.
+    """
+    doing = asyncio.create_task(work)
+    left = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({doing, left}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # Waiting for the cancelled work is what frees the engine before we return.
+        doing.cancel()
+        left.cancel()
+        await asyncio.wait({doing, left})
+    if doing.cancelled():
+        raise ClientDisconnect
+    return doing.result()
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -18,6 +18,7 @@ from fishs2.errors import (
     Fishs2Error,
     ForbiddenError,
     QuotaError,
+    SettingsError,
     StoreUnavailableError,
     UnauthorizedError,
 )
@@ -190,14 +191,23 @@ class Accounts:
         await asyncio.shield(self._reading)
 
     async def _read_keys(self) -> None:
+        had_keys = not self._keys.is_open
+
         def read() -> dict[str, Key]:
             if not self._database.exists:
+                if had_keys:
+                    # Moved or deleted: to let everybody in would be the worst answer.
+                    raise StoreUnavailableError("the database of keys has gone")
                 return {}
-            if self._keys.is_open:
-                self._database.migrate()
-            return {key.id: key for key in list_keys(self._database)}
+            try:
+                if not had_keys:
+                    self._database.migrate()
+                return {key.id: key for key in list_keys(self._database)}
+            except SettingsError as error:
+                raise StoreUnavailableError(error.message) from error
 
-        self._keys = _Keys(await self._ledger.run(read), time.monotonic())
+        # Not in the ledger's thread: a writer that waits for a lock must not hold up the door.
+        self._keys = _Keys(await asyncio.to_thread(read), time.monotonic())
 
     async def _stay_alive(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from fishs2 import __version__
-from fishs2.errors import EngineUnavailableError, QuotaError
+from fishs2.errors import EngineUnavailableError, QuotaError, UnauthorizedError
 from fishs2.service.speech import SpeechPlan
 from fishs2.store.clips import Clip, ClipStore, OpenClip
 
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 600.0
 _NUM_THREADS = 4
 """More than one, as a clip that is on its way to a slow disk must not hold up the hits."""
+
+Keep = Callable[[bytes], Awaitable[Clip]]
+"""Stores what was made; what fails there has not been made. Raises OSError."""
 
 _T = TypeVar("_T")
 
@@ -75,13 +78,13 @@ class Clips:
         return await self._run(lambda: clip.read(start, num_bytes))
 
     async def get_or_make(
-        self, content_key: str, audio_format: str, make: Callable[[], Awaitable[bytes]]
+        self, content_key: str, audio_format: str, make: Callable[[Keep], Awaitable[Clip]]
     ) -> Clip:
         """The clip with this content, made if it is not there. Raises what `make` raises, OSError.
 
         All who ask for it meanwhile wait for the one that is being made, and get its error; save
-        for QuotaError, which is the maker's own: the next of them makes it then. The work goes on
-        as long as one of them waits, also without the one who began it.
+        for those of its account, which are the maker's own: the next of them makes it then. The
+        work goes on as long as one of them waits, also without the one who began it.
         """
         key = (content_key, audio_format)
         while True:
@@ -91,11 +94,11 @@ class Clips:
                 flight = self._take_off(key, make)
             try:
                 return await self._land(key, flight)
-            except QuotaError:
+            except (QuotaError, UnauthorizedError):
                 if is_maker:
                     raise
 
-    def _take_off(self, key: tuple[str, str], make: Callable[[], Awaitable[bytes]]) -> _Flight:
+    def _take_off(self, key: tuple[str, str], make: Callable[[Keep], Awaitable[Clip]]) -> _Flight:
         flight = _Flight(asyncio.create_task(self._find_or_make(key, make)))
         self._flights[key] = flight
         self._tasks.add(flight.task)
@@ -131,14 +134,17 @@ class Clips:
             flight.task.exception()  # asyncio complains of errors that nobody is left to see
 
     async def _find_or_make(
-        self, key: tuple[str, str], make: Callable[[], Awaitable[bytes]]
+        self, key: tuple[str, str], make: Callable[[Keep], Awaitable[Clip]]
     ) -> Clip:
         # Looked up in here: between a miss outside and the flight, the clip might have come.
         found = await self._run(lambda: self._store.find(*key))
         if found is not None:
             return found
-        content = await make()
-        return await self._run(lambda: self._store.add(*key, content))
+
+        async def keep(content: bytes) -> Clip:
+            return await self._run(lambda: self._store.add(*key, content))
+
+        return await make(keep)
 
     async def _sweep(self) -> None:
         while True:

@@ -28,6 +28,9 @@ from fishs2.store.usage import (
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE_S = 5.0
+"""How long work waits for its turn, while another program holds the database."""
+
 _T = TypeVar("_T")
 
 
@@ -47,7 +50,13 @@ class Ledger:
         self._unended: list[Callable[[], None]] = []
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do this in the thread. It is done also if the caller is cancelled meanwhile."""
+        """Do this in the thread. It is done also if the caller is cancelled meanwhile.
+
+        Raises what `work` raises, and StoreUnavailableError if its turn does not come soon.
+        """
+        return await self._do(_in_time(work))
+
+    async def _do(self, work: Callable[[], _T]) -> _T:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_T] = loop.create_future()
         self._submit(work).add_done_callback(
@@ -74,7 +83,10 @@ class Ledger:
             )
 
         def undo() -> None:
-            self._end(lambda: forget(self._database, key_id, reservation_id))
+            def work() -> None:
+                forget(self._database, key_id, reservation_id)
+
+            self._end(work, or_later=work)
 
         try:
             return await self.run(work)
@@ -89,7 +101,12 @@ class Ledger:
         def work() -> None:
             settle(self._database, key_id, reservation_id, outcome)
 
-        await self.run(lambda: self._end(work))
+        in_time = _in_time(work)
+
+        def end() -> None:
+            self._end(in_time, or_later=work)
+
+        await self._do(end)
 
     async def beat(self, uses: dict[str, int]) -> None:
         """Say that we are alive, end what could not be ended, and keep when keys were last used.
@@ -118,12 +135,12 @@ class Ledger:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-database")
         return self._thread.submit(work)
 
-    def _end(self, work: Callable[[], None]) -> None:
+    def _end(self, work: Callable[[], None], *, or_later: Callable[[], None]) -> None:
         try:
             work()
         except StoreUnavailableError as error:
             logger.error("a request will be settled later: %s", error.message)
-            self._unended.append(work)
+            self._unended.append(or_later)
 
     def _say_alive(self) -> None:
         now_s = time.time()
@@ -133,6 +150,20 @@ class Ledger:
         num_released = release_dead(self._database, now_s)
         if num_released:
             logger.warning("gave back what %d requests of a dead server had reserved", num_released)
+
+
+def _in_time(work: Callable[[], _T]) -> Callable[[], _T]:
+    """The same work, which fails if it comes to its turn too late."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+
+    def call() -> _T:
+        if time.monotonic() > deadline_s:
+            raise StoreUnavailableError(
+                f"the database has kept those before this one waiting for {_PATIENCE_S:g} s"
+            )
+        return work()
+
+    return call
 
 
 def _pass_on(done: Future[_T], answer: asyncio.Future[_T]) -> None:

@@ -165,6 +165,9 @@ class Runtime:
             if not task.cancelled() and task.exception() is None:
                 task.result().close()
         await self._choice.engine.close()
+        if self._accounts_task is not None:
+            # It may be waiting for a database that does not answer.
+            self._accounts_task.cancel()
         for running in (self._count_task, self._voices_task, self._accounts_task):
             if running is not None:
                 await asyncio.wait([running])

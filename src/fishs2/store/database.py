@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from fishs2.errors import SettingsError, StoreUnavailableError
 
@@ -37,7 +37,12 @@ HEAD = "0001"
 """The newest revision in `migrations/versions`."""
 
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
-_BUSY_TIMEOUT_S = 10
+_BUSY_TIMEOUT_S = 4
+_SERVER_TIMEOUTS = {
+    "connect_timeout": 5,  # s
+    "tcp_user_timeout": 8_000,  # ms
+    "options": "-c statement_timeout=8000 -c lock_timeout=4000",  # ms
+}
 _MIGRATION_LOCK = 0x66697368  # any number that no other program takes: "fish"
 
 metadata = MetaData()
@@ -200,8 +205,13 @@ def _make_engine(url: str, *, is_sqlite: bool) -> Engine:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
         if not is_sqlite:
-            return create_engine(url, pool_pre_ping=True)
+            return create_engine(url, pool_pre_ping=True, connect_args=_SERVER_TIMEOUTS)
         engine = create_engine(url, paramstyle="named", connect_args={"timeout": _BUSY_TIMEOUT_S})
+    except (ArgumentError, ValueError):
+        # Without its words: they may hold the password.
+        raise SettingsError(
+            "FISHS2_DATABASE_URL must be like sqlite:///FILE or postgresql://USER@HOST/NAME"
+        ) from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
             "FISHS2_DATABASE_URL needs a driver that is not installed; for PostgreSQL: "
@@ -227,7 +237,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _sqlite_file(url: str) -> Path:
-    return Path(url.partition("///")[2])
+    file = url.partition("///")[2]
+    if not file:
+        raise SettingsError("FISHS2_DATABASE_URL names no file; it must be like sqlite:///FILE")
+    return Path(file)
 
 
 @contextmanager
