@@ -4,7 +4,7 @@ Both directions are causal, so a piece depends on earlier ones only, through a `
 float32. No requests, no clock, no threads.
 """
 
-from itertools import pairwise
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -266,17 +266,22 @@ def decode_step(
     return samples[:, 0]
 
 
-def encode_pcm(codec: Codec, pcm: Tensor) -> Tensor:
-    """Codes of a whole recording at the codec's rate: float32 [N] to int64 [K, ceil(N / 2048)].
+def encode_pieces(codec: Codec, pcm: Tensor) -> Iterator[Tensor]:
+    """Codes of a recording at the codec's rate, in pieces int64 [K, up to `PIECE_FRAMES`].
 
-    The last frame is filled with silence (spec 7.4). Memory does not grow with N.
+    pcm: float32 [N]. The last frame is filled with silence (spec 7.4). Memory does not grow with N.
     """
     frame = codec.config.samples_per_frame
     padded = F.pad(pcm, (0, -pcm.shape[0] % frame))[None]
     state = new_state(codec.encoder, 1, codec.device)
-    borders = [*range(0, padded.shape[1], PIECE_FRAMES * frame), padded.shape[1]]
-    pieces = [encode_step(codec, padded[:, a:b], state) for a, b in pairwise(borders)]
-    return torch.cat(pieces, dim=-1)[0]
+    size = PIECE_FRAMES * frame
+    for start in range(0, padded.shape[1], size):
+        yield encode_step(codec, padded[:, start : start + size], state)[0]
+
+
+def encode_pcm(codec: Codec, pcm: Tensor) -> Tensor:
+    """Codes of a whole recording: float32 [N] to int64 [K, ceil(N / 2048)]."""
+    return torch.cat(list(encode_pieces(codec, pcm)), dim=-1)
 
 
 def decode_frames(codec: Codec, codes: Tensor, *, piece_frames: int = PIECE_FRAMES) -> Tensor:

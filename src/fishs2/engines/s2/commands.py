@@ -14,7 +14,7 @@ import torch
 from fishs2.engines.base import Pcm, Reference
 from fishs2.engines.s2.checkpoint import open_weights
 from fishs2.engines.s2.codec import PIECE_FRAMES, Codec, decode_frames
-from fishs2.engines.s2.generate import GenerateParams, generate_frames
+from fishs2.engines.s2.generate import generate_frames
 from fishs2.engines.s2.loading import Progress, ignore_progress
 from fishs2.engines.s2.model import (
     Model,
@@ -24,6 +24,7 @@ from fishs2.engines.s2.model import (
     load_model,
     read_configs,
 )
+from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prompt import Codes, EncodedReference, Turn, build_prompt, split_text
 from fishs2.engines.s2.quant import BlockType, repack
 from fishs2.engines.s2.references import ReferenceCache

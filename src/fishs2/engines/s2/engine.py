@@ -1,34 +1,28 @@
-"""S2 Pro behind the engine seam: one thread owns the model; utterances go to it, samples come back.
+"""S2 Pro behind the engine seam: what the event loop sees of it.
 
-    event loop                               engine thread "fishs2-s2"
-    speak() -- _Job -----------> _jobs ----> speak_utterance()
-       ^                                        |
-       +---- job.pieces <-- call_soon_threadsafe+
-
-The thread never waits for a reader: pieces wait in an unbounded queue, which `max_new_tokens` and
-the context bound to some 25 MB per utterance. One utterance at a time for the present.
+A request's reference is encoded in a thread of its own, away from those who speak; then the
+utterance goes to the engine thread (`thread.py`), and its samples come back through a queue. That
+queue has no bound: `max_new_tokens` and the context bound it to some 25 MB per utterance.
 """
 
 import asyncio
-import logging
-import queue
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Utterance
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.references import ReferenceCache
-from fishs2.engines.s2.speaker import HONOURED, params_of, speak_utterance
-from fishs2.errors import (
-    EngineError,
-    EngineUnavailableError,
-    Fishs2Error,
-    NotFoundError,
-)
+import numpy as np
 
-logger = logging.getLogger(__name__)
+from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Reference, Utterance
+from fishs2.engines.s2.core import Limits
+from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
+from fishs2.engines.s2.params import HONOURED, count_frames, params_of
+from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
+from fishs2.engines.s2.references import ReferenceCache, Unwanted
+from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.thread import EngineThread, Loading
+from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, NotFoundError
 
 # The model loses the voice in long texts: best below 800 frames, 37 s, at 15 characters per second
 # and some room (spec 9.17).
@@ -37,20 +31,18 @@ _VOICE = "default"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """An utterance on its way through the thread.
+class _Task:
+    """An utterance on its way. pieces: samples, then None or an error; filled in the event loop."""
 
-    pieces: samples, then None at the end or the error that ended it. Filled in the event loop.
-    is_aborted: set when nobody reads any more.
-    """
-
-    utterance: Utterance
+    sequence: Sequence
     loop: asyncio.AbstractEventLoop
+    is_aborted: threading.Event
     pieces: asyncio.Queue[Pcm | Fishs2Error | None] = field(default_factory=asyncio.Queue)
-    is_aborted: threading.Event = field(default_factory=threading.Event)
+
+    def is_wanted(self) -> bool:
+        return not self.is_aborted.is_set()
 
     def put(self, item: Pcm | Fishs2Error | None) -> None:
-        """Hand an item to the reader, from the engine thread."""
         try:
             self.loop.call_soon_threadsafe(self.pieces.put_nowait, item)
         except RuntimeError:  # the loop is closed, and with it the reader
@@ -60,14 +52,24 @@ class _Job:
 class S2Engine:
     """S2 Pro as a SpeechEngine."""
 
-    def __init__(self, files: ModelFiles, precision: Precision) -> None:
+    def __init__(
+        self,
+        files: ModelFiles,
+        precision: Precision,
+        *,
+        choose_limits: Callable[[Model], Limits] = lambda _: Limits(num_slots=4),
+        idle_unload_s: float | None = None,
+    ) -> None:
+        """choose_limits: what may be used, once the model is in memory."""
         self._files = files
         self._precision = precision
-        # Unbounded: it holds at most the utterances that the service lets in.
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._thread = EngineThread(Loading(self._load, choose_limits, idle_unload_s))
+        self._references: ReferenceCache | None = None
+        self._voices_thread: ThreadPoolExecutor | None = None
+        self._num_turns = 1
         self._sample_rate_hz = 44100
+        self._max_positions = 0
+        self._is_running = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -76,7 +78,7 @@ class S2Engine:
             name="s2",
             backend=backends.get(self._precision.device.split(":")[0], "cpu"),
             sample_rate_hz=self._sample_rate_hz,
-            num_turns=1,
+            num_turns=self._num_turns,
             max_utterance_chars=MAX_UTTERANCE_CHARS,
             voices=(_VOICE,),
             cloning="full",
@@ -86,31 +88,15 @@ class S2Engine:
 
     async def start(self) -> None:
         """Load the model in the engine thread. Raises EngineUnavailableError."""
-        loop = asyncio.get_running_loop()
-        started: asyncio.Future[int] = loop.create_future()
-
-        def report(outcome: int | Fishs2Error) -> None:
-            if started.cancelled():
-                return
-            if isinstance(outcome, Fishs2Error):
-                started.set_exception(outcome)
-            else:
-                started.set_result(outcome)
-
-        def run() -> None:
-            loaded = self._load()
-            try:
-                if isinstance(loaded, Fishs2Error):
-                    loop.call_soon_threadsafe(report, loaded)
-                    return
-                loop.call_soon_threadsafe(report, loaded.codec.config.sample_rate_hz)
-            except RuntimeError:  # the loop closed while the model was loaded
-                return
-            self._run(loaded)
-
-        self._thread = threading.Thread(target=run, name="fishs2-s2")
         self._thread.start()
-        self._sample_rate_hz = await started
+        self._voices_thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-s2-voices")
+        model = await self._load_model()
+        limits = self._thread.limits
+        assert limits is not None
+        self._sample_rate_hz = model.codec.config.sample_rate_hz
+        self._num_turns = limits.num_slots
+        self._max_positions = limits.max_positions
+        self._is_running = True
 
     def find_voice(self, voice: str | None, language: str | None) -> str:
         """The one voice that S2 Pro has without a reference; it speaks any language."""
@@ -125,61 +111,93 @@ class S2Engine:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         """Yield speech as SpeechEngine says; UserError only before the first chunk."""
-        if self._thread is None or self._closing.is_set():
+        if not self._is_running:
             raise EngineError("the s2 engine is not running")
-        params_of(utterance.sampling)
-        job = _Job(utterance, asyncio.get_running_loop())
-        self._jobs.put(job)
+        is_aborted = threading.Event()
         try:
-            while (item := await job.pieces.get()) is not None:
+            sequence = await self._prepare(utterance, is_aborted)
+            task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
+            self._thread.submit(task)
+            while (item := await task.pieces.get()) is not None:
                 if isinstance(item, Fishs2Error):
                     raise item
                 yield AudioChunk(item, self._sample_rate_hz)
         finally:
-            job.is_aborted.set()
+            is_aborted.set()
 
     async def close(self) -> None:
-        """Stop the thread; utterances in work end with EngineError."""
-        self._closing.set()
-        self._jobs.put(None)
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        """Stop the threads; utterances in work end with EngineError."""
+        self._is_running = False
+        await asyncio.to_thread(self._thread.close)
+        if self._voices_thread is not None:
+            await asyncio.to_thread(self._voices_thread.shutdown)
 
-    def _load(self) -> Model | Fishs2Error:
-        try:
-            return load_model(self._files, self._precision, on_progress=self._stop_if_closing)
-        except Fishs2Error as error:
-            return error
-        except Exception as error:
-            # Out of memory, a driver that fails: whatever it is, `start` must hear of it.
-            logger.exception("the model cannot be loaded")
-            return EngineUnavailableError(
-                f"the model cannot be loaded on {self._precision.device}: {type(error).__name__}"
-            )
+    async def _prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
+        """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
+        params = params_of(utterance.sampling)
+        model = self._thread.model or await self._load_model()
+        shown: list[EncodedReference] = []
+        if utterance.reference is not None:
+            shown.append(await self._encode(model, utterance.reference, is_aborted))
+        num_codebooks = model.ar.config.num_codebooks
+        system = build_system(model.tokenizer, references=shown, num_codebooks=num_codebooks)
+        turns = build_turns(model.tokenizer, utterance.text, num_codebooks=num_codebooks)
+        prompt = np.concatenate((system, turns), axis=1)
+        max_frames = count_frames(prompt.shape[1], params, max_positions=self._max_positions)
+        return Sequence(prompt, system.shape[1], params, max_frames)
 
-    def _stop_if_closing(self, num_bytes: int) -> None:
-        if self._closing.is_set():
-            raise EngineUnavailableError("the s2 engine was closed while it started")
-
-    def _run(self, model: Model) -> None:
-        """The engine thread: one job after the other until None comes."""
-        references = ReferenceCache(model.codec)
-        while (job := self._jobs.get()) is not None:
-            job.put(self._speak_job(model, references, job))
-
-    def _speak_job(self, model: Model, references: ReferenceCache, job: _Job) -> Fishs2Error | None:
-        """Speak one utterance. Returns what ended it, None for its own end or an abort."""
+    async def _encode(
+        self, model: Model, reference: Reference, is_aborted: threading.Event
+    ) -> EncodedReference:
+        if self._references is None or self._references.codec is not model.codec:
+            self._references = ReferenceCache(model.codec)
+        references = self._references
+        found = references.find(reference)
+        if found is not None:
+            return found
 
         def is_wanted() -> bool:
-            return not (job.is_aborted.is_set() or self._closing.is_set())
+            return not (is_aborted.is_set() or self._thread.is_closing.is_set())
 
-        try:
-            for pcm in speak_utterance(model, references, job.utterance, is_wanted=is_wanted):
-                job.put(pcm)
-        except Fishs2Error as error:
-            return error
-        except Exception as error:
-            # The engine thread outlives any failure of one utterance.
-            logger.exception("an utterance failed")
-            return EngineError(f"the s2 engine failed: {type(error).__name__}")
-        return EngineError("the s2 engine was closed") if self._closing.is_set() else None
+        def encode() -> EncodedReference | Fishs2Error:
+            try:
+                return references.encode(reference, is_wanted=is_wanted)
+            except Unwanted:
+                return EngineError("the s2 engine was closed")
+            except Fishs2Error as error:
+                return error
+
+        # One thread: a second request with the same new voice finds what the first has made.
+        assert self._voices_thread is not None
+        encoded = await asyncio.get_running_loop().run_in_executor(self._voices_thread, encode)
+        if isinstance(encoded, Fishs2Error):
+            raise encoded
+        return encoded
+
+    async def _load_model(self) -> Model:
+        """The model, once it is in memory. Raises EngineUnavailableError."""
+        loop = asyncio.get_running_loop()
+        loaded: asyncio.Future[Model | Fishs2Error] = loop.create_future()
+
+        def deliver(outcome: Model | Fishs2Error) -> None:
+            if not loaded.done():
+                loaded.set_result(outcome)
+
+        def report(outcome: Model | Fishs2Error) -> None:
+            try:
+                loop.call_soon_threadsafe(deliver, outcome)
+            except RuntimeError:  # the loop closed while the model was loaded
+                self._thread.is_closing.set()
+
+        self._thread.load(report)
+        outcome = await loaded
+        if isinstance(outcome, Fishs2Error):
+            raise outcome
+        return outcome
+
+    def _load(self) -> Model:
+        return load_model(self._files, self._precision, on_progress=self._stop_if_closing)
+
+    def _stop_if_closing(self, num_bytes: int) -> None:
+        if self._thread.is_closing.is_set():
+            raise EngineUnavailableError("the s2 engine was closed while it started")

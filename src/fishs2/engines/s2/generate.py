@@ -15,6 +15,7 @@ from torch import Tensor
 from fishs2.engines.s2.config import ArConfig
 from fishs2.engines.s2.fast_ar import FastAr, decode_codes
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
+from fishs2.engines.s2.params import GenerateParams, check_params, count_frames
 from fishs2.engines.s2.prompt import Prompt
 from fishs2.engines.s2.sampler import (
     END,
@@ -26,52 +27,11 @@ from fishs2.engines.s2.sampler import (
     keep_likely,
     uniform_numbers,
 )
+from fishs2.engines.s2.sequence import Frame
 from fishs2.engines.s2.slow_ar import SlowAr, prefill, run_slow, semantic_logits
-from fishs2.errors import UserError
 
-Frame = NDArray[np.int32]
-"""int32 [1 + K]: a token id and the codes that belong to it."""
 Uniforms = Callable[[int], Tensor]
 """frame number -> random numbers [1, 1 + K]: two for the semantic draw, one per other code."""
-
-# Room that a prompt must leave in the context (spec 4.3).
-_MIN_ROOM = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateParams:
-    """How one utterance is drawn; defaults of the official API (spec 4.4).
-
-    temperature: 0 takes the best token always. top_k: at least 1. max_new_tokens: frames at most,
-    0 for as many as the context holds. min_tokens_before_end: frames before it may end.
-    """
-
-    temperature: float = 0.8
-    top_p: float = 0.8
-    top_k: int = 30
-    seed: int = 0
-    max_new_tokens: int = 1024
-    min_tokens_before_end: int = 0
-
-
-def check_params(params: GenerateParams) -> None:
-    """Raise UserError for a value outside its range."""
-    for name, value, is_valid, limit in (
-        ("temperature", params.temperature, 0 <= params.temperature <= 2, "0 to 2"),
-        ("top_p", params.top_p, 0 <= params.top_p <= 1, "0 to 1"),
-        ("top_k", params.top_k, params.top_k >= 1, "at least 1"),
-        ("max_new_tokens", params.max_new_tokens, params.max_new_tokens >= 0, "at least 0"),
-        (
-            "min_tokens_before_end",
-            params.min_tokens_before_end,
-            params.min_tokens_before_end >= 0,
-            "at least 0",
-        ),
-    ):
-        if not is_valid:
-            raise UserError(
-                f"{name} is {value}; it must be {limit}", code="value_out_of_range", param=name
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +80,7 @@ def next_frame(ar: DualAr, hidden: Tensor, how: FrameDraw, cache: KvCache) -> Te
 
 def seeded_uniforms(ar: DualAr, seed: int) -> Uniforms:
     """Random numbers that depend on seed and frame alone."""
-    # Any whole number is a seed; it is folded to the 64 bits of the generator.
-    folded = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
+    folded = GenerateParams(seed=seed).folded_seed
     seeds = torch.tensor([folded], dtype=torch.int64, device=ar.device)
 
     def uniforms(frame: int) -> Tensor:
@@ -166,7 +125,7 @@ def _columns(
     """Frames and end tokens, up to the limit of `params`."""
     check_params(params)
     num_prompt = prompt.shape[1]
-    max_frames = _check_length(ar, num_prompt, params)
+    max_frames = count_frames(num_prompt, params, max_positions=ar.config.slow.max_positions)
     slow_cache = allocate_kv_cache(
         ar.config.slow, 1, num_prompt + max_frames, dtype=ar.dtype, device=ar.device
     )
@@ -194,24 +153,10 @@ def _columns(
 
 def sampling_rows(params: list[GenerateParams], device: torch.device) -> SamplingRows:
     """The values of several utterances as rows. Temperature 0 becomes a choice of one token."""
-    top_k = [each.top_k if each.temperature > 0 else 1 for each in params]
+    top_k = [each.drawn_top_k for each in params]
     return SamplingRows(
         torch.tensor([each.temperature for each in params], dtype=torch.float32, device=device),
         torch.tensor([each.top_p for each in params], dtype=torch.float32, device=device),
         torch.tensor(top_k, device=device),
         max(top_k),
     )
-
-
-def _check_length(ar: DualAr, num_prompt: int, params: GenerateParams) -> int:
-    """How many frames may follow. Raises UserError for a prompt that leaves too little room."""
-    context = ar.config.slow.max_positions
-    room = context - num_prompt
-    if room < min(_MIN_ROOM, context // 2):
-        limit = context - min(_MIN_ROOM, context // 2)
-        raise UserError(
-            f"text and references make a prompt of {num_prompt} tokens; the limit is {limit}; "
-            "shorten the text or the references",
-            code="prompt_too_long",
-        )
-    return min(room, params.max_new_tokens or room)

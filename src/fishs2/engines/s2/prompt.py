@@ -42,18 +42,13 @@ class Turn:
     codes: Codes
 
 
-def build_prompt(
+def build_system(
     tokenizer: Tokenizer,
-    text: str,
     *,
     references: Sequence[EncodedReference] = (),
-    history: Sequence[Turn] = (),
     num_codebooks: int = 10,
 ) -> Prompt:
-    """The prompt after which the model speaks `text`, in the voice of `references`.
-
-    history: earlier batches of the same speech, oldest first. Returns int32 [1 + K, T].
-    """
+    """What every prompt in the voice of `references` begins with: int32 [1 + K, T]."""
     builder = _Builder(tokenizer, num_codebooks)
     builder.protocol("<|im_start|>system\n")
     if references:
@@ -66,6 +61,31 @@ def build_prompt(
     else:
         builder.protocol("convert the provided text to speech")
     builder.protocol(_MESSAGE_END)
+    return builder.join()
+
+
+def build_prompt(
+    tokenizer: Tokenizer,
+    text: str,
+    *,
+    references: Sequence[EncodedReference] = (),
+    history: Sequence[Turn] = (),
+    num_codebooks: int = 10,
+) -> Prompt:
+    """The prompt after which the model speaks `text`, in the voice of `references`.
+
+    history: earlier batches of the same speech, oldest first. Returns int32 [1 + K, T].
+    """
+    system = build_system(tokenizer, references=references, num_codebooks=num_codebooks)
+    turns = build_turns(tokenizer, text, history=history, num_codebooks=num_codebooks)
+    return np.concatenate((system, turns), axis=1)
+
+
+def build_turns(
+    tokenizer: Tokenizer, text: str, *, history: Sequence[Turn] = (), num_codebooks: int = 10
+) -> Prompt:
+    """What follows `build_system`: the earlier turns, and the text that is to be spoken."""
+    builder = _Builder(tokenizer, num_codebooks)
     for turn in history:
         builder.user(turn.text)
         builder.protocol(_ASSISTANT_OPEN)

@@ -7,7 +7,9 @@ file goes with its voice, can be deleted at any time, and is made anew if it is 
 import hashlib
 import logging
 import os
+import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 
 from fishs2.engines.base import Reference
-from fishs2.engines.s2.codec import Codebook, Codec, encode_pcm
+from fishs2.engines.s2.codec import Codebook, Codec, encode_pieces
 from fishs2.engines.s2.prompt import Codes, EncodedReference
 from fishs2.engines.s2.resample import resample
 from fishs2.errors import UserError
@@ -27,46 +29,67 @@ _MAX_FILE_BYTES = 1_000_000  # 90 s have 78 kB
 _MAX_IN_MEMORY = 256  # voices; a voice of 30 s has 26 kB
 
 
+class Unwanted(Exception):
+    """Nobody waits for the result any more."""
+
+
 class ReferenceCache:
-    """Encodes references for one codec. Engine thread only."""
+    """Encodes references for one codec. `find` from any thread, `encode` from one."""
 
     def __init__(self, codec: Codec) -> None:
-        self._codec = codec
+        self.codec = codec
         self._codec_hash = hash_codec(codec)
-        self._codes: OrderedDict[str, Codes] = OrderedDict()
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, EncodedReference] = OrderedDict()
 
-    def encode(self, reference: Reference) -> EncodedReference:
-        """The reference as the model reads it. Raises UserError if it is empty or too long."""
-        seconds = len(reference.pcm) / reference.sample_rate_hz
-        if not 0 < seconds <= MAX_REFERENCE_S:
-            raise UserError(
-                f"the reference has {seconds:.1f} seconds; the limit is {MAX_REFERENCE_S:.0f}, "
-                "and it must not be empty",
-                code="reference_length",
-                param="reference",
-            )
-        key = _hash_audio(reference)
-        codes = self._codes.get(key)
+    def find(self, reference: Reference) -> EncodedReference | None:
+        """What was made of this reference before, if it is in memory."""
+        with self._lock:
+            encoded = self._known.get(reference.key)
+            if encoded is not None:
+                self._known.move_to_end(reference.key)
+        return encoded
+
+    def encode(
+        self, reference: Reference, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> EncodedReference:
+        """The reference as the model reads it, from memory, from disk or made now.
+
+        is_wanted: asked now and then; `Unwanted` is raised once it says no. Raises UserError if the
+        reference is empty or too long.
+        """
+        encoded = self.find(reference)
+        if encoded is None:
+            _check_length(reference)
+            encoded = EncodedReference(reference.transcript, self._find_codes(reference, is_wanted))
+            with self._lock:
+                self._known[reference.key] = encoded
+                if len(self._known) > _MAX_IN_MEMORY:
+                    self._known.popitem(last=False)
+        return encoded
+
+    def _find_codes(self, reference: Reference, is_wanted: Callable[[], bool]) -> Codes:
+        path = reference.folder and self._path(reference.folder, _hash_audio(reference))
+        codes = self._read(path)
         if codes is None:
-            path = self._path(reference.folder, key)
-            codes = self._read(path)
-            if codes is None:
-                codes = self._encode(reference)
-                _write(path, codes)
-        self._codes[key] = codes
-        self._codes.move_to_end(key)
-        if len(self._codes) > _MAX_IN_MEMORY:
-            self._codes.popitem(last=False)
-        return EncodedReference(reference.transcript, codes)
-
-    def _encode(self, reference: Reference) -> Codes:
-        rate_hz = self._codec.config.sample_rate_hz
-        pcm = torch.from_numpy(resample(reference.pcm, reference.sample_rate_hz, rate_hz))
-        codes: Codes = encode_pcm(self._codec, pcm.to(self._codec.device)).int().cpu().numpy()
+            codes = self._encode(reference, is_wanted)
+            _write(path, codes)
         return codes
 
-    def _path(self, folder: Path | None, key: str) -> Path | None:
-        return folder and folder / f".s2-{self._codec_hash}-{key}.npy"
+    def _encode(self, reference: Reference, is_wanted: Callable[[], bool]) -> Codes:
+        rate_hz = self.codec.config.sample_rate_hz
+        pcm = torch.from_numpy(resample(reference.pcm, reference.sample_rate_hz, rate_hz))
+        with torch.inference_mode():
+            pieces = []
+            for piece in encode_pieces(self.codec, pcm.to(self.codec.device)):
+                if not is_wanted():
+                    raise Unwanted
+                pieces.append(piece)
+        codes: Codes = torch.cat(pieces, dim=-1).int().cpu().numpy()
+        return codes
+
+    def _path(self, folder: Path, audio_hash: str) -> Path:
+        return folder / f".s2-{self._codec_hash}-{audio_hash}.npy"
 
     def _read(self, path: Path | None) -> Codes | None:
         if path is None:
@@ -77,10 +100,21 @@ class ReferenceCache:
             codes = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
-        if codes.dtype != np.int32 or codes.shape[:-1] != (self._codec.config.num_codebooks,):
+        if codes.dtype != np.int32 or codes.shape[:-1] != (self.codec.config.num_codebooks,):
             return None
         found: Codes = codes
         return found
+
+
+def _check_length(reference: Reference) -> None:
+    seconds = len(reference.pcm) / reference.sample_rate_hz
+    if not 0 < seconds <= MAX_REFERENCE_S:
+        raise UserError(
+            f"the reference has {seconds:.1f} seconds; the limit is {MAX_REFERENCE_S:.0f}, and it "
+            "must not be empty",
+            code="reference_length",
+            param="reference",
+        )
 
 
 def _write(path: Path | None, codes: Codes) -> None:

@@ -254,6 +254,27 @@ def reset_rows(state: StreamState, rows: Tensor) -> None:
         window.position = window.position.masked_fill(rows, 0)
 
 
+def take_rows(state: StreamState, rows: Tensor) -> StreamState:
+    """A copy of some rows. rows: int64 [n]."""
+    return StreamState(
+        {name: tail[rows] for name, tail in state.tails.items()},
+        {
+            name: Window(
+                [each[rows] for each in window.keys],
+                [each[rows] for each in window.values],
+                window.position[rows],
+            )
+            for name, window in state.windows.items()
+        },
+    )
+
+
+def put_rows(state: StreamState, rows: Tensor, taken: StreamState) -> None:
+    """Put back what `take_rows` took, in place."""
+    for old, new in zip(state_tensors(state), state_tensors(taken), strict=True):
+        old[rows] = new
+
+
 def state_tensors(state: StreamState) -> Iterator[Tensor]:
     """All tensors of a state, for accounting and tests."""
     yield from state.tails.values()

@@ -1,0 +1,120 @@
+"""One step of both ARs over many sequences, and the caches that it needs. Engine thread only."""
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fishs2.engines.s2.generate import DualAr, FrameDraw, next_frame, sampling_rows
+from fishs2.engines.s2.kv_cache import allocate_kv_cache
+from fishs2.engines.s2.layers import place_steps, run_blocks
+from fishs2.engines.s2.sampler import NO_CODE, RAS_WINDOW, uniform_numbers
+from fishs2.engines.s2.scheduler import Piece
+from fishs2.engines.s2.sequence import Frame, Sequence
+from fishs2.engines.s2.slow_ar import embed, prefill
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefix:
+    """Keys and values of the first `num_tokens` positions: per layer [H, num_tokens, d]."""
+
+    num_tokens: int
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(each.nbytes for each in (*self.keys, *self.values))
+
+
+class Runner:
+    """The caches of `num_slots` sequences, and the passes over them."""
+
+    def __init__(self, ar: DualAr, *, num_slots: int, max_positions: int) -> None:
+        self._ar = ar
+        self._cache = allocate_kv_cache(
+            ar.config.slow, num_slots, max_positions, dtype=ar.dtype, device=ar.device
+        )
+        self._fast_cache = allocate_kv_cache(
+            ar.config.fast, num_slots, ar.config.num_codebooks, dtype=ar.dtype, device=ar.device
+        )
+        self._hidden = torch.zeros(num_slots, ar.config.slow.dim, device=ar.device)
+
+    def prefill(self, piece: Piece) -> None:
+        """Read a piece of a prompt into the slot of its sequence."""
+        slot = piece.sequence.slot
+        tokens = self._to_device(piece.sequence.prompt[None, :, piece.start : piece.stop])
+        rows = self._cache.rows(slot, slot + 1)
+        self._hidden[slot] = prefill(self._ar.slow, tokens, rows, start=piece.start)[0]
+
+    def decode(self, sequences: SequenceOf[Sequence]) -> list[Frame]:
+        """Draw the next frame of each sequence: its first, or the one after its last."""
+        started = [each for each in sequences if each.frames]
+        if started:
+            self._advance(started)
+        slots = torch.tensor([each.slot for each in sequences], device=self._ar.device)
+        fast_cache = self._fast_cache.rows(0, len(sequences))
+        how = self._draws(sequences)
+        frames = next_frame(self._ar, self._hidden[slots], how, fast_cache)
+        return list(frames.int().cpu().numpy())
+
+    def save_prefix(self, slot: int, num_tokens: int) -> Prefix:
+        """A copy of the first positions of a slot."""
+        return Prefix(
+            num_tokens,
+            tuple(each[slot, :, :num_tokens].clone() for each in self._cache.keys),
+            tuple(each[slot, :, :num_tokens].clone() for each in self._cache.values),
+        )
+
+    def load_prefix(self, slot: int, prefix: Prefix) -> None:
+        """Begin a slot with positions that were computed before."""
+        for kept, cache in ((prefix.keys, self._cache.keys), (prefix.values, self._cache.values)):
+            for source, target in zip(kept, cache, strict=True):
+                target[slot, :, : prefix.num_tokens] = source
+
+    def _advance(self, sequences: SequenceOf[Sequence]) -> None:
+        """Put the last frame of each sequence through the slow AR."""
+        slow = self._ar.slow
+        slots = [each.slot for each in sequences]
+        positions = [each.num_prompt + len(each.frames) - 1 for each in sequences]
+        last = self._to_device(np.stack([each.frames[-1] for each in sequences])[:, :, None])
+        placement = place_steps(slots, positions, slow.rope)
+        x = run_blocks(slow.layers, embed(slow, last), placement, self._cache)
+        self._hidden[placement.rows[:, 0]] = slow.norm(x)[:, 0]
+
+    def _draws(self, sequences: SequenceOf[Sequence]) -> FrameDraw:
+        params = [each.params for each in sequences]
+        seeds = np.array([each.folded_seed for each in params], np.int64)
+        frames = np.array([len(each.frames) for each in sequences], np.int64)
+        may_end = [len(s.frames) >= s.params.min_tokens_before_end for s in sequences]
+        return FrameDraw(
+            sampling_rows(params, self._ar.device),
+            uniform_numbers(
+                self._to_device(seeds),
+                self._to_device(frames),
+                1 + self._ar.config.num_codebooks,
+            ),
+            self._to_device(np.stack([_window(each) for each in sequences])),
+            torch.tensor(may_end, device=self._ar.device),
+        )
+
+    def _to_device(self, values: NDArray[np.integer]) -> Tensor:
+        return torch.from_numpy(values).long().to(self._ar.device)
+
+
+def _window(sequence: Sequence) -> NDArray[np.int64]:
+    """The semantic codes that must not be drawn again lightly; the first frame never counts."""
+    recent = sequence.frames[1:][-RAS_WINDOW:]
+    window = np.full(RAS_WINDOW, NO_CODE, np.int64)
+    if recent:
+        window[-len(recent) :] = [frame[1] for frame in recent]
+    return window
+
+
+def slot_bytes(ar: DualAr, max_positions: int) -> int:
+    """Bytes that the cache of one sequence takes."""
+    slow, size = ar.config.slow, ar.dtype.itemsize
+    return 2 * slow.num_layers * slow.num_kv_heads * slow.head_dim * max_positions * size

@@ -1,0 +1,211 @@
+"""The thread that owns model and device, and what becomes of it when something fails.
+
+    event loop                                engine thread "fishs2-s2"
+    submit(task) ---------> inbox ----------> Core.step(), again and again
+       ^                                         |
+       +--- task.put (samples, end, error) <-----+
+
+It never waits for a reader. Whatever a step raises ends the utterances in work with an error and
+begins with fresh caches; after lack of memory with half as many slots.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from fishs2.engines.base import Pcm
+from fishs2.engines.s2.core import Core, Limits
+from fishs2.engines.s2.model import Model
+from fishs2.engines.s2.sequence import Sequence
+from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
+
+logger = logging.getLogger(__name__)
+
+
+class Task(Protocol):
+    """An utterance on its way through the thread."""
+
+    @property
+    def sequence(self) -> Sequence:
+        """What is to be spoken."""
+        ...
+
+    def is_wanted(self) -> bool:
+        """Whether anybody still listens."""
+        ...
+
+    def put(self, item: Pcm | Fishs2Error | None) -> None:
+        """Take samples; None is the end, an error an end as well. Called in the thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How a model is loaded, and what may be used once it is. Both are called in the thread.
+
+    load raises Fishs2Error. idle_s: unload after so long without work; None never does.
+    """
+
+    load: Callable[[], Model]
+    choose_limits: Callable[[Model], Limits]
+    idle_s: float | None = None
+
+
+OnLoaded = Callable[[Model | Fishs2Error], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadOrder:
+    """Load the model, and say how it went."""
+
+    on_loaded: OnLoaded
+
+
+class EngineThread:
+    """Loads the model, speaks what is submitted, and ends when it is closed."""
+
+    def __init__(self, loading: Loading) -> None:
+        self._loading = loading
+        # Unbounded: it holds at most the utterances that the service lets in.
+        self._inbox: queue.SimpleQueue[Task | _LoadOrder | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="fishs2-s2")
+        self._tasks: dict[Sequence, Task] = {}
+        self._core: Core | None = None
+        self._limits: Limits | None = None
+        self.is_closing = threading.Event()
+        self.model: Model | None = None
+        """None until it is loaded, and while it is unloaded."""
+        self.num_restarts = 0
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the engine uses at present; None until the model was loaded."""
+        return self._limits
+
+    def start(self) -> None:
+        """Begin; nothing is loaded before somebody asks."""
+        self._thread.start()
+
+    def load(self, on_loaded: OnLoaded) -> None:
+        """Load the model, if it is not; tells `on_loaded` in the thread."""
+        self._inbox.put(_LoadOrder(on_loaded))
+
+    def submit(self, task: Task) -> None:
+        """Speak; the task hears of everything."""
+        self._inbox.put(task)
+
+    def close(self) -> None:
+        """End the thread and wait for it. What is in work ends with EngineError."""
+        self.is_closing.set()
+        self._inbox.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._take_in():
+            if self._core is not None and self._tasks:
+                self._step(self._core)
+        self._end_all(EngineError("the s2 engine was closed"))
+
+    def _take_in(self) -> bool:
+        """Take what has come; wait for it if there is nothing to do. False: the thread ends."""
+        while not self.is_closing.is_set():
+            try:
+                item = self._inbox.get(block=not self._tasks, timeout=self._loading.idle_s)
+            except queue.Empty:
+                if self._tasks:
+                    return True
+                self._unload()
+                continue
+            if item is not None:
+                self._handle(item)
+        return False
+
+    def _handle(self, item: Task | _LoadOrder) -> None:
+        loaded = self._ensure_loaded()
+        if isinstance(item, _LoadOrder):
+            item.on_loaded(loaded)
+        elif isinstance(loaded, Fishs2Error):
+            item.put(loaded)
+        elif item.is_wanted():
+            assert self._core is not None
+            self._tasks[item.sequence] = item
+            self._core.add(item.sequence)
+
+    def _step(self, core: Core) -> None:
+        try:
+            for sequence, task in list(self._tasks.items()):
+                if not task.is_wanted():
+                    self._release(core, sequence)
+            for sequence, pcm in core.step():
+                self._tasks[sequence].put(pcm)
+            for sequence, task in list(self._tasks.items()):
+                if sequence.state == "finished":
+                    self._release(core, sequence)
+                    is_silent = not sequence.frames
+                    task.put(EngineError("the model made no sound") if is_silent else None)
+            if core.is_idle:
+                core.check_integrity()
+        except Exception as error:
+            # The engine outlives whatever happens to the utterances of one step.
+            logger.exception("a step of the s2 engine failed")
+            self._restart(error)
+
+    def _release(self, core: Core, sequence: Sequence) -> None:
+        del self._tasks[sequence]
+        core.release(sequence)
+
+    def _restart(self, error: Exception) -> None:
+        """End all utterances, and go on with fresh caches."""
+        self.num_restarts += 1
+        self._end_all(EngineError(f"the s2 engine failed: {type(error).__name__}"))
+        self._core = None
+        limits = self._limits
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) and limits is not None:
+            self._limits = limits.with_slots(max(1, limits.num_slots // 2))
+            logger.warning(
+                "out of memory: %d utterances at once from now on", self._limits.num_slots
+            )
+
+    def _end_all(self, error: Fishs2Error) -> None:
+        for task in self._tasks.values():
+            task.put(error)
+        self._tasks.clear()
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, _LoadOrder):
+                item.on_loaded(error)
+            elif item is not None:
+                item.put(error)
+
+    def _ensure_loaded(self) -> Model | Fishs2Error:
+        try:
+            if self.model is None:
+                self.model = self._loading.load()
+            if self._core is None:
+                self._limits = self._limits or self._loading.choose_limits(self.model)
+                self._core = Core(self.model, self._limits)
+            return self.model
+        except Fishs2Error as error:
+            return error
+        except Exception as error:
+            # Out of memory, a driver that fails: whatever it is, whoever waits must hear of it.
+            logger.exception("the model cannot be loaded")
+            self.model = self._core = None
+            return EngineUnavailableError(f"the model cannot be loaded: {type(error).__name__}")
+
+    def _unload(self) -> None:
+        if self.model is None:
+            return
+        self.model = self._core = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.info("unloaded the model, as nobody has spoken for %g s", self._loading.idle_s)
