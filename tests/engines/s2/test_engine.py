@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from fishs2.engines.base import Reference, Sampling, SpeechEngine, Utterance
-from fishs2.engines.s2.codec import decode_frames
+from fishs2.engines.s2 import references as references_module
+from fishs2.engines.s2.codec import Codec, decode_frames
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.generate import GenerateParams, generate_frames
 from fishs2.engines.s2.model import Precision
 from fishs2.engines.s2.prompt import EncodedReference, build_prompt
+from fishs2.engines.s2.runner import Runner
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
 from tests.engines.s2.golden import MODEL_FILES, arrays, load_golden_model
+from tests.serving import until
 
 GREEDY = Sampling(temperature=0, max_new_tokens=13)
 
@@ -84,6 +87,65 @@ async def test_two_at_once_are_both_spoken(engine: S2Engine) -> None:
     first, second = await asyncio.gather(listen(engine, utterance), listen(engine, utterance))
 
     assert np.array_equal(first, second)
+
+
+async def test_failing_step_ends_those_in_work_and_the_next_speaks(
+    engine: S2Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = Utterance("Hello.", sampling=Sampling(max_new_tokens=0, min_tokens_before_end=4000))
+    first, second = engine.speak(endless), engine.speak(endless)
+    await anext(first)
+    await anext(second)
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr(Runner, "decode", fail)
+    for chunks in (first, second):
+        with pytest.raises(EngineError, match="failed: OutOfMemoryError"):
+            async for _ in chunks:
+                pass
+    monkeypatch.undo()
+
+    assert len(await listen(engine, Utterance("Hi.", sampling=GREEDY))) > 0
+    assert engine._thread.num_restarts == 1
+    limits = engine._thread.limits
+    assert limits is not None
+    assert limits.num_slots == 2
+
+
+async def test_model_is_unloaded_when_nobody_speaks_and_comes_back_by_itself() -> None:
+    engine = S2Engine(MODEL_FILES, Precision(), idle_unload_s=0.01)
+    await engine.start()
+    try:
+        before = await listen(engine, Utterance("Hi.", sampling=GREEDY))
+        await until(lambda: engine._thread.model is None)
+        after = await listen(engine, Utterance("Hi.", sampling=GREEDY))
+    finally:
+        await engine.close()
+
+    assert np.array_equal(before, after)
+
+
+async def test_new_voice_is_encoded_once_for_all_who_ask(
+    engine: S2Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_pieces = 0
+    encode = references_module.encode_pieces
+
+    def count(codec: Codec, pcm: torch.Tensor) -> Iterator[torch.Tensor]:
+        nonlocal num_pieces
+        for piece in encode(codec, pcm):
+            num_pieces += 1
+            yield piece
+
+    monkeypatch.setattr(references_module, "encode_pieces", count)
+    reference = Reference(arrays("codec_golden")["audio_in"], 44100, "A voice.", key="once")
+    utterance = Utterance("Hello.", reference=reference, sampling=GREEDY)
+
+    await asyncio.gather(*(listen(engine, utterance) for _ in range(5)))
+
+    assert num_pieces == 1
 
 
 async def test_wrong_values_are_refused_before_any_sound(engine: S2Engine) -> None:

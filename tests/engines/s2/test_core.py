@@ -1,0 +1,155 @@
+"""Many utterances at once: each sounds as it does alone, and leaves nothing behind."""
+
+import random
+from collections.abc import Sequence as SequenceOf
+
+import numpy as np
+import pytest
+
+from fishs2.engines.s2.core import Core, Limits
+from fishs2.engines.s2.generate import generate_frames
+from fishs2.engines.s2.model import Model
+from fishs2.engines.s2.params import GenerateParams
+from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
+from fishs2.engines.s2.sequence import Sequence
+from tests.engines.s2.golden import arrays, load_golden_model
+
+LIMITS = Limits(num_slots=4, max_positions=512, piece_tokens=16, step_tokens=16)
+TEXTS = ["Hello there.", "A", "This one is a little longer, and it takes its time.", "Two words"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_golden_model()
+
+
+def make(model: Model, text: str, *, seed: int = 1, frames: int = 20, voice: int = 0) -> Sequence:
+    shown = []
+    if voice:
+        codes = arrays("codec_golden")["codes"].astype(np.int32)
+        shown = [EncodedReference("A voice." * voice, codes)]
+    system = build_system(model.tokenizer, references=shown)
+    prompt = np.concatenate((system, build_turns(model.tokenizer, text)), axis=1)
+    params = GenerateParams(0.9, 0.95, 40, seed, frames)
+    return Sequence(prompt, system.shape[1], params, frames)
+
+
+def speak(core: Core, sequences: SequenceOf[Sequence]) -> list[np.ndarray]:
+    """Run until all are spoken; their samples."""
+    heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}
+    left = list(sequences)
+    for each in sequences:
+        core.add(each)
+    while left:
+        for sequence, pcm in core.step():
+            heard[sequence].append(pcm)
+        for each in [each for each in left if each.state == "finished"]:
+            left.remove(each)
+            core.release(each)
+    return [np.concatenate(heard[each]) for each in sequences]
+
+
+def test_frames_are_those_of_the_plain_loop(model: Model) -> None:
+    sequence = make(model, TEXTS[0], voice=1)
+
+    speak(Core(model, LIMITS), [sequence])
+
+    plain = list(generate_frames(model.ar, sequence.prompt, sequence.params))
+    np.testing.assert_array_equal(sequence.frames, plain)
+
+
+def test_each_of_many_sounds_as_it_does_alone(model: Model) -> None:
+    alone = [
+        speak(Core(model, LIMITS), [make(model, text, seed=seed, frames=9 + 5 * seed)])[0]
+        for seed, text in enumerate(TEXTS * 2)
+    ]
+
+    # Twice as many as there are slots, of other lengths, so that slots change hands in between.
+    core = Core(model, LIMITS)
+    together = speak(
+        core,
+        [make(model, text, seed=seed, frames=9 + 5 * seed) for seed, text in enumerate(TEXTS * 2)],
+    )
+
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+    assert core.is_idle
+    core.check_integrity()
+
+
+def test_voice_that_was_read_before_sounds_the_same_and_is_not_read_again(model: Model) -> None:
+    core = Core(model, LIMITS)
+    [first] = speak(core, [make(model, TEXTS[0], voice=1)])
+    again = make(model, TEXTS[0], voice=1)
+    core.add(again)
+    next(core.step(), None)
+
+    # Only what follows the voice was left to read.
+    assert core.prefixes.num_hits == 1
+    core.release(again)
+    [second] = speak(core, [make(model, TEXTS[0], voice=1)])
+    assert np.array_equal(first, second)
+
+
+def test_prefixes_are_bounded_and_the_oldest_goes(model: Model) -> None:
+    core = Core(model, LIMITS)
+    speak(core, [make(model, "A", voice=1, frames=1)])
+    num_bytes = core.prefixes._num_bytes
+    bounded = Core(model, Limits(num_slots=4, max_positions=512, prefix_bytes=int(2.5 * num_bytes)))
+
+    for voice in (1, 2, 1, 3, 1, 2):
+        speak(bounded, [make(model, "A", voice=voice, frames=1)])
+
+    # The second voice had to go for the third, and was read again.
+    assert (bounded.prefixes.num_hits, bounded.prefixes.num_misses) == (2, 4)
+    assert bounded.prefixes._num_bytes <= 2.5 * num_bytes
+
+
+def test_unset_memory_never_reaches_a_sample(model: Model) -> None:
+    core = Core(model, LIMITS)
+    for each in (*core._runner._cache.keys, *core._runner._cache.values):
+        each.fill_(float("nan"))
+
+    together = speak(core, [make(model, text, seed=seed) for seed, text in enumerate(TEXTS)])
+
+    assert all(np.isfinite(pcm).all() for pcm in together)
+
+
+def test_aborts_at_any_moment_leave_everybody_else_alone(model: Model) -> None:
+    chance = random.Random(4)
+    core = Core(model, LIMITS)
+    expected = {
+        seed: speak(Core(model, LIMITS), [make(model, TEXTS[seed % 4], seed=seed, frames=12)])[0]
+        for seed in range(6)
+    }
+    for _ in range(10):
+        sequences = {make(model, TEXTS[s % 4], seed=s, frames=12): s for s in range(6)}
+        doomed = chance.sample(list(sequences), 3)
+        heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}
+        for each in sequences:
+            core.add(each)
+        left = list(sequences)
+        while left:
+            for sequence, pcm in core.step():
+                heard[sequence].append(pcm)
+            for each in list(left):
+                if each.state == "finished" or (each in doomed and chance.random() < 0.2):
+                    left.remove(each)
+                    core.release(each)
+        for each, seed in sequences.items():
+            if each not in doomed:
+                pcm = np.concatenate(heard[each])
+                np.testing.assert_allclose(pcm, expected[seed], rtol=0, atol=1e-4)
+        assert core.is_idle
+        core.check_integrity()
+
+
+@pytest.mark.parametrize("text", ["Hi.", "A long text. " * 12])
+def test_first_sound_needs_two_frames_however_long_the_text(model: Model, text: str) -> None:
+    core, sequence = Core(model, LIMITS), make(model, text, frames=40)
+    core.add(sequence)
+
+    while not list(core.step()):
+        pass
+
+    assert len(sequence.frames) == 2
