@@ -200,6 +200,27 @@ class Settings(BaseSettings):
     max_streams: int = Field(
         256, ge=1, le=10_000, description="Speech requests in progress at once; one more is 429."
     )
+    max_seq: int = Field(
+        4_096,
+        ge=512,
+        le=32_768,
+        description="s2: positions of one utterance, of its reference, text and speech; a second of "
+        "audio takes 21.5. More means fewer utterances at once.",
+    )
+    max_batch: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="s2: utterances at once at most. Empty means what half of the free memory "
+        "holds, up to 8 on a CPU and 64 on a card.",
+    )
+    idle_unload_s: float | None = Field(
+        None,
+        gt=0,
+        le=31_536_000,
+        description="s2: frees the model's memory after so long without speech; the next request "
+        "loads it again.",
+    )
     client_stall_s: float = Field(
         300.0, gt=0, le=86_400, description="A client that takes no bytes for this long is cut off."
     )

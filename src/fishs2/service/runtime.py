@@ -62,7 +62,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     try:
         # Imported here: PyTorch is an optional extra and takes seconds to load.
         from fishs2.engines.s2.model import ModelFiles
-        from fishs2.engines.s2.opening import S2Place, open_s2
+        from fishs2.engines.s2.opening import S2Place, S2Wishes, open_s2
     except ImportError as error:
         return MissingEngine(
             "s2", f"{error.name} is not installed; `bash run.sh --engine s2` installs it"
@@ -75,7 +75,8 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         settings.codec_config_path,
     )
     place = S2Place(settings.backend, settings.gpu_device)
-    return open_s2(files, place)
+    wishes = S2Wishes(settings.max_seq, settings.max_batch, settings.idle_unload_s)
+    return open_s2(files, place, wishes)
 
 
 _COUNT_TIMEOUT_S = 0.5

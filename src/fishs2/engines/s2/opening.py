@@ -7,14 +7,24 @@ from typing import Literal
 
 import torch
 
+from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import ModelFiles, Precision
+from fishs2.engines.s2.model import Model, ModelFiles, Precision
+from fishs2.engines.s2.runner import slot_bytes
 
 _SMALL_BYTES = 1_000_000_000
 """Models made for tests; a CPU computes them in float32."""
 
 _DENSE_MEMORY_BYTES = 15_000_000_000
 """Multiplied out in bfloat16, S2 Pro takes 11.4 GB; measured, docs/benchmarks.md."""
+
+
+_SLOTS_SHARE, _PREFIX_SHARE = 0.5, 0.1
+_STREAM_BYTES = 30_000_000
+"""What the codec remembers of one stream, and what a step needs for it."""
+
+_MAX_BATCH_CPU, _MAX_BATCH_CARD = 8, 64
+_UNKNOWN_FREE_BYTES = 4_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +35,50 @@ class S2Place:
     gpu_device: int = 0
 
 
-def open_s2(files: ModelFiles, place: S2Place) -> S2Engine:
+@dataclass(frozen=True, slots=True)
+class S2Wishes:
+    """How much at once. max_batch: utterances; None is as many as fit. See `settings`."""
+
+    max_seq: int = 4_096
+    max_batch: int | None = None
+    idle_unload_s: float | None = None
+
+
+def open_s2(files: ModelFiles, place: S2Place, wishes: S2Wishes) -> S2Engine:
     """Return the engine, not yet started; `start` finds out whether files and device are there."""
-    return S2Engine(files, choose_precision(files, place))
+    return S2Engine(
+        files,
+        choose_precision(files, place),
+        choose_limits=lambda model: choose_limits(model, wishes),
+        idle_unload_s=wishes.idle_unload_s,
+    )
+
+
+def choose_limits(model: Model, wishes: S2Wishes) -> Limits:
+    """What fits into the memory that is free once the model is loaded."""
+    is_card = model.ar.device.type == "cuda"
+    max_positions = min(wishes.max_seq, model.ar.config.slow.max_positions)
+    free_bytes = _free_bytes(model.ar.device)
+    slot = slot_bytes(model.ar, max_positions) + _STREAM_BYTES
+    most = _MAX_BATCH_CARD if is_card else _MAX_BATCH_CPU
+    fitting = max(1, min(most, int(_SLOTS_SHARE * free_bytes) // slot))
+    # Prompts hold up who speaks, by 60 ms per token on a CPU; a card reads 512 in no time.
+    piece = 512 if is_card else 64
+    return Limits(
+        num_slots=min(fitting, wishes.max_batch or fitting),
+        max_positions=max_positions,
+        piece_tokens=piece,
+        step_tokens=piece,
+        prefix_bytes=int(_PREFIX_SHARE * free_bytes),
+    )
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _UNKNOWN_FREE_BYTES
 
 
 def choose_precision(files: ModelFiles, place: S2Place) -> Precision:
