@@ -204,7 +204,7 @@ class Settings(BaseSettings):
         4_096,
         ge=512,
         le=32_768,
-        description="s2: positions of one utterance, of its reference, text and speech; a second of "
+        description="s2: positions that one utterance may take, with its reference; a second of "
         "audio takes 21.5. More means fewer utterances at once.",
     )
     max_batch: int | None = Field(

@@ -76,9 +76,13 @@ def choose_limits(model: Model, wishes: S2Wishes) -> Limits:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return _UNKNOWN_FREE_BYTES
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _UNKNOWN_FREE_BYTES
+    # "MemAvailable:   12345 kB": what is free, and what the system would give up at once.
+    sizes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * sizes[0] if sizes else _UNKNOWN_FREE_BYTES
 
 
 def choose_precision(files: ModelFiles, place: S2Place) -> Precision:

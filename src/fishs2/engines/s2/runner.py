@@ -42,6 +42,8 @@ class Runner:
             ar.config.fast, num_slots, ar.config.num_codebooks, dtype=ar.dtype, device=ar.device
         )
         self._hidden = torch.zeros(num_slots, ar.config.slow.dim, device=ar.device)
+        # The semantic codes that must not be drawn again lightly.
+        self._window = torch.full((num_slots, RAS_WINDOW), NO_CODE, device=ar.device)
 
     def prefill(self, piece: Piece) -> None:
         """Read a piece of a prompt into the slot of its sequence."""
@@ -55,10 +57,18 @@ class Runner:
         started = [each for each in sequences if each.frames]
         if started:
             self._advance(started)
-        slots = torch.tensor([each.slot for each in sequences], device=self._ar.device)
+        for each in sequences:
+            if not each.frames:
+                self._window[each.slot] = NO_CODE
+        slots = self._to_device(np.array([each.slot for each in sequences]))
+        window = self._window[slots]
         fast_cache = self._fast_cache.rows(0, len(sequences))
-        how = self._draws(sequences)
+        how = self._draws(sequences, window)
         frames = next_frame(self._ar, self._hidden[slots], how, fast_cache)
+        # The first frame never enters the window (spec 4.2); an end is the last of its sequence.
+        counts = self._to_device(np.array([bool(each.frames) for each in sequences]))
+        shifted = torch.cat((window[:, 1:], frames[:, 1:2]), dim=1)
+        self._window[slots] = torch.where(counts[:, None] > 0, shifted, window)
         return list(frames.int().cpu().numpy())
 
     def save_prefix(self, slot: int, num_tokens: int) -> Prefix:
@@ -85,7 +95,7 @@ class Runner:
         x = run_blocks(slow.layers, embed(slow, last), placement, self._cache)
         self._hidden[placement.rows[:, 0]] = slow.norm(x)[:, 0]
 
-    def _draws(self, sequences: SequenceOf[Sequence]) -> FrameDraw:
+    def _draws(self, sequences: SequenceOf[Sequence], window: Tensor) -> FrameDraw:
         params = [each.params for each in sequences]
         seeds = np.array([each.folded_seed for each in params], np.int64)
         frames = np.array([len(each.frames) for each in sequences], np.int64)
@@ -97,21 +107,12 @@ class Runner:
                 self._to_device(frames),
                 1 + self._ar.config.num_codebooks,
             ),
-            self._to_device(np.stack([_window(each) for each in sequences])),
+            window,
             torch.tensor(may_end, device=self._ar.device),
         )
 
-    def _to_device(self, values: NDArray[np.integer]) -> Tensor:
+    def _to_device(self, values: NDArray[np.integer | np.bool]) -> Tensor:
         return torch.from_numpy(values).long().to(self._ar.device)
-
-
-def _window(sequence: Sequence) -> NDArray[np.int64]:
-    """The semantic codes that must not be drawn again lightly; the first frame never counts."""
-    recent = sequence.frames[1:][-RAS_WINDOW:]
-    window = np.full(RAS_WINDOW, NO_CODE, np.int64)
-    if recent:
-        window[-len(recent) :] = [frame[1] for frame in recent]
-    return window
 
 
 def slot_bytes(ar: DualAr, max_positions: int) -> int:

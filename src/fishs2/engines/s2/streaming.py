@@ -246,12 +246,15 @@ def new_state(module: nn.Module, num_rows: int, device: torch.device) -> StreamS
     return StreamState(tails, windows)
 
 
-def reset_rows(state: StreamState, rows: Tensor) -> None:
-    """Start some rows anew. rows: bool [B]. Keys and values stay; position 0 hides them."""
-    for name, tail in state.tails.items():
-        state.tails[name] = tail.masked_fill(rows[:, None, None], 0)
+def reset_rows(state: StreamState, rows: Tensor | int) -> None:
+    """Start some rows anew, in place. rows: one, int64 [n] or bool [B].
+
+    Keys and values stay; position 0 hides them.
+    """
+    for tail in state.tails.values():
+        tail[rows] = 0
     for window in state.windows.values():
-        window.position = window.position.masked_fill(rows, 0)
+        window.position[rows] = 0
 
 
 def take_rows(state: StreamState, rows: Tensor) -> StreamState:

@@ -25,12 +25,10 @@ class Vocoder:
     def __init__(self, codec: Codec, *, num_slots: int) -> None:
         self._codec = codec
         self._state = new_state(codec.decoder, num_slots, codec.device)
-        self._num_slots = num_slots
 
     def begin(self, slot: int) -> None:
         """Start a slot anew."""
-        rows = torch.arange(self._num_slots, device=self._codec.device) == slot
-        reset_rows(self._state, rows)
+        reset_rows(self._state, slot)
 
     def collect(self, sequences: Iterable[Sequence]) -> Iterator[tuple[Sequence, Pcm]]:
         """Yield float32 samples of those sequences that have a chunk's worth of frames."""
