@@ -20,6 +20,7 @@ _FOLDERS = {
     "TORCH_HOME": ".cache/torch",
     "TORCHINDUCTOR_CACHE_DIR": ".cache/torchinductor",
     "TRITON_CACHE_DIR": ".cache/triton",
+    "NUMBA_CACHE_DIR": ".cache/numba",
     "CUDA_CACHE_PATH": ".cache/cuda",
     "TMPDIR": ".tmp",
     "TMP": ".tmp",

@@ -1,14 +1,24 @@
 """Matrices and tables, dense or packed, behind one call each.
 
 A packed matrix is multiplied out block by block here: plain PyTorch, right on every device, and the
-reference for faster kernels. Inputs may have any float type; outputs have the compute type.
+reference for faster kernels (`kernels_cpu`). Inputs may have any float type; outputs have the
+compute type.
 """
+
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fishs2.engines.s2.quant import Packed, PackedInt8, PackedUint4, unpack_rows
+
+try:
+    from fishs2.engines.s2 import kernels_cpu as _kernels
+except ImportError:  # numba is not made for every Python and machine
+    kernels_cpu: ModuleType | None = None
+else:
+    kernels_cpu = _kernels
 
 # Unpacked rows that are in flight at once: 4 MB of float32, which stays in a CPU's cache.
 _BLOCK_ELEMENTS = 1 << 20
@@ -62,15 +72,26 @@ class QuantLinear(PackedRows):
         """x: [..., C]. Returns compute type [..., R]."""
         if self.q.is_cuda:
             return F.linear(x.to(self.dtype), self.rows(slice(None)))
-        # On a CPU float32 saves a rounding and is 1.3 to 1.7 times as fast as bfloat16 for the one
-        # vector of decoding; for 60 columns (prefill) it is slower by 1.7 (docs/benchmarks-s2.md).
+        # On a CPU all arithmetic is float32, whatever the compute type.
         x = x.float()
+        if kernels_cpu is not None and x.numel() <= kernels_cpu.MAX_VECTORS * self.num_columns:
+            return self._multiply_where_it_lies(x)
         step = max(1, _BLOCK_ELEMENTS // self.num_columns)
         parts = [
             F.linear(x, self.rows(slice(start, start + step), torch.float32))
             for start in range(0, self.num_rows, step)
         ]
         return torch.cat(parts, dim=-1).to(self.dtype)
+
+    def _multiply_where_it_lies(self, x: Tensor) -> Tensor:
+        assert kernels_cpu is not None
+        vectors, threads = x.reshape(-1, self.num_columns), torch.get_num_threads()
+        y: Tensor
+        if self.is_uint4:
+            y = kernels_cpu.multiply_uint4(vectors, self.q, self.scale, self.minimum, threads)
+        else:
+            y = kernels_cpu.multiply_int8(vectors, self.q, self.scale, self.minimum, threads)
+        return y.reshape(*x.shape[:-1], self.num_rows).to(self.dtype)
 
 
 class Embedding(nn.Module):
