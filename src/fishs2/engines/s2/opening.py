@@ -1,6 +1,5 @@
 """From plain settings to an S2Engine: which device, in which precision."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,9 +13,6 @@ from fishs2.engines.s2.runner import slot_bytes
 
 _SMALL_BYTES = 1_000_000_000
 """Models made for tests; a CPU computes them in float32."""
-
-_DENSE_MEMORY_BYTES = 15_000_000_000
-"""Multiplied out in bfloat16, S2 Pro takes 11.4 GB; measured, docs/benchmarks.md."""
 
 
 _SLOTS_SHARE, _PREFIX_SHARE = 0.5, 0.1
@@ -62,8 +58,8 @@ def choose_limits(model: Model, wishes: S2Wishes) -> Limits:
     slot = slot_bytes(model.ar, max_positions) + _STREAM_BYTES
     most = _MAX_BATCH_CARD if is_card else _MAX_BATCH_CPU
     fitting = max(1, min(most, int(_SLOTS_SHARE * free_bytes) // slot))
-    # Prompts hold up who speaks, by 60 ms per token on a CPU; a card reads 512 in no time.
-    piece = 512 if is_card else 64
+    # More at once is cheaper per token, and holds up longer those who speak.
+    piece = 512 if is_card else 128
     return Limits(
         num_slots=min(fitting, wishes.max_batch or fitting),
         max_positions=max_positions,
@@ -86,7 +82,7 @@ def _free_bytes(device: torch.device) -> int:
 
 
 def choose_precision(files: ModelFiles, place: S2Place) -> Precision:
-    """Packed bfloat16 on a card. On a CPU dense bfloat16, 7 times as fast as packed, if it fits."""
+    """Packed, in bfloat16, save for small models on a CPU. Plain floats are dense anyway."""
     backend = place.backend
     if backend == "auto":
         backend = "cuda" if torch.cuda.is_available() else "cpu"
@@ -97,10 +93,8 @@ def choose_precision(files: ModelFiles, place: S2Place) -> Precision:
             return Precision("mps", torch.bfloat16, "packed")
         case _ if _size_bytes(files.model) <= _SMALL_BYTES:
             return Precision("cpu", torch.float32, "dense")
-        case _ if _memory_bytes() >= _DENSE_MEMORY_BYTES:
-            return Precision("cpu", torch.bfloat16, "dense")
         case _:
-            return Precision("cpu", torch.float32, "packed")
+            return Precision("cpu", torch.bfloat16, "packed")
 
 
 def _size_bytes(model: Path) -> int:
@@ -108,10 +102,3 @@ def _size_bytes(model: Path) -> int:
         return model.stat().st_size
     except OSError:  # `start` will say that it is missing
         return 0
-
-
-def _memory_bytes() -> int:
-    """Memory of the machine; 0 where the system does not say."""
-    if not hasattr(os, "sysconf"):
-        return 0
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
