@@ -1,6 +1,6 @@
 """Load an S2 model and time its parts, one stream: the table in docs/benchmarks.md.
 
-    python benchmarks/s2_parts.py MODEL.gguf --dtype bf16 --weights packed --frames 8
+    python benchmarks/s2_parts.py MODEL.gguf --dtype bf16 --weights packed
 
 Prints load time, peak memory of the process, and milliseconds per frame by part.
 """
@@ -9,7 +9,7 @@ import argparse
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -20,13 +20,14 @@ from fishs2.engines.s2.codec import decode_step
 from fishs2.engines.s2.commands import DTYPES
 from fishs2.engines.s2.fast_ar import decode_codes
 from fishs2.engines.s2.kv_cache import allocate_kv_cache
+from fishs2.engines.s2.layers import place_steps, run_blocks
 from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.prompt import build_prompt
-from fishs2.engines.s2.slow_ar import prefill, run_slow, semantic_logits
-from fishs2.engines.s2.streaming import new_state
+from fishs2.engines.s2.slow_ar import embed, prefill, semantic_logits
+from fishs2.engines.s2.streaming import StreamState, new_state
 
-_TEXT = "This is a short sentence, spoken by a machine."
-_PIECE_FRAMES = 4
+_NUM_PREFILL = 128  # tokens
+_POSITIONS = (32, 256, 1_000)
+_CODEC_FRAMES = (2, 4, 16)
 
 
 def peak_gb() -> float:
@@ -34,57 +35,60 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def timed(name: str, times: dict[str, list[float]], work: Callable[[], Tensor]) -> Tensor:
-    """Run `work` and keep its milliseconds under `name`."""
-    started_s = time.perf_counter()
-    result = work()
-    if result.is_cuda:
-        torch.cuda.synchronize()
-    times.setdefault(name, []).append(1000 * (time.perf_counter() - started_s))
-    return result
+def timed(work: Callable[[], object], device: torch.device, *, num_runs: int) -> float:
+    """Median milliseconds of some runs after one that is not counted."""
+    times = []
+    for _ in range(num_runs + 1):
+        started_s = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(1000 * (time.perf_counter() - started_s))
+    return median(times[1:])
 
 
 @torch.inference_mode()
-def measure(model: Model, num_frames: int) -> dict[str, list[float]]:
-    """Milliseconds of every call by part, greedy."""
-    ar, times = model.ar, dict[str, list[float]]()
-    prompt = torch.from_numpy(build_prompt(model.tokenizer, _TEXT)).long()[None].to(ar.device)
-    num_prompt = prompt.shape[2]
-    slow_cache = allocate_kv_cache(
-        ar.config.slow, 1, num_prompt + num_frames, dtype=ar.dtype, device=ar.device
-    )
+def measure(model: Model, num_runs: int) -> Iterator[tuple[str, float]]:
+    """Yield what was measured, with its name and unit."""
+    ar, device = model.ar, model.ar.device
+    cache = allocate_kv_cache(ar.config.slow, 1, 1_100, dtype=ar.dtype, device=device)
+    for each in (*cache.keys, *cache.values):
+        each.zero_()
     fast_cache = allocate_kv_cache(
-        ar.config.fast, 1, ar.config.num_codebooks, dtype=ar.dtype, device=ar.device
+        ar.config.fast, 1, ar.config.num_codebooks, dtype=ar.dtype, device=device
     )
-    hidden = timed("prefill", times, lambda: prefill(ar.slow, prompt, slow_cache))
-    state, frames = new_state(model.codec.decoder, 1, ar.device), list[Tensor]()
-    for index in range(num_frames):
-        logits = timed("head", times, lambda h=hidden: semantic_logits(ar.slow, h))  # type: ignore[misc]
-        first = logits[:, 1:].argmax(-1)
-        codes = timed(
-            "fast",
-            times,
-            lambda h=hidden, f=first: decode_codes(  # type: ignore[misc]
-                ar.fast, h, f, fast_cache, choose=lambda _, scores: scores.argmax(-1)
-            ),
-        )
-        frames.append(codes)
-        tokens = torch.cat((first[:, None] + ar.config.semantic_begin_id, codes), 1)[:, :, None]
-        position = torch.tensor([[num_prompt + index]], device=ar.device)
-        hidden = timed(
-            "slow",
-            times,
-            lambda t=tokens, p=position, n=num_prompt + index + 1: run_slow(  # type: ignore[misc]
-                ar.slow, t, p, slow_cache, span=n
-            )[:, -1],
-        )
-        if len(frames) == _PIECE_FRAMES:
-            piece = torch.stack(frames, dim=-1)
-            timed("codec", times, lambda c=piece: decode_step(model.codec, c, state))  # type: ignore[misc]
-            frames.clear()
-    times["codec"] = [each / _PIECE_FRAMES for each in times["codec"]]
-    times["prefill"] = [each / num_prompt for each in times["prefill"]]
-    return times
+    frame = torch.zeros(1, 1 + ar.config.num_codebooks, 1, dtype=torch.int64, device=device)
+    frame[0, 0] = ar.config.semantic_begin_id
+    prompt = frame.expand(1, -1, _NUM_PREFILL)
+    hidden = torch.randn(1, ar.config.slow.dim, device=device)
+
+    def prefilled() -> None:
+        prefill(ar.slow, prompt, cache)
+
+    yield "prefill, ms per token", timed(prefilled, device, num_runs=num_runs) / _NUM_PREFILL
+    for position in _POSITIONS:
+
+        def step(position: int = position) -> None:
+            placement = place_steps([0], [position], ar.slow.rope)
+            run_blocks(ar.slow.layers, embed(ar.slow, frame), placement, cache)
+
+        name = f"slow AR at position {position}, ms per frame"
+        yield name, timed(step, device, num_runs=num_runs)
+
+    def decoded() -> None:
+        first = semantic_logits(ar.slow, hidden)[:, 1:].argmax(-1)
+        decode_codes(ar.fast, hidden, first, fast_cache, choose=lambda _, scores: scores.argmax(-1))
+
+    yield "fast AR and head, ms per frame", timed(decoded, device, num_runs=num_runs)
+    for num_frames in _CODEC_FRAMES:
+        codes = torch.zeros(1, ar.config.num_codebooks, num_frames, dtype=torch.int64)
+        state, piece = new_state(model.codec.decoder, 1, device), codes.to(device)
+
+        def voiced(state: StreamState = state, piece: Tensor = piece) -> None:
+            decode_step(model.codec, piece, state)
+
+        took_ms = timed(voiced, device, num_runs=num_runs)
+        yield f"codec, {num_frames} frames at once, ms per frame", took_ms / num_frames
 
 
 def main() -> None:
@@ -92,10 +96,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--codec-config", type=Path)
-    parser.add_argument("--dtype", choices=DTYPES, default="f32")
-    parser.add_argument("--weights", choices=("dense", "packed"), default="dense")
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
+    parser.add_argument("--weights", choices=("dense", "packed"), default="packed")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -105,9 +109,8 @@ def main() -> None:
         Precision(asked.device, DTYPES[asked.dtype], asked.weights),
     )
     print(f"load {time.perf_counter() - started_s:.1f} s, peak {peak_gb():.2f} GB")
-    for name, values in measure(model, asked.frames).items():
-        unit = "token" if name == "prefill" else "frame"
-        print(f"{name:<8} {median(values):9.1f} ms per {unit}")
+    for name, value in measure(model, asked.runs):
+        print(f"{name:<42} {value:8.1f}")
     print(f"peak {peak_gb():.2f} GB")
 
 

@@ -60,7 +60,7 @@ def test_frames_are_those_of_the_plain_loop(model: Model) -> None:
 
 def test_each_of_many_sounds_as_it_does_alone(model: Model) -> None:
     alone = [
-        speak(Core(model, LIMITS), [make(model, text, seed=seed, frames=9 + 5 * seed)])[0]
+        speak(Core(model, LIMITS), [make(model, text, seed=seed, frames=5 + 3 * seed)])[0]
         for seed, text in enumerate(TEXTS * 2)
     ]
 
@@ -68,7 +68,7 @@ def test_each_of_many_sounds_as_it_does_alone(model: Model) -> None:
     core = Core(model, LIMITS)
     together = speak(
         core,
-        [make(model, text, seed=seed, frames=9 + 5 * seed) for seed, text in enumerate(TEXTS * 2)],
+        [make(model, text, seed=seed, frames=5 + 3 * seed) for seed, text in enumerate(TEXTS * 2)],
     )
 
     for one, other in zip(alone, together, strict=True):
@@ -122,7 +122,7 @@ def test_aborts_at_any_moment_leave_everybody_else_alone(model: Model) -> None:
         seed: speak(Core(model, LIMITS), [make(model, TEXTS[seed % 4], seed=seed, frames=12)])[0]
         for seed in range(6)
     }
-    for _ in range(10):
+    for _ in range(5):
         sequences = {make(model, TEXTS[s % 4], seed=s, frames=12): s for s in range(6)}
         doomed = chance.sample(list(sequences), 3)
         heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}

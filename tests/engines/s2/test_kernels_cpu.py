@@ -30,6 +30,23 @@ def test_products_are_those_of_the_plain_path(
     torch.testing.assert_close(fast, plain, rtol=0, atol=1e-5 * plain.abs().max().item())
 
 
+@pytest.mark.parametrize("has_fast", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_many_vectors_at_once_stay_near_the_exact_product(
+    dtype: torch.dtype, has_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "_has_fast_bfloat16", lambda: has_fast)
+    raw = torch.from_numpy(random_rows(BLOCK_TYPES[8], num_rows=40, num_blocks=24))
+    packed = repack(raw, BLOCK_TYPES[8])
+    x = torch.randn(MAX_VECTORS + 5, 768, generator=torch.Generator().manual_seed(1))
+
+    ours = QuantLinear(packed, dtype)(x).float()
+
+    exact = x.double() @ linear.unpack_rows(packed, torch.float32).double().T
+    bound = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 1e-2}[dtype]
+    assert (ours - exact).abs().max() < bound * exact.abs().max()
+
+
 def test_scales_of_every_size_are_read_exactly() -> None:
     # All finite float16 numbers, the subnormal ones too, each the scale of one group.
     scales = torch.arange(2**16).to(torch.uint16).view(torch.float16)

@@ -108,7 +108,7 @@ def test_loading_never_holds_a_second_copy(mode: str, large_model: Path, tmp_pat
     )
 
     needed = report.memory_bytes[f"{mode} bf16"]
-    assert needed > 250e6
+    assert needed > 200e6
     # A second copy would be twice that; the rest is what the allocator keeps.
     assert needed - 20e6 < int(done.stdout) < needed + 130e6
 
@@ -117,7 +117,7 @@ def test_loading_never_holds_a_second_copy(mode: str, large_model: Path, tmp_pat
 def large_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of some 160 MB in Q8_0."""
     small = sizes()["small"]
-    wide = replace(small.ar.slow, num_layers=10, dim=1024, num_heads=16, num_kv_heads=4)
+    wide = replace(small.ar.slow, num_layers=6, dim=1024, num_heads=16, num_kv_heads=4)
     size = replace(
         small,
         ar=replace(

@@ -5,6 +5,7 @@ reference for faster kernels (`kernels_cpu`). Inputs may have any float type; ou
 compute type.
 """
 
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -22,6 +23,12 @@ else:
 
 # Unpacked rows that are in flight at once: 4 MB of float32, which stays in a CPU's cache.
 _BLOCK_ELEMENTS = 1 << 20
+
+
+@cache
+def _has_fast_bfloat16() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every version
+    return supported is not None and bool(supported())
 
 
 class Linear(nn.Module):
@@ -72,13 +79,15 @@ class QuantLinear(PackedRows):
         """x: [..., C]. Returns compute type [..., R]."""
         if self.q.is_cuda:
             return F.linear(x.to(self.dtype), self.rows(slice(None)))
-        # On a CPU all arithmetic is float32, whatever the compute type.
-        x = x.float()
         if kernels_cpu is not None and x.numel() <= kernels_cpu.MAX_VECTORS * self.num_columns:
-            return self._multiply_where_it_lies(x)
+            return self._multiply_where_it_lies(x.float())
+        # A CPU computes in float32, unless it multiplies bfloat16 twice as fast.
+        is_fast = self.dtype == torch.bfloat16 and _has_fast_bfloat16()
+        dtype = torch.bfloat16 if is_fast else torch.float32
+        x = x.to(dtype)
         step = max(1, _BLOCK_ELEMENTS // self.num_columns)
         parts = [
-            F.linear(x, self.rows(slice(start, start + step), torch.float32))
+            F.linear(x, self.rows(slice(start, start + step), dtype))
             for start in range(0, self.num_rows, step)
         ]
         return torch.cat(parts, dim=-1).to(self.dtype)
