@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Sequence as SequenceOf
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks.make_model import make_model, sizes
 from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.generate import generate_frames
-from fishs2.engines.s2.model import Model
+from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
 from fishs2.engines.s2.sequence import Sequence
@@ -75,6 +78,24 @@ def test_each_of_many_sounds_as_it_does_alone(model: Model) -> None:
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
     assert core.is_idle
     core.check_integrity()
+
+
+def test_packed_on_a_cpu_each_of_many_sounds_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    make_model(tmp_path, sizes()["tiny"], "Q6_K")
+    files = ModelFiles(tmp_path / "model.gguf", codec_config=tmp_path / "codec.json")
+    packed = load_model(files, Precision(dtype=torch.bfloat16, mode="packed"))
+    alone = [
+        speak(Core(packed, LIMITS), [make(packed, text, seed=seed, frames=7)])[0]
+        for seed, text in enumerate(TEXTS)
+    ]
+
+    together = speak(
+        Core(packed, LIMITS),
+        [make(packed, text, seed=seed, frames=7) for seed, text in enumerate(TEXTS)],
+    )
+
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_voice_that_was_read_before_sounds_the_same_and_is_not_read_again(model: Model) -> None:

@@ -92,7 +92,7 @@ def choose_precision(files: ModelFiles, place: S2Place) -> Precision:
         case "metal":
             return Precision("mps", torch.bfloat16, "packed")
         case _ if _size_bytes(files.model) <= _SMALL_BYTES:
-            return Precision("cpu", torch.float32, "dense")
+            return Precision("cpu", torch.float32, "packed")
         case _:
             return Precision("cpu", torch.bfloat16, "packed")
 

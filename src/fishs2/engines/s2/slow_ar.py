@@ -93,4 +93,9 @@ def semantic_logits(model: SlowAr, hidden: Tensor) -> Tensor:
 
     hidden: float32 [B, D].
     """
-    return F.linear(hidden.to(model.head.dtype), model.head).float()
+    rows = hidden.to(model.head.dtype)
+    if rows.device.type == "cpu":
+        # One by one: a CPU rounds a product of several rows otherwise, and draws hang on it.
+        alone = [F.linear(rows[index : index + 1], model.head) for index in range(len(rows))]
+        return torch.cat(alone).float()
+    return F.linear(rows, model.head).float()
