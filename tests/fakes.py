@@ -103,6 +103,9 @@ class FakeEngine:
             self.num_finished += is_finished
             self.num_aborted += not is_finished
 
+    def stats(self) -> None:
+        """It counts nothing."""
+
     async def close(self) -> None:
         pass
 

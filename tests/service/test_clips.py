@@ -44,6 +44,7 @@ REQUEST_FIELDS = {
     "format",
     "sample_rate_hz",
     "language",
+    "dialect",
     "control",
     "emotion",
     "instructions",

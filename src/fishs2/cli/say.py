@@ -48,6 +48,7 @@ def say(
     """Speak TEXT into a file."""
     runtime = plan_runtime(load_settings(engine=engine))
     request = SpeechRequest(
+        dialect="cli",
         request_id="say",
         text=sys.stdin.read() if text == "-" else text,
         voice=voice,

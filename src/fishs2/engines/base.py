@@ -102,6 +102,21 @@ class Capabilities:
     honours: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine that batches has done since it started. step_s: seconds in all steps."""
+
+    num_slots: int = 0
+    num_running: int = 0
+    num_steps: int = 0
+    step_s: float = 0.0
+    num_prefilled: int = 0
+    num_frames: int = 0
+    num_voice_hits: int = 0
+    num_voice_misses: int = 0
+    num_restarts: int = 0
+
+
 class SpeechEngine(Protocol):
     """Turns utterances into PCM. Called from one event loop.
 
@@ -132,6 +147,10 @@ class SpeechEngine(Protocol):
         reader: a reader that is slow delays nobody else. Same utterance, same seed, same build:
         same samples. Raises EngineError, at any chunk.
         """
+        ...
+
+    def stats(self) -> EngineStats | None:
+        """What it has done, if it counts; costs nothing and may be called at any time."""
         ...
 
     async def close(self) -> None: ...

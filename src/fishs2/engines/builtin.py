@@ -111,6 +111,9 @@ class BuiltinEngine:
                 f"use a name such as {DEFAULT_VOICE}, de or fr-fr+f3"
             )
 
+    def stats(self) -> None:
+        """It counts nothing."""
+
     async def close(self) -> None:
         await self._pool.close()
 

@@ -26,5 +26,8 @@ class MissingEngine:
     def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         raise EngineUnavailableError(self._reason)
 
+    def stats(self) -> None:
+        """It counts nothing."""
+
     async def close(self) -> None:
         pass

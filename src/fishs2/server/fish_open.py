@@ -330,6 +330,7 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
     is_v3 = body.version.startswith("v3")
     emotion = body.emotion if is_v3 and body.emotion != "auto" else ""
     return SpeechRequest(
+        dialect="fishaudio_net",
         request_id=request_id,
         text=body.text,
         voice=body.reference_id,

@@ -41,6 +41,7 @@ def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> 
     over = overrides or Overrides()
     given = body.fishs2 or SamplingBody()
     return SpeechRequest(
+        dialect="openai",
         request_id=request_id,
         text=body.input,
         voice=body.voice if isinstance(body.voice, str) else body.voice.id,

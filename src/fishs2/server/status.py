@@ -1,12 +1,13 @@
 """`/health`, and the pages that describe the API."""
 
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fishs2 import __version__
@@ -14,6 +15,9 @@ from fishs2.server.openai_request import model_names
 from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"
+_METRICS_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}
+}
 _ENGINE_ERROR = "the engine cannot start; the server's log says why"
 
 
@@ -38,6 +42,7 @@ class Health(BaseModel):
     backend: str | None
     gpu_device: int | None = None
     queue: Queue
+    rtf: float | None
 
 
 def status_router(runtime: Runtime) -> APIRouter:
@@ -60,7 +65,13 @@ def status_router(runtime: Runtime) -> APIRouter:
             backend=capabilities.backend if capabilities else None,
             gpu_device=runtime.settings.gpu_device if is_on_card else None,
             queue=Queue(streams=status.num_streams, waiting=status.num_queued),
+            rtf=runtime.metrics.rtf,
         )
+
+    @router.get("/metrics", response_class=Response, responses=_METRICS_ANSWER)
+    async def get_metrics() -> Response:
+        """Numbers for Prometheus."""
+        return Response(runtime.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     async def get_alive() -> dict[str, str]:
         """Say that the server is there, as fish-speech's own does."""

@@ -15,6 +15,7 @@ from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.accounts import Accounts
 from fishs2.service.admission import Admission
 from fishs2.service.clips import Clips
+from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech import SpeechRules, SpeechService
 from fishs2.service.voices import VoiceLimits, Voices
 from fishs2.settings import Settings, in_project, project_dir
@@ -97,6 +98,7 @@ class Runtime:
                 max_bytes=settings.clips_max_bytes,
             )
         )
+        self.metrics = Metrics(self._load)
         self.failure: Fishs2Error | None = None
         """Why the engine did not start, if it did not."""
         self._choice = choice
@@ -135,6 +137,12 @@ class Runtime:
             return Status("failed" if self.failure else "starting", None, 0, 0)
         capabilities = self._choice.engine.capabilities
         return Status("ready", capabilities, admission.num_streams, admission.num_queued)
+
+    def _load(self) -> Load:
+        status = self.status()
+        is_ready = status.state == "ready"
+        engine = self._choice.engine.stats() if is_ready else None
+        return Load(status.num_streams, status.num_queued, is_ready, engine)
 
     def engine_identity(self) -> str:
         """Names everything about the engine that shapes its sound, but the request.
@@ -215,7 +223,13 @@ class Runtime:
             max_queue=self.settings.max_queue,
             num_turns=capabilities.num_turns,
         )
-        return SpeechService(engine, self._admission, self.voices, _rules(self.settings))
+        return SpeechService(
+            engine,
+            self._admission,
+            self.voices,
+            _rules(self.settings),
+            on_end=self.metrics.note_speech,
+        )
 
 
 def _rules(settings: Settings) -> SpeechRules:

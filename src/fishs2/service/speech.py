@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -59,6 +59,7 @@ class SpeechRequest:
     format: str = "wav"
     sample_rate_hz: int | None = None
     language: str | None = None
+    dialect: str = ""
     control: str = ""
     emotion: str = ""
     instructions: str = ""
@@ -106,6 +107,9 @@ class SpeechReport:
             self.first_audio_s = time.perf_counter() - self.started_s
 
 
+OnEnd = Callable[[SpeechPlan, SpeechReport, float], None]
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechRules:
     """What the settings say about every request.
@@ -124,11 +128,19 @@ class SpeechService:
     """Speaks requests with one started engine, in its own voices and in stored ones."""
 
     def __init__(
-        self, engine: SpeechEngine, admission: Admission, voices: Voices, rules: SpeechRules
+        self,
+        engine: SpeechEngine,
+        admission: Admission,
+        voices: Voices,
+        rules: SpeechRules,
+        *,
+        on_end: OnEnd = lambda _plan, _report, _seconds: None,
     ) -> None:
+        """on_end: told of every request that has ended, and after how many seconds."""
         self._engine = engine
         self._admission = admission
         self._rules = rules
+        self._on_end = on_end
         self._capabilities = engine.capabilities
         self._chooser = VoiceChooser(engine, voices, strict_voices=rules.strict_voices)
         self._styles = rules.styles and self._capabilities.speaks_tags
@@ -220,7 +232,9 @@ class SpeechService:
             if report.outcome == "running":
                 gone = isinstance(sys.exception(), GeneratorExit | asyncio.CancelledError)
                 report.outcome = "aborted" if gone else "failed"
-            _log_outcome(plan, report)
+            seconds = time.perf_counter() - report.started_s
+            _log_outcome(plan, report, seconds)
+            self._on_end(plan, report, seconds)
 
     def _audio_path(
         self, plan: SpeechPlan, encoder: AudioEncoder, loudness: LoudnessStage
@@ -371,8 +385,7 @@ def _nothing_to_speak() -> UserError:
     )
 
 
-def _log_outcome(plan: SpeechPlan, report: SpeechReport) -> None:
-    seconds = time.perf_counter() - report.started_s
+def _log_outcome(plan: SpeechPlan, report: SpeechReport, seconds: float) -> None:
     logger.info(
         "speech",
         extra={

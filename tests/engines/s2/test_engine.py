@@ -114,6 +114,20 @@ async def test_failing_step_ends_those_in_work_and_the_next_speaks(
     assert limits.num_slots == 2
 
 
+async def test_what_was_done_is_counted(engine: S2Engine) -> None:
+    pcm = arrays("codec_golden")["audio_in"]
+    reference = Reference(pcm, 44100, "A voice.", key="counted")
+    for _ in range(2):
+        await listen(engine, Utterance("Hi.", reference=reference, sampling=GREEDY))
+
+    stats = engine.stats()
+    assert (stats.num_voice_hits, stats.num_voice_misses) == (1, 1)
+    assert stats.num_frames >= 2
+    assert stats.num_prefilled > 21
+    assert (stats.num_running, stats.num_restarts) == (0, 0)
+    assert 0 < stats.step_s / stats.num_steps < 10
+
+
 async def test_model_is_unloaded_when_nobody_speaks_and_comes_back_by_itself() -> None:
     engine = S2Engine(MODEL_FILES, Precision(), idle_unload_s=0.01)
     await engine.start()

@@ -5,12 +5,13 @@
 Knows no queue, event loop or client. Engine thread only.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
-from fishs2.engines.base import Pcm
+from fishs2.engines.base import EngineStats, Pcm
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.prefixes import PrefixCache
 from fishs2.engines.s2.runner import Runner
@@ -45,6 +46,7 @@ class Core:
     def __init__(self, model: Model, limits: Limits) -> None:
         self.limits = limits
         self.prefixes = PrefixCache(max_bytes=limits.prefix_bytes)
+        self._stats = EngineStats()
         self._scheduler = Scheduler(
             num_slots=limits.num_slots,
             piece_tokens=limits.piece_tokens,
@@ -55,6 +57,16 @@ class Core:
             model.ar, num_slots=limits.num_slots, max_positions=limits.max_positions
         )
         self._vocoder = Vocoder(model.codec, num_slots=limits.num_slots)
+
+    def stats(self) -> EngineStats:
+        """What was done since the start; from any thread."""
+        return replace(
+            self._stats,
+            num_slots=self.limits.num_slots,
+            num_running=self._scheduler.num_running,
+            num_voice_hits=self.prefixes.num_hits,
+            num_voice_misses=self.prefixes.num_misses,
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -75,16 +87,28 @@ class Core:
         A sequence whose state is "finished" afterwards, and that has nothing left unvoiced, has
         been spoken; whoever added it releases it.
         """
+        started_s = time.perf_counter()
         self._admit()
         batch = self._scheduler.schedule()
         self._read_prompts(batch)
         frames = self._runner.decode(batch.decode) if batch.decode else []
         self._scheduler.update(batch, frames)
         yield from self._vocoder.collect(batch.decode)
+        self._count(batch, time.perf_counter() - started_s)
 
     def check_integrity(self) -> None:
         """Raise AssertionError if a slot was lost."""
         self._scheduler.check_integrity()
+
+    def _count(self, batch: Batch, took_s: float) -> None:
+        before = self._stats
+        self._stats = replace(
+            before,
+            num_steps=before.num_steps + 1,
+            step_s=before.step_s + took_s,
+            num_prefilled=before.num_prefilled + sum(p.stop - p.start for p in batch.prefill),
+            num_frames=before.num_frames + len(batch.decode),
+        )
 
     def _admit(self) -> None:
         while (sequence := self._scheduler.admit()) is not None:

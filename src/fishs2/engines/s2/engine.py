@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Reference, Utterance
+from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Pcm, Reference, Utterance
 from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.params import HONOURED, count_frames, params_of
@@ -124,6 +124,10 @@ class S2Engine:
                 yield AudioChunk(item, self._sample_rate_hz)
         finally:
             is_aborted.set()
+
+    def stats(self) -> EngineStats:
+        """What the engine thread has done."""
+        return self._thread.stats()
 
     async def close(self) -> None:
         """Stop the threads; utterances in work end with EngineError."""

@@ -13,12 +13,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
-from fishs2.engines.base import Pcm
+from fishs2.engines.base import EngineStats, Pcm
 from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.sequence import Sequence
@@ -87,6 +87,11 @@ class EngineThread:
         """What the engine uses at present; None until the model was loaded."""
         return self._limits
 
+    def stats(self) -> EngineStats:
+        """What was done since the start, or since the caches were made anew."""
+        core = self._core
+        return replace(core.stats() if core else EngineStats(), num_restarts=self.num_restarts)
+
     def start(self) -> None:
         """Begin; nothing is loaded before somebody asks."""
         self._thread.start()
@@ -110,7 +115,9 @@ class EngineThread:
         while self._take_in():
             if self._core is not None and self._tasks:
                 self._step(self._core)
-        self._end_all(EngineError("the s2 engine was closed"))
+        error = EngineError("the s2 engine was closed")
+        self._end_all(error)
+        self._refuse_rest(error)
 
     def _take_in(self) -> bool:
         """Take what has come; wait for it if there is nothing to do. False: the thread ends."""
@@ -176,6 +183,8 @@ class EngineThread:
         for task in self._tasks.values():
             task.put(error)
         self._tasks.clear()
+
+    def _refuse_rest(self, error: Fishs2Error) -> None:
         while True:
             try:
                 item = self._inbox.get_nowait()
