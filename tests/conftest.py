@@ -8,8 +8,10 @@ import torch
 
 from tests.serving import server_process
 
-# The models in the tests are tiny: more threads would only get in the way of the servers'.
+# The models in the tests are tiny: more threads, here or in the servers that tests start, would
+# only wait for each other.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

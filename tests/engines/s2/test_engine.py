@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,11 +12,13 @@ import pytest
 import torch
 
 from fishs2.engines.base import Reference, Sampling, SpeechEngine, Utterance
+from fishs2.engines.s2 import engine as engine_module
 from fishs2.engines.s2 import references as references_module
 from fishs2.engines.s2.codec import Codec, decode_frames
 from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.generate import GenerateParams, generate_frames
+from fishs2.engines.s2.generate import generate_frames
 from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.params import GenerateParams, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_prompt
 from fishs2.engines.s2.runner import Runner
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
@@ -132,13 +136,30 @@ async def test_model_is_unloaded_when_nobody_speaks_and_comes_back_by_itself() -
     engine = S2Engine(MODEL_FILES, Precision(), idle_unload_s=0.01)
     await engine.start()
     try:
+        pcm = arrays("codec_golden")["audio_in"]
+        voice = Reference(pcm, 44100, "A voice.", key="idle")
         before = await listen(engine, Utterance("Hi.", sampling=GREEDY))
+        await listen(engine, Utterance("Hi.", reference=voice, sampling=GREEDY))
+        codec = weakref.ref(engine._thread.model.codec) if engine._thread.model else lambda: None
         await until(lambda: engine._thread.model is None)
+        gc.collect()
+        assert codec() is None
         after = await listen(engine, Utterance("Hi.", sampling=GREEDY))
     finally:
         await engine.close()
 
     assert np.array_equal(before, after)
+
+
+async def test_reference_of_90_seconds_leaves_room_to_speak() -> None:
+    codes, transcript = 1938, 500  # frames of 90 s; tokens of what is said in them
+    params = params_of(Sampling(max_new_tokens=1024))
+
+    room = count_frames(
+        codes + transcript + 150, params, max_positions=4096, min_room=engine_module._MIN_ROOM
+    )
+
+    assert room == 1024
 
 
 async def test_new_voice_is_encoded_once_for_all_who_ask(

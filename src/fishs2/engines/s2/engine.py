@@ -27,6 +27,9 @@ from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, NotF
 # The model loses the voice in long texts: best below 800 frames, 37 s, at 15 characters per second
 # and some room (spec 9.17).
 MAX_UTTERANCE_CHARS = 400
+_MIN_ROOM = 1024
+"""Frames that must fit behind a prompt: the longest utterance, and 90 s of reference before it."""
+
 _VOICE = "default"
 
 
@@ -63,8 +66,9 @@ class S2Engine:
         """choose_limits: what may be used, once the model is in memory."""
         self._files = files
         self._precision = precision
-        self._thread = EngineThread(Loading(self._load, choose_limits, idle_unload_s))
         self._references: ReferenceCache | None = None
+        loading = Loading(self._load, choose_limits, idle_unload_s, self._forget)
+        self._thread = EngineThread(loading)
         self._voices_thread: ThreadPoolExecutor | None = None
         self._num_turns = 1
         self._sample_rate_hz = 44100
@@ -147,7 +151,9 @@ class S2Engine:
         system = build_system(model.tokenizer, references=shown, num_codebooks=num_codebooks)
         turns = build_turns(model.tokenizer, utterance.text, num_codebooks=num_codebooks)
         prompt = np.concatenate((system, turns), axis=1)
-        max_frames = count_frames(prompt.shape[1], params, max_positions=self._max_positions)
+        max_frames = count_frames(
+            prompt.shape[1], params, max_positions=self._max_positions, min_room=_MIN_ROOM
+        )
         return Sequence(prompt, system.shape[1], params, max_frames)
 
     async def _encode(
@@ -201,6 +207,10 @@ class S2Engine:
 
     def _load(self) -> Model:
         return load_model(self._files, self._precision, on_progress=self._stop_if_closing)
+
+    def _forget(self) -> None:
+        # It holds the codec, whose memory is wanted back.
+        self._references = None
 
     def _stop_if_closing(self, num_bytes: int) -> None:
         if self._thread.is_closing.is_set():

@@ -77,9 +77,14 @@ def params_of(sampling: Sampling) -> GenerateParams:
     return params
 
 
-def count_frames(num_prompt: int, params: GenerateParams, *, max_positions: int) -> int:
-    """How many frames may follow a prompt. Raises UserError if it leaves too little room."""
-    limit = max_positions - min(_MIN_ROOM, max_positions // 2)
+def count_frames(
+    num_prompt: int, params: GenerateParams, *, max_positions: int, min_room: int = _MIN_ROOM
+) -> int:
+    """How many frames may follow a prompt.
+
+    Raises UserError if it leaves less than `min_room`, or half of the positions if that is less.
+    """
+    limit = max_positions - min(min_room, max_positions // 2)
     if num_prompt > limit:
         raise UserError(
             f"text and references make a prompt of {num_prompt} tokens; the limit is {limit}; "

@@ -48,12 +48,14 @@ class Task(Protocol):
 class Loading:
     """How a model is loaded, and what may be used once it is. Both are called in the thread.
 
-    load raises Fishs2Error. idle_s: unload after so long without work; None never does.
+    load raises Fishs2Error. idle_s: unload after so long without work, and call `on_unload`; None
+    never does.
     """
 
     load: Callable[[], Model]
     choose_limits: Callable[[Model], Limits]
     idle_s: float | None = None
+    on_unload: Callable[[], None] = lambda: None
 
 
 OnLoaded = Callable[[Model | Fishs2Error], None]
@@ -215,6 +217,7 @@ class EngineThread:
         if self.model is None:
             return
         self.model = self._core = None
+        self._loading.on_unload()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         logger.info("unloaded the model, as nobody has spoken for %g s", self._loading.idle_s)
