@@ -3,17 +3,14 @@
 Source: the operator's API page, docs/api.md; where it is silent, our decisions there.
 """
 
-import json
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import ormsgpack
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -23,7 +20,16 @@ from fishs2.errors import NotFoundError, UserError
 from fishs2.server.auth import authenticate
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
 from fishs2.server.errors import OPEN_API_PREFIX, OpenErrorBody, Problem, error_response
-from fishs2.server.speech_body import Number
+from fishs2.server.fish_open_body import (
+    Body,
+    DeleteModel,
+    ListModels,
+    OpenSpeech,
+    body_schema,
+    token_in,
+    unpack,
+    validate,
+)
 from fishs2.server.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
 from fishs2.service.clips import Keep, content_key
@@ -33,55 +39,11 @@ from fishs2.store.clips import Clip
 from fishs2.store.voice_files import Voice
 from fishs2.store.voices import NewSample, NewVoice
 
-MSGPACK_TYPES = frozenset(
-    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
-)
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 UNLIMITED = 999_999_999
 """What a quota without limit is on the wire, where it must be a number."""
 
 _MAX_FIELDS = 100
-_MAX_PAGE_SIZE = 1_000
-
-
-class Body(BaseModel):
-    """What every body of the dialect may hold."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    token: Any = Field(None, description="The key, for clients that cannot send a header.")
-
-
-class OpenSpeech(Body):
-    """The body of POST /api/open/tts. Unknown fields are ignored."""
-
-    reference_id: str = Field(description="A voice model id, or default.")
-    text: str = Field(description="The text to speak.")
-    speed: Annotated[Number, Field(ge=0.5, le=2.0)] = 1.0
-    volume: Annotated[Number, Field(ge=-20, le=20, description="Gain in dB.")] = 0.0
-    version: Literal["v1", "v2", "s1", "v3-turbo", "v3-hd"] = "v1"
-    format: Literal["mp3", "wav", "pcm"] = "mp3"
-    emotion: Literal[
-        "auto", "happy", "sad", "angry", "fearful", "disgusted", "surprised", "calm"
-    ] = "auto"
-    language: Literal["auto", "zh", "en"] = "auto"
-    cache: bool = Field(False, description="True answers JSON with a link to the audio.")
-
-
-class ListModels(Body):
-    """The body of POST /api/open/list-models."""
-
-    modelType: str = "all"
-    includePersonal: bool = True
-    page: int = Field(1, ge=1, le=1_000_000)
-    pageSize: int = Field(10, ge=1, le=_MAX_PAGE_SIZE)
-
-
-class DeleteModel(Body):
-    """The body of POST /api/open/delete-model."""
-
-    modelId: str
-
 
 _T = TypeVar("_T", bound=Body)
 
@@ -135,14 +97,6 @@ _UPLOAD_SCHEMA: dict[str, Any] = {
         },
     }
 }
-
-
-def _body_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    schema = kind.model_json_schema()
-    content = {
-        media_type: {"schema": schema} for media_type in ("application/json", *MSGPACK_TYPES)
-    }
-    return {"requestBody": {"required": True, "content": content}}
 
 
 class OpenApi:
@@ -237,7 +191,7 @@ class OpenApi:
         token = None
         if request.method == "POST" and await request.body():
             with suppress(HTTPException):
-                token = _token_in(await _unpack(request))
+                token = token_in(await unpack(request))
         principal = await authenticate(request, self._runtime.accounts, token)
         profile = await self._runtime.accounts.profile(principal)
         left = UNLIMITED if profile.remaining is None else profile.remaining
@@ -269,13 +223,13 @@ class OpenApi:
         problem: HTTPException | None = None
         given: dict[str, Any] = {}
         try:
-            given = await _unpack(request)
+            given = await unpack(request)
         except HTTPException as error:
             problem = error
-        principal = await self._admit(request, _token_in(given), scope)
+        principal = await self._admit(request, token_in(given), scope)
         if problem is not None:
             raise problem
-        return _validate(given, kind), principal
+        return validate(given, kind), principal
 
     async def _check_model(self, model_id: str) -> None:
         """The page knows models and nothing else: no names of the engine's own voices."""
@@ -312,7 +266,7 @@ def open_api_router(runtime: Runtime) -> APIRouter:
             methods=["POST"],
             response_class=JSONResponse,
             responses={**_ERRORS, **answer},
-            openapi_extra=_UPLOAD_SCHEMA if body is None else _body_schema(body),
+            openapi_extra=_UPLOAD_SCHEMA if body is None else body_schema(body),
         )
     for method in ("GET", "POST"):
         router.add_api_route(
@@ -340,38 +294,6 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         emotion=emotion,
         effects=Effects(speed=body.speed, volume_db=body.volume),
     )
-
-
-async def _unpack(request: Request) -> dict[str, Any]:
-    """Read JSON or MessagePack. Raises HTTPException 415, or 400 for what is no object."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    content = await request.body()
-    try:
-        if media_type in MSGPACK_TYPES:
-            given = ormsgpack.unpackb(content)
-        elif media_type == "application/json":
-            given = json.loads(content)
-        else:
-            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    except (ValueError, RecursionError):
-        raise HTTPException(HTTPStatus.BAD_REQUEST) from None
-    if not isinstance(given, dict):
-        raise HTTPException(HTTPStatus.BAD_REQUEST)
-    return given
-
-
-def _token_in(given: dict[str, Any]) -> str | None:
-    token = given.get("token")
-    return token if isinstance(token, str) else None
-
-
-def _validate(given: dict[str, Any], kind: type[_T]) -> _T:
-    """Raises RequestValidationError."""
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        items = [{**item, "loc": ("body", *item["loc"])} for item in error.errors()]
-        raise RequestValidationError(items) from None
 
 
 async def _read_model(form: FormData) -> NewVoice:

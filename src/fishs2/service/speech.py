@@ -223,8 +223,7 @@ class SpeechService:
                             yield encoded
             if not path.has_sound:
                 raise _nothing_to_speak()
-            loop = asyncio.get_running_loop()
-            rest = await loop.run_in_executor(self._audio_threads, path.flush)
+            rest = await asyncio.get_running_loop().run_in_executor(self._audio_threads, path.flush)
             report.audio_s = path.audio_s
             yield rest
             report.outcome = "finished"
@@ -373,8 +372,9 @@ def cost(plan: SpeechPlan, report: SpeechReport) -> Outcome:
 
 def _fill(asked: Sampling, default: Sampling) -> Sampling:
     """`asked`, with `default` in the fields that are None."""
-    given = {name: getattr(asked, name) for name in asked.__slots__}
-    return replace(default, **{name: value for name, value in given.items() if value is not None})
+    return replace(
+        default, **{k: v for k in asked.__slots__ if (v := getattr(asked, k)) is not None}
+    )
 
 
 def _nothing_to_speak() -> UserError:
