@@ -20,6 +20,7 @@ from fishs2.engines.s2.generate import generate_frames
 from fishs2.engines.s2.model import Precision
 from fishs2.engines.s2.params import GenerateParams, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_prompt
+from fishs2.engines.s2.references import ReferenceCache
 from fishs2.engines.s2.runner import Runner
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
 from tests.engines.s2.golden import MODEL_FILES, arrays, load_golden_model
@@ -212,6 +213,31 @@ async def test_closing_ends_utterances_in_work_and_the_thread() -> None:
     with pytest.raises(EngineError, match="not running"):
         await listen(engine, endless)
     assert "fishs2-s2" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_closing_while_a_voice_is_encoded_ends_the_utterance(
+    engine: S2Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go = threading.Event(), threading.Event()
+
+    def encode_slowly(cache: ReferenceCache, reference: Reference, **_: object) -> EncodedReference:
+        begun.set()
+        may_go.wait(10)
+        return EncodedReference("A voice.", arrays("codec_golden")["codes"].astype(np.int32))
+
+    monkeypatch.setattr(ReferenceCache, "encode", encode_slowly)
+    pcm = arrays("codec_golden")["audio_in"]
+    utterance = Utterance("Hi.", reference=Reference(pcm, 44100, "A voice.", key="slow"))
+    speaking = asyncio.create_task(listen(engine, utterance))
+    await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0)
+    may_go.set()
+    await closing
+
+    async with asyncio.timeout(5):
+        with pytest.raises(EngineError, match="was closed"):
+            await speaking
 
 
 async def test_a_model_that_cannot_be_loaded_is_reported(tmp_path: Path) -> None:

@@ -120,6 +120,9 @@ class S2Engine:
         is_aborted = threading.Event()
         try:
             sequence = await self._prepare(utterance, is_aborted)
+            if not self._is_running:
+                # Closed while the reference was encoded: the thread would never answer.
+                raise EngineError("the s2 engine was closed")
             task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
             self._thread.submit(task)
             while (item := await task.pieces.get()) is not None:

@@ -40,10 +40,5 @@ class Sequence:
         return int(self.prompt.shape[1])
 
     @property
-    def num_positions(self) -> int:
-        """Positions in the cache that it may come to need."""
-        return self.num_prompt + self.max_frames
-
-    @property
     def num_unvoiced(self) -> int:
         return len(self.frames) - self.num_voiced
