@@ -39,7 +39,7 @@ class RecordingEngine(FakeEngine):
         self._record = record
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
-        reference = utterance.reference
+        reference = utterance.references[0] if utterance.references else None
         line = {
             "text": utterance.text,
             "voice": utterance.voice,

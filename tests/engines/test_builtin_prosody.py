@@ -38,7 +38,7 @@ async def render(pool: EspeakPool, order: Order) -> Pcm:
 
 
 async def imitate(engine: BuiltinEngine, reference: Reference, text: str, language: str) -> Pcm:
-    utterance = Utterance(text, voice=engine.find_voice(None, language), reference=reference)
+    utterance = Utterance(text, voice=engine.find_voice(None, language), references=(reference,))
     return np.concatenate([chunk.pcm async for chunk in engine.speak(utterance)])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import AudioFormat, choose_format
-from fishs2.engines.base import Reference, Sampling, Utterance
+from fishs2.engines.base import Part, Reference, Sampling, Utterance
 from fishs2.errors import EngineError, EngineUnavailableError, QuotaError
 from fishs2.service.clips import Clips, Keep, content_key
 from fishs2.service.speech import SpeechPlan, SpeechRequest
@@ -27,7 +27,7 @@ async def clips(tmp_path: Path) -> AsyncIterator[Clips]:
 REFERENCE = Reference(pcm=None, sample_rate_hz=8_000, transcript="t", key="r")  # type: ignore[arg-type]
 PLAN = SpeechPlan(
     request=SpeechRequest("id", "Hi", effects=Effects()),
-    utterances=(Utterance("Hi", "v", REFERENCE, Sampling()),),
+    utterances=(Utterance("Hi", "v", (REFERENCE,), Sampling()),),
     pauses_s=(0.0,),
     format=choose_format("mp3", engine_rate_hz=24_000, sample_rate_hz=None),
     cloning=None,
@@ -69,8 +69,8 @@ def test_whatever_shapes_the_sound_is_in_the_key() -> None:
     different = [
         with_utterance(text="Ho"),
         with_utterance(voice="w"),
-        with_utterance(reference=None),
-        with_utterance(reference=other_reference),
+        with_utterance(references=()),
+        with_utterance(references=(other_reference,)),
         *(with_utterance(sampling=Sampling(**{f.name: 1})) for f in fields(Sampling)),
         replace(PLAN, pauses_s=(0.5,)),
         replace(PLAN, utterances=PLAN.utterances * 2),
@@ -90,6 +90,7 @@ def test_who_asks_and_how_to_work_is_not() -> None:
     same = [
         replace(PLAN, request=replace(PLAN.request, request_id="other")),
         with_utterance(num_threads=3, verbose=True),
+        with_utterance(part=Part("p", 0), latency="low"),
         replace(PLAN, ignored=("x",)),
     ]
 
@@ -100,8 +101,10 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
     assert {f.name for f in fields(Utterance)} == {
         "text",
         "voice",
-        "reference",
+        "references",
         "sampling",
+        "part",
+        "latency",
         "num_threads",
         "verbose",
     }

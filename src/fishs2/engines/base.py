@@ -50,20 +50,42 @@ class Sampling:
     seed: int | None = None
 
 
+Latency = Literal["low", "balanced", "normal"]
+"""How soon the first sound is wanted, against how much is computed for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of one continuous speech an utterance is.
+
+    speech: names the speech, the same for all its utterances. index: from 0, in the order in which
+    they are heard. An engine may carry its state over from one part to the next; parts may be sent
+    before the part that they follow has ended, and a part that failed may be sent again.
+    """
+
+    speech: str
+    index: int
+    is_last: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """Text that an engine speaks in one go.
 
-    text: non-empty, without control characters; never interpreted as markup.
+    text: non-empty, without control characters; never interpreted as markup, but for
+    `<|speaker:i|>` where there are several references.
     voice: what `SpeechEngine.find_voice` returned.
-    reference: speak like this, or None.
+    references: speak like these, one for each speaker; empty for the voice alone.
+    part: of which speech; None for an utterance that stands alone.
     num_threads, verbose: wishes to an engine that has such switches; None is its own choice.
     """
 
     text: str
     voice: str = ""
-    reference: Reference | None = None
+    references: tuple[Reference, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    part: Part | None = None
+    latency: Latency = "normal"
     num_threads: int | None = None
     verbose: bool | None = None
 

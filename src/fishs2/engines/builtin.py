@@ -146,10 +146,10 @@ class BuiltinEngine:
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         """Yield speech as SpeechEngine says; UserError only before the first chunk."""
         name = self.find_voice(utterance.voice or None, None)
-        if utterance.reference is None:
+        if not utterance.references:
             delivery = _Delivery(self._get_identifier(name))
         else:
-            delivery = await self._imitate(utterance.reference, name)
+            delivery = await self._imitate(utterance.references[0], name)
         async with aclosing(self._speak_text(utterance.text, delivery)) as pieces:
             async for pcm in pieces:
                 yield AudioChunk(pcm, SAMPLE_RATE_HZ)

@@ -168,7 +168,7 @@ def content_key(plan: SpeechPlan, *, engine: str) -> str:
         {
             "text": utterance.text,
             "voice": utterance.voice,
-            "reference": utterance.reference and utterance.reference.key,
+            "references": [each.key for each in utterance.references],
             "sampling": _values(utterance.sampling),
         }
         for utterance in plan.utterances

@@ -178,7 +178,7 @@ class SpeechService:
                 Utterance(
                     text=piece.text,
                     voice=chosen.voice,
-                    reference=chosen.reference,
+                    references=chosen.references,
                     sampling=_fill(request.sampling, self._rules.sampling),
                     num_threads=request.num_threads,
                     verbose=request.verbose,
@@ -187,7 +187,7 @@ class SpeechService:
             ),
             pauses_s=(*(PAUSE_S[piece.boundary] for piece in pieces[:-1]), 0.0),
             format=audio_format,
-            cloning=self._capabilities.cloning if chosen.reference else None,
+            cloning=self._capabilities.cloning if chosen.references else None,
             ignored=self._ignored_fields(request),
         )
 

@@ -47,10 +47,10 @@ class GivenReference:
 
 @dataclass(frozen=True, slots=True)
 class ChosenVoice:
-    """voice: for `Utterance.voice`. reference: None speaks in the engine's own voice."""
+    """voice: for `Utterance.voice`. references: none speaks in the engine's own voice."""
 
     voice: str
-    reference: Reference | None
+    references: tuple[Reference, ...] = ()
 
 
 class VoiceChooser:
@@ -84,7 +84,7 @@ class VoiceChooser:
         stored = await self._voices.find(name.strip()) if name.strip() else None
         if stored is not None:
             return await self._choose_stored(stored, language, transcript)
-        return ChosenVoice(self._engine.find_voice(self._own_name(name), language), None)
+        return ChosenVoice(self._engine.find_voice(self._own_name(name), language))
 
     async def _choose_given(
         self,
@@ -102,14 +102,14 @@ class VoiceChooser:
             (file, _checked_transcript(text)) for file, text in zip(files, transcripts, strict=True)
         ]
         reference = await self._voices.join_references(parts)
-        return ChosenVoice(self._carrier(name, language), reference)
+        return ChosenVoice(self._carrier(name, language), (reference,))
 
     async def _choose_stored(
         self, stored: Voice, language: str | None, transcript: str | None
     ) -> ChosenVoice:
         self._check_cloning()
         reference = await self._voices.reference(stored, transcript)
-        return ChosenVoice(self._stored_carrier(stored, language), reference)
+        return ChosenVoice(self._stored_carrier(stored, language), (reference,))
 
     async def _read(self, reference: GivenReference) -> bytes:
         if reference.content is not None:

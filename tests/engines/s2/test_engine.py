@@ -47,7 +47,9 @@ async def test_speech_is_what_model_and_codec_make_of_it(engine: S2Engine) -> No
     pcm = arrays("codec_golden")["audio_in"]
     reference = Reference(pcm, 44100, "A voice.", key="a")
 
-    heard = await listen(engine, Utterance("Hello there.", reference=reference, sampling=GREEDY))
+    heard = await listen(
+        engine, Utterance("Hello there.", references=(reference,), sampling=GREEDY)
+    )
 
     model = load_golden_model()
     shown = EncodedReference("A voice.", arrays("codec_golden")["codes"].astype(np.int32))
@@ -123,7 +125,7 @@ async def test_what_was_done_is_counted(engine: S2Engine) -> None:
     pcm = arrays("codec_golden")["audio_in"]
     reference = Reference(pcm, 44100, "A voice.", key="counted")
     for _ in range(2):
-        await listen(engine, Utterance("Hi.", reference=reference, sampling=GREEDY))
+        await listen(engine, Utterance("Hi.", references=(reference,), sampling=GREEDY))
 
     stats = engine.stats()
     assert (stats.num_voice_hits, stats.num_voice_misses) == (1, 1)
@@ -140,7 +142,7 @@ async def test_model_is_unloaded_when_nobody_speaks_and_comes_back_by_itself() -
         pcm = arrays("codec_golden")["audio_in"]
         voice = Reference(pcm, 44100, "A voice.", key="idle")
         before = await listen(engine, Utterance("Hi.", sampling=GREEDY))
-        await listen(engine, Utterance("Hi.", reference=voice, sampling=GREEDY))
+        await listen(engine, Utterance("Hi.", references=(voice,), sampling=GREEDY))
         codec = weakref.ref(engine._thread.model.codec) if engine._thread.model else lambda: None
         await until(lambda: engine._thread.model is None)
         gc.collect()
@@ -177,7 +179,7 @@ async def test_new_voice_is_encoded_once_for_all_who_ask(
 
     monkeypatch.setattr(references_module, "encode_pieces", count)
     reference = Reference(arrays("codec_golden")["audio_in"], 44100, "A voice.", key="once")
-    utterance = Utterance("Hello.", reference=reference, sampling=GREEDY)
+    utterance = Utterance("Hello.", references=(reference,), sampling=GREEDY)
 
     await asyncio.gather(*(listen(engine, utterance) for _ in range(5)))
 
@@ -189,7 +191,7 @@ async def test_wrong_values_are_refused_before_any_sound(engine: S2Engine) -> No
         await listen(engine, Utterance("Hello.", sampling=Sampling(temperature=5)))
     too_long = Reference(np.zeros(1000, np.float32), 10, "", key="")
     with pytest.raises(UserError, match="the limit is 90"):
-        await listen(engine, Utterance("Hello.", reference=too_long))
+        await listen(engine, Utterance("Hello.", references=(too_long,)))
 
 
 async def test_only_the_default_voice_exists(engine: S2Engine) -> None:
@@ -227,7 +229,7 @@ async def test_closing_while_a_voice_is_encoded_ends_the_utterance(
 
     monkeypatch.setattr(ReferenceCache, "encode", encode_slowly)
     pcm = arrays("codec_golden")["audio_in"]
-    utterance = Utterance("Hi.", reference=Reference(pcm, 44100, "A voice.", key="slow"))
+    utterance = Utterance("Hi.", references=(Reference(pcm, 44100, "A voice.", key="slow"),))
     speaking = asyncio.create_task(listen(engine, utterance))
     await asyncio.to_thread(begun.wait, 10)
     closing = asyncio.create_task(engine.close())

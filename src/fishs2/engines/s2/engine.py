@@ -147,9 +147,7 @@ class S2Engine:
         """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
         params = params_of(utterance.sampling)
         model = self._thread.model or await self._load_model()
-        shown: list[EncodedReference] = []
-        if utterance.reference is not None:
-            shown.append(await self._encode(model, utterance.reference, is_aborted))
+        shown = [await self._encode(model, each, is_aborted) for each in utterance.references]
         num_codebooks = model.ar.config.num_codebooks
         system = build_system(model.tokenizer, references=shown, num_codebooks=num_codebooks)
         turns = build_turns(model.tokenizer, utterance.text, num_codebooks=num_codebooks)
