@@ -60,7 +60,7 @@ def speak(core: Core, sequences: list[Sequence]) -> list[float]:
         for _ in core.step():
             pass
         steps.append(time.perf_counter() - started_s)
-        for each in [each for each in left if each.state == "finished"]:
+        for each in [each for each in left if each.is_spoken]:
             left.remove(each)
             core.release(each)
     return steps

@@ -40,7 +40,7 @@ def write_settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = field.default
         if isinstance(default, tuple):
-            default = ",".join(default)
+            default = ",".join(map(str, default))
         if isinstance(default, bool):
             default = str(default).lower()
         shown = "" if default is None else f"`{default}`"

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Utterance
-from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
+from fishs2.errors import (
+    EngineError,
+    EngineUnavailableError,
+    NotFoundError,
+    RunawaySpeechError,
+    UserError,
+)
 
 CHARS_PER_S = 15.0
 """Speaking rate of the fake: audio seconds are characters over this."""
@@ -34,7 +40,8 @@ class Timing:
 class FakeEngine:
     """Speaks a sine whose frequency is a function of the text, and records what it was asked.
 
-    fail_after_chunks: raise EngineError after so many chunks of every utterance.
+    fail_after_chunks: raise EngineError after so many chunks of every utterance. num_runaways: the
+    first so many utterances run away after a chunk.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class FakeEngine:
         num_turns: int = 4,
         speaks_tags: bool = False,
         fail_after_chunks: int | None = None,
+        num_runaways: int = 0,
         start_error: str | None = None,
     ) -> None:
         self.timing = timing or Timing()
@@ -58,6 +66,7 @@ class FakeEngine:
             speaks_tags=speaks_tags,
         )
         self._fail_after_chunks = fail_after_chunks
+        self._num_runaways = num_runaways
         self._start_error = start_error
         self.utterances: list[Utterance] = []
         self.num_active = 0
@@ -84,6 +93,7 @@ class FakeEngine:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         self.utterances.append(utterance)
+        is_runaway = len(self.utterances) <= self._num_runaways
         self.num_active += 1
         is_finished = False
         try:
@@ -97,6 +107,9 @@ class FakeEngine:
                     await self.gate.wait()
                 await asyncio.sleep(self.timing.rtf * self.timing.chunk_s)
                 yield AudioChunk(pcm[start : start + chunk_len], self._capabilities.sample_rate_hz)
+                if is_runaway:
+                    await self.gate.wait()
+                    raise RunawaySpeechError("the fake engine was told to run away")
             is_finished = True
         finally:
             self.num_active -= 1

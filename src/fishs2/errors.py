@@ -8,6 +8,7 @@
     ├── BusyError              no room at present; carries `retry_after_s`
     │   └── QuotaError         the key has nothing left; carries a `code`
     ├── EngineError            the engine failed at this utterance
+    │   ├── RunawaySpeechError       what it said was no speech; another seed may do better
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
     ├── StoreUnavailableError  the database does not answer
     ├── StalledReaderError     the client takes no more bytes
@@ -72,6 +73,10 @@ class QuotaError(BusyError):
 
 class EngineError(Fishs2Error):
     """The engine failed while it worked on an utterance."""
+
+
+class RunawaySpeechError(EngineError):
+    """The model did not come to an end, repeated itself or fell silent; another seed may help."""
 
 
 class EngineUnavailableError(EngineError):

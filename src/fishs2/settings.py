@@ -54,6 +54,10 @@ ModelQuant = Annotated[
     BeforeValidator(_in_lower_case),
 ]
 PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(split_list)]
+FrameCount = Annotated[int, Ge(1), Le(256)]
+ChunkRamp = Annotated[
+    tuple[FrameCount, ...], NoDecode, BeforeValidator(split_list), Field(min_length=1)
+]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Sha256 = Annotated[str, BeforeValidator(_in_lower_case), Field(pattern=r"^[0-9a-f]{64}$")]
 Format = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
@@ -220,6 +224,18 @@ class Settings(BaseSettings):
         le=31_536_000,
         description="s2: frees the model's memory after so long without speech; the next request "
         "loads it again.",
+    )
+    chunk_ramp: ChunkRamp = Field(
+        (2, 4, 8, 16),
+        description="s2: frames of 46 ms in the first piece of speech, the second and so on; the "
+        "last number holds for the rest. `latency` low begins with half of the first, normal with "
+        "the second.",
+    )
+    runaway_guard: bool = Field(
+        True,
+        description="s2: ends speech that is far too long for its text, repeats itself or falls "
+        "silent, and tries other seeds where nobody has heard it. Requests whose max_new_tokens "
+        "is not 1,024 set their own limit and are left alone.",
     )
     client_stall_s: float = Field(
         300.0, gt=0, le=86_400, description="A client that takes no bytes for this long is cut off."

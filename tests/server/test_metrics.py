@@ -74,3 +74,22 @@ async def test_engine_that_counts_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     assert value(text, "fishs2_engine_active_slots") == 3
     assert value(text, "fishs2_engine_frames_total") == 77
     assert value(text, "fishs2_engine_restarts_total") == 1
+
+
+async def test_speech_that_ran_away_is_spoken_again_and_counted() -> None:
+    async with serving(FakeEngine(num_runaways=2)) as served:
+        answer = await served.client.post("/v1/audio/speech", json=BODY)
+        text = (await served.client.get("/metrics")).text
+
+    assert answer.status_code == 200
+    assert value(text, 'fishs2_rerolls_total{dialect="openai"}') == 2
+
+
+async def test_speech_that_always_runs_away_is_an_error_and_no_sound() -> None:
+    async with serving(FakeEngine(num_runaways=3)) as served:
+        answer = await served.client.post("/v1/audio/speech", json=BODY)
+        text = (await served.client.get("/metrics")).text
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "generation_failed"
+    assert value(text, 'fishs2_requests_total{dialect="openai",outcome="failed"}') == 1

@@ -52,7 +52,9 @@ def pcm_of(answer: httpx.Response) -> np.ndarray:
 def test_health_says_that_s2_speaks(server: httpx.Client) -> None:
     health = server.get("/health").json()
 
-    assert (health["engine"], health["backend"], health["ready"]) == ("s2", "cpu", True)
+    assert (health["engine"], health["backend"], health["device"]) == ("s2", "cpu", "cpu")
+    assert health["ready"]
+    assert health["model_loaded"]
 
 
 async def test_audio_is_what_the_engine_makes(server: httpx.Client) -> None:

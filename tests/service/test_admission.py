@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fishs2.errors import BusyError
-from fishs2.service.admission import Admission
+from fishs2.service.admission import Admission, AheadTurn
 
 
 def make_admission(*, num_turns: int = 1, max_queue: int = 10, max_streams: int = 10) -> Admission:
@@ -123,3 +123,82 @@ async def test_retry_after_grows_with_the_queue_and_the_length_of_turns() -> Non
     for waiter in waiters:
         waiter.cancel()
     await asyncio.wait(waiters)
+
+
+class Ahead:
+    """Somebody who takes a turn ahead, and gives it back when it is revoked."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.turn = AheadTurn(self._give_back)
+        self.num_revoked = 0
+        self._admission = admission
+
+    def _give_back(self) -> None:
+        self.num_revoked += 1
+        self._admission.give_back_turn(self.turn, used_s=0.1)
+
+
+async def test_turn_taken_ahead_goes_to_whoever_needs_one() -> None:
+    admission = make_admission(num_turns=2)
+    ahead = Ahead(admission)
+    await admission.take_first_turn()
+    await admission.take_turn_ahead(ahead.turn)
+
+    async with asyncio.timeout(1):
+        await admission.take_first_turn()
+
+    assert ahead.num_revoked == 1
+    for _ in range(2):
+        admission.give_back_turn(used_s=0.1)
+    admission.check_integrity()
+
+
+async def test_turn_that_somebody_listens_to_is_not_revoked() -> None:
+    admission = make_admission()
+    ahead = Ahead(admission)
+    await admission.take_turn_ahead(ahead.turn)
+    admission.need(ahead.turn)
+    newcomer = asyncio.create_task(admission.take_first_turn())
+    await asyncio.sleep(0)
+
+    assert (ahead.num_revoked, newcomer.done()) == (0, False)
+    admission.give_back_turn(ahead.turn, used_s=0.1)
+    await newcomer
+    admission.give_back_turn(used_s=0.1)
+    admission.check_integrity()
+
+
+async def test_who_waits_ahead_comes_after_all_others_until_somebody_listens() -> None:
+    admission = make_admission()
+    first, second = Ahead(admission), Ahead(admission)
+    await admission.take_turn()
+    waiting = [
+        asyncio.create_task(admission.take_turn_ahead(each.turn)) for each in (first, second)
+    ]
+    await asyncio.sleep(0)
+    newcomer = asyncio.create_task(admission.take_first_turn())
+    await asyncio.sleep(0)
+    admission.need(second.turn)
+
+    order = []
+    for expected in (newcomer, waiting[1], waiting[0]):
+        admission.give_back_turn(used_s=0.1)
+        await asyncio.sleep(0)
+        order.append(expected.done())
+        await expected
+    assert order == [True, True, True]
+    admission.give_back_turn(first.turn, used_s=0.1)
+    admission.check_integrity()
+
+
+async def test_cancelled_while_waiting_ahead_loses_no_turn() -> None:
+    admission = make_admission()
+    ahead = Ahead(admission)
+    await admission.take_turn()
+    waiting = asyncio.create_task(admission.take_turn_ahead(ahead.turn))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    admission.give_back_turn(used_s=0.1)
+    admission.check_integrity()

@@ -85,7 +85,7 @@ class Utterance:
     references: tuple[Reference, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     part: Part | None = None
-    latency: Latency = "normal"
+    latency: Latency = "balanced"
     num_threads: int | None = None
     verbose: bool | None = None
 
@@ -102,7 +102,8 @@ class AudioChunk:
 class Capabilities:
     """What an engine is and can do; constant once the engine has started.
 
-    name: the value of FISHS2_ENGINE that selects it. backend: where it computes.
+    name: the value of FISHS2_ENGINE that selects it. backend: where it computes. device: on what,
+    for people.
     sample_rate_hz: of every chunk it yields.
     num_turns: utterances it works on at once; the service sends no more.
     max_utterance_chars: longest text it speaks well in one go, in code points.
@@ -122,12 +123,18 @@ class Capabilities:
     cloning: Literal["none", "approximate", "full"] = "none"
     speaks_tags: bool = False
     honours: frozenset[str] = frozenset()
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What an engine that batches has done since it started. step_s: seconds in all steps."""
+    """What an engine that batches has done since it started.
 
+    is_loaded: its model is in memory. step_s: seconds in all steps. cache_bytes: of caches and of
+    what it keeps of voices.
+    """
+
+    is_loaded: bool = True
     num_slots: int = 0
     num_running: int = 0
     num_steps: int = 0
@@ -137,6 +144,8 @@ class EngineStats:
     num_voice_hits: int = 0
     num_voice_misses: int = 0
     num_restarts: int = 0
+    num_runaways: int = 0
+    cache_bytes: int = 0
 
 
 class SpeechEngine(Protocol):

@@ -40,6 +40,7 @@ class Health(BaseModel):
     model_count: int
     voice_count: int
     backend: str | None
+    device: str | None
     gpu_device: int | None = None
     queue: Queue
     rtf: float | None
@@ -59,10 +60,11 @@ def status_router(runtime: Runtime) -> APIRouter:
             ready=status.state == "ready",
             engine=capabilities.name if capabilities else None,
             engine_error=_ENGINE_ERROR if status.state == "failed" else None,
-            model_loaded=status.state == "ready",
+            model_loaded=status.is_loaded,
             model_count=len(model_names(runtime.settings)),
             voice_count=await runtime.count_voices(),
             backend=capabilities.backend if capabilities else None,
+            device=capabilities.device if capabilities else None,
             gpu_device=runtime.settings.gpu_device if is_on_card else None,
             queue=Queue(streams=status.num_streams, waiting=status.num_queued),
             rtf=runtime.metrics.rtf,

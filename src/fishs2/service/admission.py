@@ -1,19 +1,38 @@
 """Who may use the engine, and when: turns at the engine and room for requests.
 
 A *turn* is the right to have one utterance in the engine. Turns are given in the order asked for,
-so requests with many utterances take their place behind each new request: a long text cannot
-hold up a short one by more than one utterance per stream. Event loop only; no locks.
+so requests with many utterances take their place behind each new request. A turn may be taken
+*ahead*, for an utterance that nobody listens to yet: such turns come after all others, and are
+revoked when somebody has none, so a long text never holds up a short one with what it does ahead.
+Event loop only; no locks.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from fishs2.errors import BusyError
 
 _FIRST_GUESS_TURN_S = 1.0
+
+
+_Waiter = asyncio.Future[None]
+
+
+@dataclass(slots=True, eq=False)
+class AheadTurn:
+    """A turn that is wanted before its utterance is.
+
+    revoke: called when somebody else needs the turn; its owner gives it back soon. is_needed:
+    somebody listens, and it is a turn like any other. waiter: set while it is waited for.
+    """
+
+    revoke: Callable[[], None]
+    is_needed: bool = False
+    waiter: _Waiter | None = None
 
 
 class Admission:
@@ -31,7 +50,9 @@ class Admission:
         self._num_streams = 0
         self._num_queued = 0
         # Bounded: each of at most max_streams requests waits for at most two turns.
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[_Waiter] = deque()
+        self._waiters_ahead: deque[_Waiter] = deque()
+        self._held_ahead: list[AheadTurn] = []
         self._turn_s = _FIRST_GUESS_TURN_S
 
     @property
@@ -75,30 +96,70 @@ class Admission:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        self._revoke_one()
+        await self._wait(waiter)
+
+    async def take_turn_ahead(self, turn: AheadTurn) -> None:
+        """Wait for a turn until nobody else waits; whoever takes it calls `give_back_turn` once."""
+        if turn.is_needed:
+            await self.take_turn()
+            return
+        if self._free_turns > 0:
+            self._free_turns -= 1
+        else:
+            turn.waiter = asyncio.get_running_loop().create_future()
+            self._waiters_ahead.append(turn.waiter)
+            try:
+                await self._wait(turn.waiter)
+            finally:
+                turn.waiter = None
+        if not turn.is_needed:
+            self._held_ahead.append(turn)
+
+    def need(self, turn: AheadTurn) -> None:
+        """Somebody listens: from now on it is a turn like any other, held or waited for."""
+        turn.is_needed = True
+        if turn in self._held_ahead:
+            self._held_ahead.remove(turn)
+        elif turn.waiter is not None and turn.waiter in self._waiters_ahead:
+            self._waiters_ahead.remove(turn.waiter)
+            self._waiters.append(turn.waiter)
+            self._revoke_one()
+
+    def give_back_turn(self, turn: AheadTurn | None = None, *, used_s: float) -> None:
+        """End a turn that lasted `used_s` seconds."""
+        if turn in self._held_ahead:
+            self._held_ahead.remove(turn)
+        self._turn_s += 0.1 * (used_s - self._turn_s)
+        self._hand_over()
+
+    async def _wait(self, waiter: _Waiter) -> None:
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
                 # `_hand_over` may have passed over it already.
-                with suppress(ValueError):
-                    self._waiters.remove(waiter)
+                for waiters in (self._waiters, self._waiters_ahead):
+                    with suppress(ValueError):
+                        waiters.remove(waiter)
             else:
                 # The turn came just before the cancellation: pass it on.
                 self._hand_over()
             raise
 
-    def give_back_turn(self, *, used_s: float) -> None:
-        """End a turn that lasted `used_s` seconds."""
-        self._turn_s += 0.1 * (used_s - self._turn_s)
-        self._hand_over()
-
     def _hand_over(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        for waiters in (self._waiters, self._waiters_ahead):
+            while waiters:
+                waiter = waiters.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+                    return
         self._free_turns += 1
+
+    def _revoke_one(self) -> None:
+        """Take back the turn that was taken ahead last, whose work is lost least."""
+        if self._held_ahead:
+            self._held_ahead.pop().revoke()
 
     def _busy(self, reason: str) -> BusyError:
         wait_s = len(self._waiters) * self._turn_s / self._num_turns
@@ -113,4 +174,6 @@ class Admission:
         if self._num_streams == 0:
             assert self._free_turns == self._num_turns, "a turn was not given back"
             assert not self._waiters
+            assert not self._waiters_ahead
+            assert not self._held_ahead
             assert self._num_queued == 0

@@ -4,45 +4,66 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import SpeechEngine, Utterance
-from fishs2.errors import EngineError
-from fishs2.service.admission import Admission
+from fishs2.errors import EngineError, RunawaySpeechError
+from fishs2.service.admission import Admission, AheadTurn
+
+_MAX_REROLLS = 2
 
 
 class UtteranceFeed:
     """Runs the engine on `utterance` at once and keeps the PCM until it is read.
 
-    The turn at the engine ends when the engine is done, however slow the reader is. `close` aborts
-    what is left; whoever starts a feed closes it.
+    The turn at the engine ends when the engine is done, however slow the reader is. As long as
+    nobody reads, the turn may be revoked: then the utterance is spoken again from its beginning.
+    Speech that ran away unheard is tried again with other seeds. `close` aborts what is left;
+    whoever starts a feed closes it.
     """
 
     def __init__(self, engine: SpeechEngine, admission: Admission, utterance: Utterance) -> None:
+        self.num_rerolls = 0
         self._engine = engine
         self._admission = admission
         self._utterance = utterance
         # Need not be bounded: it holds one utterance, whose text is bounded.
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue()
+        self._turn = AheadTurn(self._revoke)
         self._turn_started_s: float | None = None
+        self._patience = asyncio.timeout(None)
         self._task: asyncio.Task[None] | None = None
+        self._is_heard = False
 
     async def start_as_first(self) -> None:
         """Start as the first utterance of a request, which may be refused with BusyError."""
         await self._admission.take_first_turn()
+        self._turn.is_needed = True
         self._turn_started_s = time.perf_counter()
         self._task = asyncio.create_task(self._run())
 
     def start(self) -> None:
-        """Start as soon as there is a turn."""
-        self._task = asyncio.create_task(self._wait_and_run())
+        """Start as soon as there is a turn that nobody else needs."""
+        self._task = asyncio.create_task(self._run())
 
     async def read(self) -> AsyncGenerator[Pcm]:
-        """Yield float32 [n], chunk by chunk. Raises EngineError."""
+        """Yield float32 [n], chunk by chunk, as they come. Raises EngineError."""
+        self._admission.need(self._turn)
         while (pcm := await self._queue.get()) is not None:
+            self._is_heard = True
             yield pcm
         if self._task is not None:
             await self._task
+
+    async def read_whole(self) -> AsyncGenerator[Pcm]:
+        """Yield what `read` yields, once the utterance is complete. Raises EngineError."""
+        self._admission.need(self._turn)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        async with aclosing(self.read()) as pieces:
+            async for pcm in pieces:
+                yield pcm
 
     async def close(self) -> None:
         """Abort what the engine has not finished and wait until it has let go."""
@@ -54,26 +75,68 @@ class UtteranceFeed:
         # A task that is cancelled before its first step never reaches its own `finally`.
         self._end_turn()
 
-    async def _wait_and_run(self) -> None:
-        await self._admission.take_turn()
-        self._turn_started_s = time.perf_counter()
-        await self._run()
+    def _revoke(self) -> None:
+        self._patience.reschedule(asyncio.get_running_loop().time())
 
     async def _run(self) -> None:
-        rate_hz = self._engine.capabilities.sample_rate_hz
         try:
-            async with aclosing(self._engine.speak(self._utterance)) as chunks:
-                async for chunk in chunks:
-                    if chunk.sample_rate_hz != rate_hz:
-                        raise EngineError(
-                            f"the engine changed its rate to {chunk.sample_rate_hz} Hz"
-                        )
-                    self._queue.put_nowait(chunk.pcm)
+            while not await self._speak_in_a_turn():
+                self._forget_unheard()
         finally:
             self._queue.put_nowait(None)
+
+    async def _speak_in_a_turn(self) -> bool:
+        """Speak to the end; False if the turn was revoked."""
+        if self._turn_started_s is None:
+            await self._admission.take_turn_ahead(self._turn)
+            self._turn_started_s = time.perf_counter()
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                await self._speak_until_it_is_speech()
+        except TimeoutError:
+            if not self._patience.expired():
+                raise
+            return False
+        finally:
             self._end_turn()
+        return True
+
+    async def _speak_until_it_is_speech(self) -> None:
+        utterance = self._utterance
+        while True:
+            try:
+                await self._speak(utterance)
+            except RunawaySpeechError:
+                if self._is_heard or self.num_rerolls == _MAX_REROLLS:
+                    raise
+                self.num_rerolls += 1
+                self._forget_unheard()
+                utterance = _with_other_seed(self._utterance, self.num_rerolls)
+            else:
+                return
+
+    async def _speak(self, utterance: Utterance) -> None:
+        rate_hz = self._engine.capabilities.sample_rate_hz
+        async with aclosing(self._engine.speak(utterance)) as chunks:
+            async for chunk in chunks:
+                if chunk.sample_rate_hz != rate_hz:
+                    raise EngineError(f"the engine changed its rate to {chunk.sample_rate_hz} Hz")
+                self._queue.put_nowait(chunk.pcm)
+
+    def _forget_unheard(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
     def _end_turn(self) -> None:
         if self._turn_started_s is not None:
-            self._admission.give_back_turn(used_s=time.perf_counter() - self._turn_started_s)
+            used_s = time.perf_counter() - self._turn_started_s
+            self._admission.give_back_turn(self._turn, used_s=used_s)
             self._turn_started_s = None
+
+
+def _with_other_seed(utterance: Utterance, number: int) -> Utterance:
+    """Without a seed the engine draws another one by itself."""
+    seed = utterance.sampling.seed
+    if seed is None:
+        return utterance
+    return replace(utterance, sampling=replace(utterance.sampling, seed=seed + number))

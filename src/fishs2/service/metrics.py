@@ -38,6 +38,9 @@ class Metrics:
         )
         self._chars = self._counter("fishs2_characters", "Characters of their texts.", ("dialect",))
         self._audio_s = self._counter("fishs2_audio_seconds", "Seconds of speech.", ("dialect",))
+        self._rerolls = self._counter(
+            "fishs2_rerolls", "Utterances spoken again because speech ran away.", ("dialect",)
+        )
         self._first_audio_s = Histogram(
             "fishs2_first_audio_seconds",
             "From a request to its first encoded bytes.",
@@ -59,6 +62,7 @@ class Metrics:
         self._requests.labels(dialect, report.outcome).inc()
         self._chars.labels(dialect).inc(len(plan.request.text))
         self._audio_s.labels(dialect).inc(report.audio_s)
+        self._rerolls.labels(dialect).inc(report.num_rerolls)
         if report.first_audio_s is not None:
             self._first_audio_s.observe(report.first_audio_s)
         if report.outcome == "finished" and report.audio_s:
@@ -94,6 +98,8 @@ def _engine_metrics(engine: EngineStats) -> Iterator[Metric]:
     gauges: dict[str, tuple[str, float]] = {
         "slots": ("Utterances that the engine can speak at once.", engine.num_slots),
         "active_slots": ("Utterances that it speaks.", engine.num_running),
+        "loaded": ("Whether its model is in memory.", engine.is_loaded),
+        "cache_bytes": ("Memory of its caches and of voices.", engine.cache_bytes),
     }
     counters: dict[str, tuple[str, float]] = {
         "steps": ("Steps: one frame for everybody.", engine.num_steps),
@@ -102,6 +108,7 @@ def _engine_metrics(engine: EngineStats) -> Iterator[Metric]:
         "frames": ("Frames that were drawn.", engine.num_frames),
         "voice_cache_hits": ("Utterances whose voice was ready.", engine.num_voice_hits),
         "voice_cache_misses": ("Utterances whose voice was not.", engine.num_voice_misses),
+        "runaways": ("Utterances whose speech ran away.", engine.num_runaways),
         "restarts": ("Failed steps, after which the engine began anew.", engine.num_restarts),
     }
     for name, (text, value) in gauges.items():

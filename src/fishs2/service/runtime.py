@@ -40,13 +40,15 @@ class EngineChoice:
 class Status:
     """How the runtime is doing at one moment.
 
-    capabilities: None until the engine has started.
+    capabilities: None until the engine has started. is_loaded: its model is in memory; a model
+    that was unloaded comes back by itself.
     """
 
     state: Literal["starting", "ready", "failed"]
-    capabilities: Capabilities | None
-    num_streams: int
-    num_queued: int
+    capabilities: Capabilities | None = None
+    is_loaded: bool = False
+    num_streams: int = 0
+    num_queued: int = 0
 
 
 def make_engine(settings: Settings) -> SpeechEngine:
@@ -76,7 +78,13 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         settings.codec_config_path,
     )
     place = S2Place(settings.backend, settings.gpu_device)
-    wishes = S2Wishes(settings.max_seq, settings.max_batch, settings.idle_unload_s)
+    wishes = S2Wishes(
+        settings.max_seq,
+        settings.max_batch,
+        settings.idle_unload_s,
+        ramp=settings.chunk_ramp,
+        is_guarded=settings.runaway_guard,
+    )
     return open_s2(files, place, wishes)
 
 
@@ -134,9 +142,13 @@ class Runtime:
         """Say how things stand. Touches no engine, file or network."""
         admission = self._admission
         if admission is None:
-            return Status("failed" if self.failure else "starting", None, 0, 0)
-        capabilities = self._choice.engine.capabilities
-        return Status("ready", capabilities, admission.num_streams, admission.num_queued)
+            return Status("failed" if self.failure else "starting")
+        engine = self._choice.engine
+        stats = engine.stats()
+        is_loaded = stats is None or stats.is_loaded
+        return Status(
+            "ready", engine.capabilities, is_loaded, admission.num_streams, admission.num_queued
+        )
 
     def _load(self) -> Load:
         status = self.status()

@@ -19,11 +19,12 @@ from fishs2.audio.effects import EffectChain, Effects, LoudnessStage
 from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.audio.loudness import StreamLoudness, WholeLoudness
-from fishs2.audio.pcm import Pcm, Resampler, silence
+from fishs2.audio.pcm import Pcm, Resampler
 from fishs2.engines.base import Sampling, SpeechEngine, Utterance
 from fishs2.errors import UserError
 from fishs2.service.admission import Admission
 from fishs2.service.feed import UtteranceFeed
+from fishs2.service.parts import Read, speak_parts
 from fishs2.service.voice_choice import Cloning, GivenReference, VoiceChooser
 from fishs2.service.voices import Voices
 from fishs2.store.usage import Outcome
@@ -90,8 +91,8 @@ class SpeechPlan:
 class SpeechReport:
     """What became of one plan; written by the service while it speaks.
 
-    num_begun, num_spoken: utterances that sounded, and that are complete. Times in seconds, since
-    `started_s`.
+    num_begun, num_spoken: utterances that sounded, and that are complete. num_rerolls: how often
+    one was spoken again. Times in seconds, since `started_s`.
     """
 
     started_s: float = field(default_factory=time.perf_counter)
@@ -99,6 +100,7 @@ class SpeechReport:
     audio_s: float = 0.0
     num_begun: int = 0
     num_spoken: int = 0
+    num_rerolls: int = 0
     outcome: Literal["running", "finished", "aborted", "failed"] = "running"
 
     def note_first_audio(self) -> None:
@@ -199,22 +201,30 @@ class SpeechService:
         at any time.
         """
         path = self._audio_path(plan, StreamEncoder(plan.format), StreamLoudness)
-        async with aclosing(self._speak(plan, path, report)) as encoded:
+        async with aclosing(self._speak(plan, path, report, UtteranceFeed.read)) as encoded:
             async for piece in encoded:
                 yield piece
 
     async def render(self, plan: SpeechPlan, report: SpeechReport) -> bytes:
         """Speak to the end and return a complete file. Raises what `stream` raises."""
         path = self._audio_path(plan, FileEncoder(plan.format), WholeLoudness)
-        async with aclosing(self._speak(plan, path, report)) as encoded:
+        async with aclosing(self._speak(plan, path, report, UtteranceFeed.read_whole)) as encoded:
             return b"".join([piece async for piece in encoded])
 
     async def _speak(
-        self, plan: SpeechPlan, path: "_AudioPath", report: SpeechReport
+        self, plan: SpeechPlan, path: "_AudioPath", report: SpeechReport, read: Read
     ) -> AsyncGenerator[bytes]:
         try:
             with self._admission.stream():
-                async with aclosing(self._pcm(plan, report)) as pieces:
+                spoken = speak_parts(
+                    self._engine,
+                    self._admission,
+                    plan.utterances,
+                    plan.pauses_s,
+                    read=read,
+                    report=report,
+                )
+                async with aclosing(spoken) as pieces:
                     async for pcm in pieces:
                         encoded = await self._encode(path, pcm)
                         report.audio_s = path.audio_s
@@ -248,30 +258,6 @@ class SpeechService:
             return path.encode(pcm)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._audio_threads, path.encode, pcm)
-
-    async def _pcm(self, plan: SpeechPlan, report: SpeechReport) -> AsyncGenerator[Pcm]:
-        """Yield the PCM of all utterances in order, with the pauses between them.
-
-        At most two utterances are in flight: the one being read and the next.
-        """
-        feeds = [UtteranceFeed(self._engine, self._admission, u) for u in plan.utterances]
-        try:
-            await feeds[0].start_as_first()
-            for index, pause_s in enumerate(plan.pauses_s):
-                if index + 1 < len(feeds):
-                    feeds[index + 1].start()
-                has_sound = False
-                async with aclosing(feeds[index].read()) as pieces:
-                    async for pcm in pieces:
-                        has_sound = True
-                        report.num_begun = index + 1
-                        yield pcm
-                report.num_spoken += 1
-                if has_sound and pause_s:
-                    yield silence(pause_s, self._capabilities.sample_rate_hz)
-        finally:
-            for feed in feeds:
-                await feed.close()
 
     def _max_chars(self, request: SpeechRequest) -> int:
         limit = self._capabilities.max_utterance_chars
@@ -397,5 +383,6 @@ def _log_outcome(plan: SpeechPlan, report: SpeechReport, seconds: float) -> None
             "audio_s": round(report.audio_s, 3),
             "first_audio_ms": round(1000 * report.first_audio_s) if report.first_audio_s else None,
             "rtf": round(seconds / report.audio_s, 4) if report.audio_s else None,
+            "rerolls": report.num_rerolls or None,
         },
     )

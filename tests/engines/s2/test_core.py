@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from benchmarks.make_model import make_model, sizes
+from fishs2.engines.base import Latency, Part
+from fishs2.engines.s2.codec import decode_frames
 from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.generate import generate_frames
 from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.sequence import Sequence, ramp_for
 from tests.engines.s2.golden import arrays, load_golden_model
 
 LIMITS = Limits(num_slots=4, max_positions=512, piece_tokens=16, step_tokens=16)
@@ -46,7 +48,7 @@ def speak(core: Core, sequences: SequenceOf[Sequence]) -> list[np.ndarray]:
     while left:
         for sequence, pcm in core.step():
             heard[sequence].append(pcm)
-        for each in [each for each in left if each.state == "finished"]:
+        for each in [each for each in left if each.is_spoken]:
             left.remove(each)
             core.release(each)
     return [np.concatenate(heard[each]) for each in sequences]
@@ -115,7 +117,7 @@ def test_voice_that_was_read_before_sounds_the_same_and_is_not_read_again(model:
 def test_prefixes_are_bounded_and_the_oldest_goes(model: Model) -> None:
     core = Core(model, LIMITS)
     speak(core, [make(model, "A", voice=1, frames=1)])
-    num_bytes = core.prefixes._num_bytes
+    num_bytes = core.prefixes.num_bytes
     bounded = Core(model, Limits(num_slots=4, max_positions=512, prefix_bytes=int(2.5 * num_bytes)))
 
     for voice in (1, 2, 1, 3, 1, 2):
@@ -123,7 +125,7 @@ def test_prefixes_are_bounded_and_the_oldest_goes(model: Model) -> None:
 
     # The second voice had to go for the third, and was read again.
     assert (bounded.prefixes.num_hits, bounded.prefixes.num_misses) == (2, 4)
-    assert bounded.prefixes._num_bytes <= 2.5 * num_bytes
+    assert bounded.prefixes.num_bytes <= 2.5 * num_bytes
 
 
 def test_unset_memory_never_reaches_a_sample(model: Model) -> None:
@@ -154,7 +156,7 @@ def test_aborts_at_any_moment_leave_everybody_else_alone(model: Model) -> None:
             for sequence, pcm in core.step():
                 heard[sequence].append(pcm)
             for each in list(left):
-                if each.state == "finished" or (each in doomed and chance.random() < 0.2):
+                if each.is_spoken or (each in doomed and chance.random() < 0.2):
                     left.remove(each)
                     core.release(each)
         for each, seed in sequences.items():
@@ -174,3 +176,107 @@ def test_first_sound_needs_two_frames_however_long_the_text(model: Model, text: 
         pass
 
     assert len(sequence.frames) == 2
+
+
+def parts(model: Model, texts: SequenceOf[str], *, frames: int = 9) -> list[Sequence]:
+    made = [make(model, text, seed=seed, frames=frames) for seed, text in enumerate(texts)]
+    for index, each in enumerate(made):
+        each.part = Part("a speech", index, is_last=index == len(made) - 1)
+    return made
+
+
+def decoded_in_one_go(model: Model, sequences: SequenceOf[Sequence]) -> np.ndarray:
+    codes = np.stack([frame for each in sequences for frame in each.frames], axis=1)[1:]
+    return decode_frames(model.codec, torch.from_numpy(codes).long()).numpy()
+
+
+def test_parts_of_a_speech_sound_as_if_they_were_one(model: Model) -> None:
+    spoken = parts(model, TEXTS)
+    core = Core(model, LIMITS)
+
+    heard = np.concatenate(speak(core, spoken))
+
+    np.testing.assert_allclose(heard, decoded_in_one_go(model, spoken), rtol=0, atol=1e-5)
+    assert len(core._vocoder._speeches) == 0
+
+
+def test_part_that_is_drawn_early_sounds_after_the_one_before_it(model: Model) -> None:
+    first, second = parts(model, TEXTS[:2], frames=12)
+    second.max_frames = 3
+    core = Core(model, LIMITS)
+    for each in (first, second):
+        core.add(each)
+    order: list[Sequence] = []
+    while not second.is_spoken:
+        order += [sequence for sequence, _ in core.step()]
+        if first.is_spoken and first.slot >= 0 and first in core._scheduler.running:
+            assert second.num_voiced == 0
+            core.release(first)
+
+    assert order == sorted(order, key=[first, second].index)
+
+
+def test_part_that_failed_is_waited_for(model: Model) -> None:
+    first, second = parts(model, TEXTS[:2])
+    core = Core(model, LIMITS)
+    for each in (first, second):
+        core.add(each)
+    list(core.step())
+    first.fail("it ran away")
+    core.release(first)
+    for _ in range(30):
+        assert list(core.step()) == []
+    assert core.is_stuck
+    assert len(second.frames) == 9
+
+    again, _ = parts(model, TEXTS[:2])
+    heard = np.concatenate([*speak(core, [again]), *finish(core, second)])
+
+    np.testing.assert_allclose(heard, decoded_in_one_go(model, [again, second]), rtol=0, atol=1e-5)
+
+
+def finish(core: Core, sequence: Sequence) -> list[np.ndarray]:
+    heard = []
+    while not sequence.is_spoken:
+        heard += [pcm for _, pcm in core.step()]
+    core.release(sequence)
+    return heard
+
+
+def test_speeches_that_were_left_are_forgotten(model: Model) -> None:
+    core = Core(model, LIMITS)
+    for number in range(50):
+        [first, _] = parts(model, TEXTS[:2], frames=1)
+        first.part = Part(f"speech {number}", 0, is_last=False)
+        speak(core, [first])
+
+    assert len(core._vocoder._speeches) == 2 * LIMITS.num_slots
+
+
+def test_runaway_is_ended_and_its_slot_is_free(model: Model) -> None:
+    core, sequence = Core(model, LIMITS), make(model, "Hi.", frames=100)
+    sequence.params = GenerateParams(seed=1, min_tokens_before_end=100)
+    sequence.runaway_frames = 30
+    core.add(sequence)
+    while not sequence.is_spoken:
+        list(core.step())
+    core.release(sequence)
+
+    assert sequence.fault == "it spoke 30 frames and found no end"
+    core.check_integrity()
+
+
+@pytest.mark.parametrize(
+    ("latency", "chunks"),
+    [("low", [1, 2, 4, 8]), ("balanced", [2, 4, 8, 1]), ("normal", [4, 8, 3])],
+)
+def test_latency_says_how_soon_the_first_sound_comes(
+    model: Model, latency: Latency, chunks: list[int]
+) -> None:
+    sequence = make(model, "Hi.", frames=15)
+    sequence.params = GenerateParams(seed=1, min_tokens_before_end=15)
+    sequence.ramp = ramp_for(latency)
+    core = Core(model, LIMITS)
+    core.add(sequence)
+
+    assert [len(pcm) // 2048 for pcm in finish(core, sequence)] == chunks

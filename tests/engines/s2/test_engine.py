@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fishs2.engines.base import Reference, Sampling, SpeechEngine, Utterance
+from fishs2.engines.base import Part, Reference, Sampling, SpeechEngine, Utterance
 from fishs2.engines.s2 import engine as engine_module
 from fishs2.engines.s2 import references as references_module
 from fishs2.engines.s2.codec import Codec, decode_frames
@@ -22,7 +22,13 @@ from fishs2.engines.s2.params import GenerateParams, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_prompt
 from fishs2.engines.s2.references import ReferenceCache
 from fishs2.engines.s2.runner import Runner
-from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
+from fishs2.errors import (
+    EngineError,
+    EngineUnavailableError,
+    NotFoundError,
+    RunawaySpeechError,
+    UserError,
+)
 from tests.engines.s2.golden import MODEL_FILES, arrays, load_golden_model
 from tests.serving import until
 
@@ -258,3 +264,58 @@ async def test_a_device_that_is_not_there_is_reported() -> None:
             await engine.start()
     finally:
         await engine.close()
+
+
+async def test_random_model_that_finds_no_end_runs_away_unless_told_how_long(
+    engine: S2Engine,
+) -> None:
+    endless = Sampling(seed=1, min_tokens_before_end=1024)
+    with pytest.raises(RunawaySpeechError, match="184 frames and found no end"):
+        await listen(engine, Utterance("Hm.", sampling=endless))
+    assert engine.stats().num_runaways == 1
+
+    told = replace(endless, max_new_tokens=200, min_tokens_before_end=200)
+    assert len(await listen(engine, Utterance("Hm.", sampling=told))) == 200 * 2048
+
+
+async def test_guard_can_be_switched_off() -> None:
+    for is_guarded in (True, False):
+        engine = S2Engine(MODEL_FILES, Precision(), is_guarded=is_guarded)
+        await engine.start()
+        try:
+            sequence = await engine._prepare(Utterance("Hm."), threading.Event())
+        finally:
+            await engine.close()
+        assert (sequence.runaway_frames is not None) is is_guarded
+
+
+async def test_long_silence_is_a_runaway(engine: S2Engine) -> None:
+    model = engine._thread.model
+    assert model is not None
+    # The last convolution makes the samples: without it they are all zero.
+    last = model.codec.decoder.decoder.last
+    last.weight.zero_()
+    last.bias.zero_()
+
+    with pytest.raises(RunawaySpeechError, match=r"silent for 1[78]. frames"):
+        await listen(engine, Utterance("A text of some length. " * 5, sampling=Sampling(seed=1)))
+
+
+async def test_parts_of_a_speech_are_one_stream_through_the_engine(engine: S2Engine) -> None:
+    texts = ["Hello there.", "How are you?", "Well."]
+    spoken = [
+        Utterance(text, sampling=GREEDY, part=Part("s", index, is_last=index == 2))
+        for index, text in enumerate(texts)
+    ]
+
+    together = np.concatenate(await asyncio.gather(*(listen(engine, each) for each in spoken)))
+
+    model = load_golden_model()
+    params = GenerateParams(temperature=0, max_new_tokens=13)
+    frames = [
+        frame
+        for text in texts
+        for frame in generate_frames(model.ar, build_prompt(model.tokenizer, text), params)
+    ]
+    whole = decode_frames(model.codec, torch.from_numpy(np.stack(frames, axis=1)[1:]).long())
+    np.testing.assert_allclose(together, whole, rtol=0, atol=1e-5)

@@ -9,14 +9,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from fishs2.engines.base import EngineStats, Pcm
 from fishs2.engines.s2.model import Model
+from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prefixes import PrefixCache
+from fishs2.engines.s2.prompt import build_system, build_turns
 from fishs2.engines.s2.runner import Runner
 from fishs2.engines.s2.scheduler import Batch, Piece, Scheduler
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.sequence import RAMP_FRAMES, Sequence
 from fishs2.engines.s2.vocoder import Vocoder
 
 
@@ -47,6 +50,7 @@ class Core:
         self.limits = limits
         self.prefixes = PrefixCache(max_bytes=limits.prefix_bytes)
         self._stats = EngineStats()
+        self._is_stuck = False
         self._scheduler = Scheduler(
             num_slots=limits.num_slots,
             piece_tokens=limits.piece_tokens,
@@ -56,7 +60,11 @@ class Core:
         self._runner = Runner(
             model.ar, num_slots=limits.num_slots, max_positions=limits.max_positions
         )
-        self._vocoder = Vocoder(model.codec, num_slots=limits.num_slots)
+        self._vocoder = Vocoder(
+            model.codec, num_slots=limits.num_slots, max_positions=limits.max_positions
+        )
+
+        self._fixed_bytes = self._runner.num_bytes + self._vocoder.num_bytes
 
     def stats(self) -> EngineStats:
         """What was done since the start; from any thread."""
@@ -66,7 +74,13 @@ class Core:
             num_running=self._scheduler.num_running,
             num_voice_hits=self.prefixes.num_hits,
             num_voice_misses=self.prefixes.num_misses,
+            cache_bytes=self._fixed_bytes + self.prefixes.num_bytes,
         )
+
+    @property
+    def is_stuck(self) -> bool:
+        """The last step could do nothing: who is there waits for a part that has yet to come."""
+        return self._is_stuck
 
     @property
     def is_idle(self) -> bool:
@@ -74,18 +88,20 @@ class Core:
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for a slot."""
+        self._vocoder.enter(sequence)
         self._scheduler.add(sequence)
 
+    @torch.inference_mode()
     def release(self, sequence: Sequence) -> None:
         """Forget a sequence in whatever state it is, and free what it has."""
+        self._vocoder.leave(sequence)
         self._scheduler.release(sequence)
 
     @torch.inference_mode()
     def step(self) -> Iterator[tuple[Sequence, Pcm]]:
         """Go on with everybody by one frame. Yields the samples that became ready.
 
-        A sequence whose state is "finished" afterwards, and that has nothing left unvoiced, has
-        been spoken; whoever added it releases it.
+        Whoever added a sequence releases it once it `is_spoken`.
         """
         started_s = time.perf_counter()
         self._admit()
@@ -93,8 +109,31 @@ class Core:
         self._read_prompts(batch)
         frames = self._runner.decode(batch.decode) if batch.decode else []
         self._scheduler.update(batch, frames)
-        yield from self._vocoder.collect(batch.decode)
+        num_chunks = 0
+        for chunk in self._vocoder.collect(self._scheduler.running):
+            num_chunks += 1
+            yield chunk
+        self._is_stuck = not (batch.prefill or batch.decode or num_chunks)
         self._count(batch, time.perf_counter() - started_s)
+
+    def warm_up(self, model: Model) -> None:
+        """Speak a word that nobody hears: what is compiled or allocated at first use, is then."""
+        num_codebooks = model.ar.config.num_codebooks
+        system = build_system(model.tokenizer, num_codebooks=num_codebooks)
+        turns = build_turns(model.tokenizer, "Hello.", num_codebooks=num_codebooks)
+        prompt = np.concatenate((system, turns), axis=1)
+        # Every size of chunk is new to a card; on a CPU a frame takes too long for that.
+        is_card = model.ar.device.type == "cuda"
+        num_frames = sum(RAMP_FRAMES) if is_card else RAMP_FRAMES[0]
+        params = GenerateParams(min_tokens_before_end=num_frames)
+        word = Sequence(prompt, system.shape[1], params, num_frames)
+        self.add(word)
+        while not word.is_spoken:
+            for _ in self.step():
+                pass
+        self.release(word)
+        self._stats = EngineStats()
+        self.prefixes.num_misses = 0
 
     def check_integrity(self) -> None:
         """Raise AssertionError if a slot was lost."""
@@ -112,7 +151,6 @@ class Core:
 
     def _admit(self) -> None:
         while (sequence := self._scheduler.admit()) is not None:
-            self._vocoder.begin(sequence.slot)
             prefix = self.prefixes.find(sequence)
             if prefix is not None:
                 self._runner.load_prefix(sequence.slot, prefix)

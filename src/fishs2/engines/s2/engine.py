@@ -6,7 +6,9 @@ queue has no bound: `max_new_tokens` and the context bound it to some 25 MB per 
 """
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,19 +18,24 @@ import numpy as np
 
 from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Pcm, Reference, Utterance
 from fishs2.engines.s2.core import Limits
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.params import HONOURED, count_frames, params_of
+from fishs2.engines.s2.guard import longest_speech
+from fishs2.engines.s2.model import Model, ModelFiles, Precision, device_name, load_model
+from fishs2.engines.s2.params import HONOURED, GenerateParams, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
 from fishs2.engines.s2.references import ReferenceCache, Unwanted
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.sequence import RAMP_FRAMES, Sequence, ramp_for
 from fishs2.engines.s2.thread import EngineThread, Loading
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, NotFoundError
+
+logger = logging.getLogger(__name__)
 
 # The model loses the voice in long texts: best below 800 frames, 37 s, at 15 characters per second
 # and some room (spec 9.17).
 MAX_UTTERANCE_CHARS = 400
 _MIN_ROOM = 1024
 """Frames that must fit behind a prompt: the longest utterance, and 90 s of reference before it."""
+
+_PROGRESS_S = 3.0
 
 _VOICE = "default"
 
@@ -62,10 +69,17 @@ class S2Engine:
         *,
         choose_limits: Callable[[Model], Limits] = lambda _: Limits(num_slots=4),
         idle_unload_s: float | None = None,
+        ramp: tuple[int, ...] = RAMP_FRAMES,
+        is_guarded: bool = True,
     ) -> None:
-        """choose_limits: what may be used, once the model is in memory."""
+        """choose_limits: what may be used, once the model is in memory. ramp: frames of chunks.
+
+        is_guarded: end speech that has run away.
+        """
         self._files = files
         self._precision = precision
+        self._ramp = ramp
+        self._is_guarded = is_guarded
         self._references: ReferenceCache | None = None
         loading = Loading(self._load, choose_limits, idle_unload_s, self._forget)
         self._thread = EngineThread(loading)
@@ -73,6 +87,7 @@ class S2Engine:
         self._num_turns = 1
         self._sample_rate_hz = 44100
         self._max_positions = 0
+        self._device_name = precision.device
         self._is_running = False
 
     @property
@@ -88,6 +103,7 @@ class S2Engine:
             cloning="full",
             speaks_tags=True,
             honours=HONOURED,
+            device=self._device_name,
         )
 
     async def start(self) -> None:
@@ -100,6 +116,7 @@ class S2Engine:
         self._sample_rate_hz = model.codec.config.sample_rate_hz
         self._num_turns = limits.num_slots
         self._max_positions = limits.max_positions
+        self._device_name = device_name(model.ar.device)
         self._is_running = True
 
     def find_voice(self, voice: str | None, language: str | None) -> str:
@@ -155,7 +172,13 @@ class S2Engine:
         max_frames = count_frames(
             prompt.shape[1], params, max_positions=self._max_positions, min_room=_MIN_ROOM
         )
-        return Sequence(prompt, system.shape[1], params, max_frames)
+        sequence = Sequence(prompt, system.shape[1], params, max_frames)
+        sequence.part = utterance.part
+        sequence.ramp = ramp_for(utterance.latency, self._ramp)
+        # Who sets a limit of their own gets speech of that length.
+        if self._is_guarded and params.max_new_tokens == GenerateParams().max_new_tokens:
+            sequence.runaway_frames = min(max_frames, longest_speech(utterance.text))
+        return sequence
 
     async def _encode(
         self, model: Model, reference: Reference, is_aborted: threading.Event
@@ -207,12 +230,23 @@ class S2Engine:
         return outcome
 
     def _load(self) -> Model:
-        return load_model(self._files, self._precision, on_progress=self._stop_if_closing)
+        started_s = said_s = time.perf_counter()
+        num_loaded = 0
+
+        def note(num_bytes: int) -> None:
+            nonlocal num_loaded, said_s
+            if self._thread.is_closing.is_set():
+                raise EngineUnavailableError("the s2 engine was closed while it started")
+            num_loaded += num_bytes
+            if time.perf_counter() - said_s > _PROGRESS_S:
+                said_s = time.perf_counter()
+                logger.info("loading the model: %.1f GB so far", num_loaded / 1e9)
+
+        model = load_model(self._files, self._precision, on_progress=note)
+        took_s = time.perf_counter() - started_s
+        logger.info("loaded the model: %.1f GB in %.1f s", num_loaded / 1e9, took_s)
+        return model
 
     def _forget(self) -> None:
         # It holds the codec, whose memory is wanted back.
         self._references = None
-
-    def _stop_if_closing(self, num_bytes: int) -> None:
-        if self._thread.is_closing.is_set():
-            raise EngineUnavailableError("the s2 engine was closed while it started")

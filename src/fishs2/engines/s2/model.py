@@ -135,6 +135,13 @@ def _check_ids(tokenizer: Tokenizer, ar: ArConfig, codec: CodecConfig) -> None:
         )
 
 
+def device_name(device: torch.device) -> str:
+    """What people call it."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
 def open_device(name: str) -> torch.device:
     """The device of that name, once a tensor has been put there. Raises EngineUnavailableError."""
     try:

@@ -10,6 +10,7 @@ from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.model import Model, ModelFiles, Precision
 from fishs2.engines.s2.runner import slot_bytes
+from fishs2.engines.s2.sequence import RAMP_FRAMES
 
 _SMALL_BYTES = 1_000_000_000
 """Models made for tests; a CPU computes them in float32."""
@@ -33,11 +34,13 @@ class S2Place:
 
 @dataclass(frozen=True, slots=True)
 class S2Wishes:
-    """How much at once. max_batch: utterances; None is as many as fit. See `settings`."""
+    """How much at once, and how. max_batch: utterances; None is as many as fit. See `settings`."""
 
     max_seq: int = 4_096
     max_batch: int | None = None
     idle_unload_s: float | None = None
+    ramp: tuple[int, ...] = RAMP_FRAMES
+    is_guarded: bool = True
 
 
 def open_s2(files: ModelFiles, place: S2Place, wishes: S2Wishes) -> S2Engine:
@@ -47,6 +50,8 @@ def open_s2(files: ModelFiles, place: S2Place, wishes: S2Wishes) -> S2Engine:
         choose_precision(files, place),
         choose_limits=lambda model: choose_limits(model, wishes),
         idle_unload_s=wishes.idle_unload_s,
+        ramp=wishes.ramp,
+        is_guarded=wishes.is_guarded,
     )
 
 

@@ -15,7 +15,7 @@ class PrefixCache:
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._num_bytes = 0
+        self.num_bytes = 0
         self._prefixes: OrderedDict[bytes, Prefix] = OrderedDict()
         self.num_hits = 0
         self.num_misses = 0
@@ -37,10 +37,10 @@ class PrefixCache:
         if prefix.num_bytes > self._max_bytes or key in self._prefixes:
             return
         self._prefixes[key] = prefix
-        self._num_bytes += prefix.num_bytes
-        while self._num_bytes > self._max_bytes:
+        self.num_bytes += prefix.num_bytes
+        while self.num_bytes > self._max_bytes:
             _, oldest = self._prefixes.popitem(last=False)
-            self._num_bytes -= oldest.num_bytes
+            self.num_bytes -= oldest.num_bytes
 
 
 def _key(sequence: Sequence) -> bytes:

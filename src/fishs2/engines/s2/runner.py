@@ -45,6 +45,12 @@ class Runner:
         # The semantic codes that must not be drawn again lightly.
         self._window = torch.full((num_slots, RAS_WINDOW), NO_CODE, device=ar.device)
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the caches."""
+        caches = (self._cache, self._fast_cache)
+        return sum(each.nbytes for cache in caches for each in (*cache.keys, *cache.values))
+
     def prefill(self, piece: Piece) -> None:
         """Read a piece of a prompt into the slot of its sequence."""
         slot = piece.sequence.slot

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
+from fishs2.engines.s2.guard import find_runaway
 from fishs2.engines.s2.sequence import Frame, Sequence
 
 
@@ -55,6 +56,11 @@ class Scheduler:
         return len(self._running)
 
     @property
+    def running(self) -> SequenceOf[Sequence]:
+        """All that have a slot, oldest first."""
+        return self._running
+
+    @property
     def num_waiting(self) -> int:
         return len(self._waiting)
 
@@ -95,6 +101,10 @@ class Scheduler:
                 sequence.state = "finished"
                 continue
             sequence.frames.append(frame)
+            if sequence.runaway_frames is not None:
+                fault = find_runaway(sequence.frames, sequence.runaway_frames)
+                if fault:
+                    sequence.fail(fault)
             if len(sequence.frames) >= sequence.max_frames:
                 sequence.state = "finished"
 

@@ -12,6 +12,7 @@ begins with fresh caches; after lack of memory with half as many slots.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -22,9 +23,12 @@ from fishs2.engines.base import EngineStats, Pcm
 from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.sequence import Sequence
-from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
+from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, RunawaySpeechError
 
 logger = logging.getLogger(__name__)
+
+_STUCK_S = 0.005
+"""How often those are looked at who wait for a part of their speech that has yet to come."""
 
 
 class Task(Protocol):
@@ -83,6 +87,7 @@ class EngineThread:
         self.model: Model | None = None
         """None until it is loaded, and while it is unloaded."""
         self.num_restarts = 0
+        self._num_runaways = 0
 
     @property
     def limits(self) -> Limits | None:
@@ -92,7 +97,12 @@ class EngineThread:
     def stats(self) -> EngineStats:
         """What was done since the start, or since the caches were made anew."""
         core = self._core
-        return replace(core.stats() if core else EngineStats(), num_restarts=self.num_restarts)
+        return replace(
+            core.stats() if core else EngineStats(),
+            is_loaded=self.model is not None,
+            num_restarts=self.num_restarts,
+            num_runaways=self._num_runaways,
+        )
 
     def start(self) -> None:
         """Begin; nothing is loaded before somebody asks."""
@@ -125,7 +135,7 @@ class EngineThread:
         """Take what has come; wait for it if there is nothing to do. False: the thread ends."""
         while not self.is_closing.is_set():
             try:
-                item = self._inbox.get(block=not self._tasks, timeout=self._loading.idle_s)
+                item = self._next_item()
             except queue.Empty:
                 if self._tasks:
                     return True
@@ -134,6 +144,14 @@ class EngineThread:
             if item is not None:
                 self._handle(item)
         return False
+
+    def _next_item(self) -> Task | _LoadOrder | None:
+        """What has come; waits for it if there is nothing to do. Raises queue.Empty."""
+        if not self._tasks:
+            return self._inbox.get(timeout=self._loading.idle_s)
+        if self._core is not None and self._core.is_stuck:
+            return self._inbox.get(timeout=_STUCK_S)
+        return self._inbox.get_nowait()
 
     def _handle(self, item: Task | _LoadOrder) -> None:
         loaded = self._ensure_loaded()
@@ -154,16 +172,21 @@ class EngineThread:
             for sequence, pcm in core.step():
                 self._tasks[sequence].put(pcm)
             for sequence, task in list(self._tasks.items()):
-                if sequence.state == "finished":
+                if sequence.is_spoken:
                     self._release(core, sequence)
-                    is_silent = not sequence.frames
-                    task.put(EngineError("the model made no sound") if is_silent else None)
+                    task.put(self._verdict(sequence))
             if core.is_idle:
                 core.check_integrity()
         except Exception as error:
             # The engine outlives whatever happens to the utterances of one step.
             logger.exception("a step of the s2 engine failed")
             self._restart(error)
+
+    def _verdict(self, sequence: Sequence) -> Fishs2Error | None:
+        if sequence.fault:
+            self._num_runaways += 1
+            return RunawaySpeechError(f"the model ran away: {sequence.fault}")
+        return None if sequence.frames else EngineError("the model made no sound")
 
     def _release(self, core: Core, sequence: Sequence) -> None:
         del self._tasks[sequence]
@@ -204,6 +227,9 @@ class EngineThread:
             if self._core is None:
                 self._limits = self._limits or self._loading.choose_limits(self.model)
                 self._core = Core(self.model, self._limits)
+                started_s = time.perf_counter()
+                self._core.warm_up(self.model)
+                logger.info("warmed up in %.1f s", time.perf_counter() - started_s)
             return self.model
         except Fishs2Error as error:
             return error
@@ -211,7 +237,7 @@ class EngineThread:
             # Out of memory, a driver that fails: whatever it is, whoever waits must hear of it.
             logger.exception("the model cannot be loaded")
             self.model = self._core = None
-            return EngineUnavailableError(f"the model cannot be loaded: {type(error).__name__}")
+            return EngineUnavailableError(f"the model cannot be used: {type(error).__name__}")
 
     def _unload(self) -> None:
         if self.model is None:

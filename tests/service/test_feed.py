@@ -1,0 +1,110 @@
+"""An utterance spoken ahead: revoked, re-rolled, read as it comes or as a whole."""
+
+import asyncio
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from fishs2.engines.base import Sampling, Utterance
+from fishs2.errors import RunawaySpeechError
+from fishs2.service.admission import Admission
+from fishs2.service.feed import UtteranceFeed
+from tests.fakes import FakeEngine, fake_speech
+from tests.serving import until
+
+HELLO = Utterance("Hello there, this is a whole sentence.", sampling=Sampling(seed=7))
+
+
+def make_admission(num_turns: int = 1) -> Admission:
+    return Admission(max_streams=9, max_queue=9, num_turns=num_turns)
+
+
+def expected() -> np.ndarray:
+    return fake_speech(HELLO.text, 24_000)
+
+
+async def listen(feed: UtteranceFeed, *, whole: bool) -> np.ndarray:
+    read = feed.read_whole() if whole else feed.read()
+    async with aclosing(read) as pieces:
+        return np.concatenate([pcm async for pcm in pieces])
+
+
+async def test_runaway_that_nobody_heard_is_spoken_again_with_other_seeds() -> None:
+    engine, admission = FakeEngine(num_runaways=2), make_admission()
+    feed = UtteranceFeed(engine, admission, HELLO)
+    await feed.start_as_first()
+
+    heard = await listen(feed, whole=True)
+    await feed.close()
+
+    assert np.array_equal(heard, expected())
+    assert [each.sampling.seed for each in engine.utterances] == [7, 8, 9]
+    assert feed.num_rerolls == 2
+    admission.check_integrity()
+
+
+async def test_third_runaway_is_an_error() -> None:
+    engine, admission = FakeEngine(num_runaways=3), make_admission()
+    feed = UtteranceFeed(engine, admission, HELLO)
+    await feed.start_as_first()
+
+    with pytest.raises(RunawaySpeechError):
+        await listen(feed, whole=True)
+
+    await feed.close()
+    assert len(engine.utterances) == 3
+    admission.check_integrity()
+
+
+async def test_runaway_that_was_heard_is_an_error() -> None:
+    engine, admission = FakeEngine(num_runaways=1), make_admission()
+    engine.gate.clear()
+    feed = UtteranceFeed(engine, admission, HELLO)
+    await feed.start_as_first()
+    async with aclosing(feed.read()) as pieces:
+        await anext(pieces)
+        engine.gate.set()
+        with pytest.raises(RunawaySpeechError):
+            await anext(pieces)
+    await feed.close()
+
+    assert len(engine.utterances) == 1
+
+
+async def test_feed_that_nobody_reads_gives_its_turn_to_a_newcomer_and_comes_back() -> None:
+    engine, admission = FakeEngine(), make_admission(num_turns=2)
+    engine.gate.clear()
+    ahead = UtteranceFeed(engine, admission, HELLO)
+    await admission.take_first_turn()
+    ahead.start()
+    await until(lambda: engine.num_active == 1)
+
+    async with asyncio.timeout(2):
+        await admission.take_first_turn()
+    assert engine.num_aborted == 1
+
+    engine.gate.set()
+    listening = asyncio.create_task(listen(ahead, whole=False))
+    admission.give_back_turn(used_s=0.1)
+    assert np.array_equal(await listening, expected())
+    await ahead.close()
+    admission.give_back_turn(used_s=0.1)
+    admission.check_integrity()
+
+
+async def test_closing_at_any_moment_gives_every_turn_back() -> None:
+    for num_rounds in range(12):
+        engine, admission = FakeEngine(num_runaways=1), make_admission(num_turns=2)
+        feeds = [UtteranceFeed(engine, admission, HELLO) for _ in range(3)]
+        for feed in feeds:
+            feed.start()
+        newcomer = asyncio.create_task(admission.take_first_turn())
+        for _ in range(num_rounds):
+            await asyncio.sleep(0)
+        for feed in feeds:
+            await feed.close()
+        await newcomer
+        admission.give_back_turn(used_s=0.1)
+        assert engine.num_active == 0
+        admission.check_integrity()
