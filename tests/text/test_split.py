@@ -83,6 +83,8 @@ STORY = (
     "By evening the whole of Harbour Street knew; by morning, so did the mainland.\n\n"
 )
 
+FIRST = "What is said first is heard first, so it should be no longer than it has to. "
+
 
 def split(text: str, max_chars: int) -> list[str]:
     return [utterance.text for utterance in split_text(text, max_chars=max_chars)]
@@ -122,7 +124,14 @@ def test_very_short_sentences_share_an_utterance() -> None:
 
 def test_a_very_short_last_sentence_joins_the_utterance_before() -> None:
     long = "This sentence is of a quite ordinary length for a book. "
-    assert split(long * 3 + "He nodded.", 300) == [long * 3 + "He nodded."]
+    assert split(FIRST + long * 3 + "He nodded.", 300)[1:] == [long * 3 + "He nodded."]
+
+
+def test_the_first_sentence_is_spoken_alone_unless_it_is_very_short() -> None:
+    text = FIRST + "Another one follows that. And one more after it. And so on and on and on."
+    short = "Yes. " + text
+    assert split(text, 300)[0] == FIRST.strip()
+    assert split(short, 300)[0] == "Yes. " + FIRST.strip()
 
 
 def test_list_lines_keep_their_line_breaks() -> None:
@@ -250,8 +259,10 @@ def test_splitting_an_utterance_again_keeps_it_whole(text: str, max_chars: int) 
 
 @pytest.mark.parametrize("max_chars", [60, 100, 200, 400])
 def test_an_utterance_of_prose_splits_into_itself(max_chars: int) -> None:
-    for piece in split(normalize_text(STORY * 3), max_chars):
-        assert split(piece, max_chars) == [piece]
+    first, *others = split(normalize_text(STORY * 3), max_chars)
+    assert split(first, max_chars) == [first]
+    for piece in others:
+        assert split(FIRST + "\n\n" + piece, max_chars)[-1] == piece
 
 
 @given(MIXED, st.integers(min_value=200, max_value=400))

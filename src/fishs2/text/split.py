@@ -3,8 +3,8 @@
     text -> paragraphs (`lines`) -> sentences (`sentences`) -> pieces (`cut`) -> utterances (here)
 
 Packing. A paragraph always ends an utterance. Inside one, up to three sentences share an utterance
-while they fit: enough context for the melody of speech, little enough to keep S2 from drifting.
-Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and a very
+while they fit: enough context for the melody of speech, little enough to keep S2 from drifting. The
+first one has a sentence, so that the first sound does not wait for more to be read. Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and a very
 short last one joins the utterance before it, because engines are least steady on a few syllables.
 A sentence that had to be cut ends its utterance at each cut.
 """
@@ -108,7 +108,8 @@ def _pack(sentences: Iterable[_Sentence], max_chars: int) -> list[_Sentence]:
     """Join sentences to utterances as the module describes."""
     groups: list[list[_Sentence]] = []
     for sentence in sentences:
-        if groups and _has_room(groups[-1], [sentence], max_chars) and _is_open(groups[-1]):
+        most = 1 if len(groups) == 1 else _MAX_SENTENCES
+        if groups and _has_room(groups[-1], [sentence], max_chars) and _is_open(groups[-1], most):
             groups[-1].append(sentence)
         else:
             groups.append([sentence])
@@ -119,8 +120,8 @@ def _pack(sentences: Iterable[_Sentence], max_chars: int) -> list[_Sentence]:
     return [_join(group) for group in groups]
 
 
-def _is_open(group: list[_Sentence]) -> bool:
-    return len(group) < _MAX_SENTENCES or _num_chars(group) < _SHORT_CHARS
+def _is_open(group: list[_Sentence], max_sentences: int) -> bool:
+    return len(group) < max_sentences or _num_chars(group) < _SHORT_CHARS
 
 
 def _has_room(group: list[_Sentence], more: list[_Sentence], room: int) -> bool:

@@ -81,6 +81,27 @@ def test_who_speaks_gets_a_frame_in_every_step_while_others_begin() -> None:
         assert sum(piece.stop - piece.start for piece in batch.prefill) <= 4
 
 
+def test_short_prompt_waits_for_one_step_of_a_long_one_which_goes_on() -> None:
+    scheduled = scheduler(3, piece=4, step=4)
+    speaking, long = make(4, max_frames=99), make(400, num_prefix=200, max_frames=99)
+    for each in (speaking, long):
+        scheduled.add(each)
+    run(scheduled)
+    run(scheduled)
+    short = make(4, num_prefix=1)
+    scheduled.add(short)
+
+    for num_steps in range(1, 5):
+        before = long.num_prefilled
+        run(scheduled)
+        if short.frames:
+            break
+    assert num_steps <= 3
+    for _ in range(2):
+        run(scheduled)
+    assert long.num_prefilled > before
+
+
 def test_nobody_speaking_means_prompts_are_read_at_once() -> None:
     scheduled = scheduler(1, piece=4, step=4)
     scheduled.add(make(4, num_prefix=2))

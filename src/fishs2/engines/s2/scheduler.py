@@ -46,6 +46,7 @@ class Scheduler:
         self._free_slots = list(range(num_slots))
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
+        self._num_scheduled = 0
 
     @property
     def is_idle(self) -> bool:
@@ -79,11 +80,17 @@ class Scheduler:
         return sequence
 
     def schedule(self) -> Batch:
-        """Decide the next step: pieces of prompts, oldest first, and a frame for all who can."""
+        """Decide the next step: pieces of prompts, and a frame for all who can."""
         speaking = [each for each in self._running if each.state == "decoding"]
+        reading = [each for each in self._running if each.state == "prefilling"]
+        # In every other step the shortest comes first: a long prompt neither holds up short ones
+        # nor waits for them for ever.
+        if self._num_scheduled % 2:
+            reading.sort(key=lambda each: each.num_prompt - each.num_prefilled)
+        self._num_scheduled += 1
         room = self._step_tokens if speaking else None
         pieces: list[Piece] = []
-        for sequence in self._running:
+        for sequence in reading:
             while sequence.state == "prefilling" and (room is None or room > 0):
                 piece = self._next_piece(sequence)
                 pieces.append(piece)
