@@ -4,7 +4,8 @@
 
 Packing. A paragraph always ends an utterance. Inside one, up to three sentences share an utterance
 while they fit: enough context for the melody of speech, little enough to keep S2 from drifting. The
-first one has a sentence, so that the first sound does not wait for more to be read. Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and a very
+first utterance has one sentence, so that the first sound does not wait for more to be read.
+Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and a very
 short last one joins the utterance before it, because engines are least steady on a few syllables.
 A sentence that had to be cut ends its utterance at each cut.
 """
