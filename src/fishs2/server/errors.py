@@ -77,6 +77,8 @@ _FISH_MESSAGES = {
 _BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
 """400 on the original wrapper, where every other wrong value is 422."""
 
+_CONFLICT_CODES = frozenset({"voice_exists"})
+
 _HTTP_MESSAGES = {
     HTTPStatus.BAD_REQUEST: "the body cannot be read: send JSON in UTF-8",
     HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists what there is",
@@ -274,6 +276,8 @@ def _describe_user_error(error: UserError) -> Problem:
             headers = {"WWW-Authenticate": "Bearer"}
         case ForbiddenError():
             status = HTTPStatus.FORBIDDEN
+        case _ if error.code in _CONFLICT_CODES:
+            status = HTTPStatus.CONFLICT
         case _ if error.code in _BAD_UPLOAD_CODES:
             status = HTTPStatus.BAD_REQUEST
         case _:
