@@ -4,13 +4,13 @@ import base64
 import binascii
 import json
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import ormsgpack
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
@@ -21,6 +21,7 @@ from fishs2.store.new_voices import NewSample
 MAX_VALUES = 100_000
 """In one MessagePack body: a hundred megabytes of them would become gigabytes of objects."""
 
+MAX_FILES = 1_000
 _MAX_FIELDS = 1_000
 _MAX_FORM_BYTES = 1_048_576
 _MAX_REPORTED = 5
@@ -77,6 +78,15 @@ def to_file(value: object) -> object:
         except (binascii.Error, ValueError):
             raise ValueError("a file is expected: bytes, or base64 in JSON") from None
     return value
+
+
+def one_as_list(value: object) -> object:
+    """A list, also where one item came without one."""
+    return [value] if isinstance(value, str | bytes | NewSample) else value
+
+
+File = Annotated[NewSample, BeforeValidator(to_file)]
+Files = Annotated[list[File], BeforeValidator(one_as_list), Field(max_length=MAX_FILES)]
 
 
 def unpack_msgpack(content: bytes) -> Any:

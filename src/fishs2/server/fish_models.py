@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.errors import FishErrorBody
-from fishs2.server.fish_body import read_body, to_file, validate
+from fishs2.server.fish_body import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.fish_open import iso_time
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_rules import MAX_NAME_CHARS, MAX_TAGS, MAX_TRANSCRIPT_CHARS, to_cover
@@ -24,7 +24,6 @@ AUTHOR = "local"
 """Whom all voices here belong to: the server does not note who stored them."""
 
 _MAX_PAGE_SIZE = 1_000
-_MAX_FILES = 1_000
 _LISTS = frozenset({"voices", "texts", "tags"})
 _COVER_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 
@@ -33,15 +32,10 @@ def _blank_as_none(value: object) -> object:
     return None if value == "" else value
 
 
-def _one_as_list(value: object) -> object:
-    return [value] if isinstance(value, str | bytes | NewSample) else value
-
-
-File = Annotated[NewSample, BeforeValidator(to_file)]
 Title = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 Description = Annotated[str, Field(max_length=MAX_TRANSCRIPT_CHARS)]
-Texts = Annotated[list[str], BeforeValidator(_one_as_list), Field(max_length=_MAX_FILES)]
-Tags = Annotated[list[str], BeforeValidator(_one_as_list), Field(max_length=MAX_TAGS)]
+Texts = Annotated[list[str], BeforeValidator(one_as_list), Field(max_length=MAX_FILES)]
+Tags = Annotated[list[str], BeforeValidator(one_as_list), Field(max_length=MAX_TAGS)]
 CoverImage = Annotated[File | None, BeforeValidator(_blank_as_none)]
 
 
@@ -53,7 +47,7 @@ class CreateModel(_Body):
     """The body of POST /model. Unknown fields are ignored."""
 
     title: Title
-    voices: Annotated[list[File], BeforeValidator(_one_as_list), Field(max_length=_MAX_FILES)] = []
+    voices: Files = []
     texts: Texts | None = None
     description: Description | None = None
     tags: Tags | None = None

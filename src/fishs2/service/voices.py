@@ -134,6 +134,13 @@ class Voices:
         check_id(new_id)
         return _found(await self._run(lambda: self._store.rename(voice_id, new_id)))
 
+    async def decode(self, audio: bytes) -> DecodedAudio:
+        """Decode one audio file within the limits of a reference.
+
+        Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`.
+        """
+        return await self._run(lambda: self._decode_sample(audio))
+
     async def read_cover(self, voice: Voice) -> bytes | None:
         """The picture of a voice, if it has one."""
         path = self._store.cover_path(voice)
