@@ -1,7 +1,8 @@
 """Every error as an HTTP answer, in the shape of the dialect that the path belongs to.
 
 `/api/open/`: `{"error", "code", "details"}`. Fish Audio's own paths: exactly `{"status",
-"message"}`, for its clients know no other key. Everything else: OpenAI's `{"error": {message, type,
+"message"}`, for its clients know no other key; its `/compat`: `{"error": {code, message, type}}`
+with the status as code. Everything else: OpenAI's `{"error": {message, type,
 param, code}}`; failed validation adds FastAPI's `detail` list, which the original wrapper's clients
 read. Nothing of the request is echoed: it may be private, huge or not even Unicode.
 """
@@ -46,6 +47,9 @@ FISH_PATHS = (
     "/v1/agents",
 )
 """Paths of Fish Audio's own APIs, cloud and self-hosted, each with everything below it."""
+
+COMPAT_PATH = "/compat"
+"""Fish Audio's own OpenAI-compatible routes lie below it."""
 
 _SPEECH_PATH = "/v1/tts"
 
@@ -166,15 +170,12 @@ def error_response(path: str, problem: Problem) -> JSONResponse:
         return _open_response(problem)
     if is_fish_path(path):
         return _fish_response(path, problem)
-    kind = "invalid_request_error"
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        kind = "server_error"
-    elif problem.status == HTTPStatus.TOO_MANY_REQUESTS:
-        kind = "rate_limit_error"
+    if is_below(path, COMPAT_PATH):
+        return _compat_response(problem)
     body: dict[str, Any] = {
         "error": {
             "message": problem.message,
-            "type": kind,
+            "type": _kind(problem),
             "param": problem.param,
             "code": problem.code,
         }
@@ -182,6 +183,22 @@ def error_response(path: str, problem: Problem) -> JSONResponse:
     if problem.detail is not None:
         body["detail"] = problem.detail
     return JSONResponse(body, status_code=problem.status, headers=problem.headers)
+
+
+def _kind(problem: Problem) -> str:
+    """The word of OpenAI for errors of this status."""
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "server_error"
+    is_limit = problem.status == HTTPStatus.TOO_MANY_REQUESTS
+    return "rate_limit_error" if is_limit else "invalid_request_error"
+
+
+def _compat_response(problem: Problem) -> JSONResponse:
+    status = problem.status
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    error = {"code": int(status), "message": problem.message, "type": _kind(problem)}
+    return JSONResponse({"error": error}, status_code=status, headers=problem.headers)
 
 
 def is_fish_path(path: str) -> bool:
