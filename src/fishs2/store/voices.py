@@ -19,7 +19,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +79,7 @@ class VoiceStore:
 
         Of several with one name it is the oldest.
         """
-        return self._find_among(name) or self._find_behind_lock(name)
+        return self._find_among(name) or self._look_again(lambda: self._find_among(name))
 
     def add(self, new: NewVoice, *, created: int | None = None) -> Voice:
         """Store a voice, in place of one with its id. Raises BusyError, OSError.
@@ -107,7 +107,7 @@ class VoiceStore:
         Raises BusyError and OSError, and leaves the voice as it was.
         """
         with self._exclusive():
-            voice = self.get(voice_id)
+            voice = self._get_among(voice_id)
             if voice is None:
                 return None
             folder = self._folder / voice.voice_id
@@ -130,7 +130,7 @@ class VoiceStore:
         Raises UserError `voice_exists`, BusyError, OSError.
         """
         with self._exclusive():
-            voice = self.get(voice_id)
+            voice = self._get_among(voice_id)
             if voice is None:
                 return None
             renamed = replace(
@@ -152,7 +152,7 @@ class VoiceStore:
 
     def get(self, voice_id: str) -> Voice | None:
         """The voice with exactly this id."""
-        return next((voice for voice in self.list() if voice.voice_id == voice_id), None)
+        return self._get_among(voice_id) or self._look_again(lambda: self._get_among(voice_id))
 
     def remove(self, voice_id: str) -> Voice | None:
         """Delete the voice with exactly this id, or else name. Raises BusyError, OSError.
@@ -213,12 +213,15 @@ class VoiceStore:
         named = [voice for voice in voices if voice.name.casefold() == wanted]
         return min(named, key=lambda voice: voice.created, default=None)
 
-    def _find_behind_lock(self, name: str) -> Voice | None:
-        """Look again when nobody is in the middle of swapping a voice."""
+    def _get_among(self, voice_id: str) -> Voice | None:
+        return next((voice for voice in self.list() if voice.voice_id == voice_id), None)
+
+    def _look_again(self, look: Callable[[], Voice | None]) -> Voice | None:
+        """Look when nobody is in the middle of swapping a voice."""
         if not self._folder.is_dir():
             return None
         with suppress(OSError, BusyError), self._exclusive():
-            return self._find_among(name)
+            return look()
         return None
 
     def _folders(self) -> Iterator[os.DirEntry[str]]:
