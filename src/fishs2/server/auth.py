@@ -5,7 +5,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import Fishs2Error
-from fishs2.server.errors import OPEN_API_PREFIX, describe_error, error_response
+from fishs2.server.errors import OPEN_API_PREFIX, describe_error, error_response, is_below
 from fishs2.service.accounts import Accounts, Principal
 
 PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/health", "/v1/health"})
@@ -13,6 +13,8 @@ PUBLIC_PREFIXES = ("/docs/files/", "/clips/")
 """Clips have names that nobody can guess; their links are to work without a key."""
 
 _VOICE_PATHS = ("/voices", "/files")
+_FISH_VOICE_PATHS = ("/model", "/v1/references")
+_WALLET_PATH = "/wallet"
 _KEY_HEADERS = ("api-key", "xi-api-key")
 
 
@@ -30,7 +32,8 @@ class Guard:
         if scope["type"] == "http" and not _is_public(scope):
             try:
                 principal = await self._accounts.authenticate(read_token(Headers(scope=scope)))
-                self._accounts.require(principal, _needed_scope(scope))
+                if needed := _needed_scope(scope):
+                    self._accounts.require(principal, needed)
             except Fishs2Error as error:
                 response = error_response(scope["path"], describe_error(error))
                 await response(scope, receive, send)
@@ -66,7 +69,11 @@ def _is_public(scope: Scope) -> bool:
     )
 
 
-def _needed_scope(scope: Scope) -> str:
+def _needed_scope(scope: Scope) -> str | None:
+    """The scope that a path asks for; None lets every key in."""
     path = scope["path"].removeprefix("/v1")
+    if is_below(path, _WALLET_PATH):
+        return None
     is_voices = path.startswith(("/audio/voices", *_VOICE_PATHS))
+    is_voices |= any(is_below(scope["path"], root) for root in _FISH_VOICE_PATHS)
     return "voices:write" if is_voices and scope["method"] != "GET" else "speech"

@@ -1,6 +1,8 @@
 """Every error as an HTTP answer, in the shape of the dialect that the path belongs to.
 
-`/api/open/`: `{"error", "code", "details"}`. Everything else: OpenAI's `{"error": {message, type,
+`/api/open/`: `{"error", "code", "details"}`. Fish Audio's own paths: exactly `{"status",
+"message"}`, for its clients know no other key; its `/compat`: `{"error": {code, message, type}}`
+with the status as code. Everything else: OpenAI's `{"error": {message, type,
 param, code}}`; failed validation adds FastAPI's `detail` list, which the original wrapper's clients
 read. Nothing of the request is echoed: it may be private, huge or not even Unicode.
 """
@@ -33,6 +35,24 @@ logger = logging.getLogger(__name__)
 OPEN_API_PREFIX = "/api/open/"
 """Paths of the fishaudio.net open API."""
 
+FISH_PATHS = (
+    "/v1/tts",
+    "/model",
+    "/wallet",
+    "/v1/asr",
+    "/v1/references",
+    "/v1/vqgan",
+    "/v1/voice-design",
+    "/v1/agent",
+    "/v1/agents",
+)
+"""Paths of Fish Audio's own APIs, cloud and self-hosted, each with everything below it."""
+
+COMPAT_PATH = "/compat"
+"""Fish Audio's own OpenAI-compatible routes lie below it."""
+
+_SPEECH_PATH = "/v1/tts"
+
 _HTTP_CODES = {
     HTTPStatus.BAD_REQUEST: "invalid_body",
     HTTPStatus.NOT_FOUND: "not_found",
@@ -49,8 +69,19 @@ _OPEN_FIELDS = {
 }
 """What the open API calls fields that errors name as the other dialects do."""
 
+_FISH_MESSAGES = {
+    "invalid_body": "the body cannot be read: send MessagePack, JSON in UTF-8, or a form",
+    "unsupported_media_type": "the body must be MessagePack, JSON or a form, named in Content-Type",
+    "voice_not_found": "there is no voice of this id; GET /model lists them",
+    "missing_prompt_text": "reference audio needs its transcript: send it as text in references; "
+    "for a stored voice add it with PATCH /model/{id} and texts",
+}
+"""By code: how the remedy is called in the dialect, where others call it otherwise."""
+
 _BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
 """400 on the original wrapper, where every other wrong value is 422."""
+
+_CONFLICT_CODES = frozenset({"voice_exists"})
 
 _HTTP_MESSAGES = {
     HTTPStatus.BAD_REQUEST: "the body cannot be read: send JSON in UTF-8",
@@ -81,6 +112,13 @@ class ErrorBody(BaseModel):
 
     error: ErrorDetail
     detail: list[ValidationItem] | str | None = None
+
+
+class FishErrorBody(BaseModel):
+    """The body of every error answer of Fish Audio's own APIs."""
+
+    status: int
+    message: str
 
 
 class OpenErrorBody(BaseModel):
@@ -130,15 +168,14 @@ def error_response(path: str, problem: Problem) -> JSONResponse:
     """Build the answer in the dialect of `path`."""
     if path.startswith(OPEN_API_PREFIX):
         return _open_response(problem)
-    kind = "invalid_request_error"
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        kind = "server_error"
-    elif problem.status == HTTPStatus.TOO_MANY_REQUESTS:
-        kind = "rate_limit_error"
+    if is_fish_path(path):
+        return _fish_response(path, problem)
+    if is_below(path, COMPAT_PATH):
+        return _compat_response(problem)
     body: dict[str, Any] = {
         "error": {
             "message": problem.message,
-            "type": kind,
+            "type": _kind(problem),
             "param": problem.param,
             "code": problem.code,
         }
@@ -146,6 +183,49 @@ def error_response(path: str, problem: Problem) -> JSONResponse:
     if problem.detail is not None:
         body["detail"] = problem.detail
     return JSONResponse(body, status_code=problem.status, headers=problem.headers)
+
+
+def _kind(problem: Problem) -> str:
+    """The word of OpenAI for errors of this status."""
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "server_error"
+    is_limit = problem.status == HTTPStatus.TOO_MANY_REQUESTS
+    return "rate_limit_error" if is_limit else "invalid_request_error"
+
+
+def _compat_response(problem: Problem) -> JSONResponse:
+    status = problem.status
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    error = {"code": int(status), "message": problem.message, "type": _kind(problem)}
+    return JSONResponse({"error": error}, status_code=status, headers=problem.headers)
+
+
+def is_fish_path(path: str) -> bool:
+    """Whether the path belongs to Fish Audio's own APIs."""
+    return any(is_below(path, root) for root in FISH_PATHS)
+
+
+def is_below(path: str, root: str) -> bool:
+    """Whether `path` is `root` or in it."""
+    return path == root or path.startswith(f"{root}/")
+
+
+def _fish_response(path: str, problem: Problem) -> JSONResponse:
+    """Wrong parameters are 400, unknown voices too where they are one; no credit left is 402.
+
+    Source: Fish Audio API reference, errors; fish-audio-sdk, which takes no other keys.
+    """
+    status = problem.status
+    is_unknown_voice = problem.code == "voice_not_found" and is_below(path, _SPEECH_PATH)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY or is_unknown_voice:
+        status = HTTPStatus.BAD_REQUEST
+    elif problem.code == "insufficient_quota":
+        status = HTTPStatus.PAYMENT_REQUIRED
+    message = _FISH_MESSAGES.get(problem.code, problem.message)
+    return JSONResponse(
+        {"status": int(status), "message": message}, status_code=status, headers=problem.headers
+    )
 
 
 def _open_response(problem: Problem) -> JSONResponse:
@@ -213,6 +293,8 @@ def _describe_user_error(error: UserError) -> Problem:
             headers = {"WWW-Authenticate": "Bearer"}
         case ForbiddenError():
             status = HTTPStatus.FORBIDDEN
+        case _ if error.code in _CONFLICT_CODES:
+            status = HTTPStatus.CONFLICT
         case _ if error.code in _BAD_UPLOAD_CODES:
             status = HTTPStatus.BAD_REQUEST
         case _:

@@ -28,7 +28,13 @@ _CLIENT_CLOSED_REQUEST = 499
 _MAX_JSON_VALUES = 100_000
 """Commas and brackets in a JSON body: parsing a second's worth of them would hold up everybody."""
 
-_UPLOADS = (*UPLOAD_PATHS, f"{OPEN_API_PREFIX}create-model")
+_UPLOADS = (
+    *UPLOAD_PATHS,
+    f"{OPEN_API_PREFIX}create-model",
+    "/model",
+    "/v1/references/add",
+    "/v1/vqgan/encode",
+)
 
 _DEFECT = Problem(
     HTTPStatus.INTERNAL_SERVER_ERROR,
