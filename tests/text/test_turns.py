@@ -20,7 +20,9 @@ def test_each_tag_begins_a_turn_and_text_before_the_first_is_speaker_0() -> None
     ]
 
 
-@pytest.mark.parametrize("text", ["<|speaker:|>", "<|speaker:-1|>", "<speaker:1>", "<|speaker:1 |>"])
+@pytest.mark.parametrize(
+    "text", ["<|speaker:|>", "<|speaker:-1|>", "<speaker:1>", "<|speaker:1 |>"]
+)
 def test_what_only_looks_like_a_tag_is_text(text: str) -> None:
     assert find_turns(text) == [Turn(0, text)]
     assert remove_speaker_tags(text) == text

@@ -22,7 +22,8 @@ from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError
 from fishs2.service.accounts import Reservation
-from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechService, cost
+from fishs2.service.report import SpeechReport
+from fishs2.service.speech import SpeechPlan, SpeechService, cost
 
 logger = logging.getLogger(__name__)
 

@@ -43,8 +43,8 @@ class IncomingText:
         """Take the next piece."""
         self.num_chars += len(text)
         self._rest += text
-        # A mark that comes with its word is where somebody ended a sentence; a mark alone is a token
-        # of a language model, and may go on as "3.5" or "..." or with a quote.
+        # A mark that comes with its word is where somebody ended a sentence; a mark alone is a
+        # token of a language model, and may go on as "3.5" or "..." or with a quote.
         is_written = any(character.isalnum() for character in text)
         if end := _find_end(self._rest, is_written=is_written):
             self._give_on(end)
