@@ -98,7 +98,8 @@ def server_process(
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(_ROOT), **address, **env},
+        # This checkout's package, wherever another one may be installed.
+        env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}", **address, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -28,6 +28,7 @@ def reference(key: str) -> Reference:
 
 
 CAST = [ChosenVoice("a", (reference("a"),)), ChosenVoice("b", (reference("b"),))]
+CUTTING = Cutting(max_chars=200)
 CLONING = capabilities()
 APPROXIMATE = capabilities(cloning="approximate", speaks_tags=False)
 
@@ -36,7 +37,7 @@ def script(
     text: str,
     cast: list[ChosenVoice],
     engine: Capabilities = CLONING,
-    cutting: Cutting = Cutting(max_chars=200),
+    cutting: Cutting = CUTTING,
 ) -> list[Line]:
     like = Utterance(text="", latency="low", num_threads=3)
     return write_script(text, cast, like=like, engine=engine, cutting=cutting)

@@ -10,9 +10,9 @@ import base64
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
@@ -41,19 +41,22 @@ _ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
 class Spoken:
     """What a `SpeechResponse` sends: who speaks what, under which headers.
 
-    admission: entered before anything is spoken; whoever may not is refused there.
+    admission: entered before anything is spoken; whoever may not is refused there. more_headers:
+    of the dialect.
     """
 
     speech: SpeechService
     plan: SpeechPlan
     content_type: str
     admission: AbstractAsyncContextManager[Reservation]
+    more_headers: Mapping[str, str] = field(default_factory=dict)
 
     def headers(self) -> dict[str, str]:
         """Headers that describe the audio and the engine."""
         audio_format = self.plan.format
         return {
             **engine_headers(self.speech, self.plan),
+            **self.more_headers,
             "X-Audio-Sample-Rate": str(audio_format.sample_rate_hz),
             "X-Audio-Channels": "1",
             "X-Audio-Encoding": _ENCODINGS.get(audio_format.name, audio_format.name),
