@@ -11,6 +11,7 @@ from fishs2.server.clips import clips_router
 from fishs2.server.cors import WebPages
 from fishs2.server.errors import install_error_handlers
 from fishs2.server.fish_cloud import fish_cloud_router
+from fishs2.server.fish_live import fish_live_router
 from fishs2.server.fish_open import open_api_router
 from fishs2.server.middleware import BodyLimits, Edge
 from fishs2.server.openai import openai_router
@@ -52,6 +53,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(voices_router(runtime))
     app.include_router(open_api_router(runtime))
     app.include_router(fish_cloud_router(runtime))
+    app.include_router(fish_live_router(runtime))
     app.include_router(clips_router(runtime))
     app.include_router(status_router(runtime))
     install_docs_pages(app)

@@ -14,6 +14,7 @@ from fishs2.server.errors import FishErrorBody, Problem, error_response
 from fishs2.server.fish_cloud_body import Tts, is_cloud, read_tts
 from fishs2.server.fish_cloud_request import to_speech_request
 from fishs2.server.fish_open_body import body_schema
+from fishs2.server.fish_times import TimedEvents
 from fishs2.server.streaming import SpeechResponse, Spoken
 from fishs2.service.runtime import Runtime
 
@@ -31,6 +32,13 @@ _AUDIO_ANSWER: dict[int | str, dict[str, Any]] = {
             kind: {"schema": {"type": "string", "format": "binary"}}
             for kind in CONTENT_TYPES.values()
         },
+    }
+}
+
+_EVENTS_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events with audio in base64, and when its parts sound.",
+        "content": {"text/event-stream": {}},
     }
 }
 
@@ -64,6 +72,16 @@ def fish_cloud_router(runtime: Runtime) -> APIRouter:
             spoken, delivery="chunked", client_stall_s=runtime.settings.client_stall_s
         )
 
+    async def speak_with_times(request: Request) -> Response:
+        """Turn text into speech, and say when each part of it sounds."""
+        spoken = await plan_tts(request, runtime)
+        return SpeechResponse(
+            spoken,
+            delivery="sse",
+            client_stall_s=runtime.settings.client_stall_s,
+            events=TimedEvents,
+        )
+
     async def refuse(request: Request) -> Response:
         """What the cloud has and this server does not."""
         problem = Problem(
@@ -77,6 +95,14 @@ def fish_cloud_router(runtime: Runtime) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={**ERRORS, **_AUDIO_ANSWER},
+        openapi_extra=tts_schema(),
+    )
+    router.add_api_route(
+        "/v1/tts/stream/with-timestamp",
+        speak_with_times,
+        methods=["POST"],
+        response_class=Response,
+        responses={**ERRORS, **_EVENTS_ANSWER},
         openapi_extra=tts_schema(),
     )
     for path in _ABSENT:

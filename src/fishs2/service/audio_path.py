@@ -47,7 +47,9 @@ class AudioPaths:
         )
         resampler = Resampler(rate_hz, audio_format.sample_rate_hz)
         threads = None if is_light else self._threads
-        return AudioPath(chain, resampler, encoder, engine_rate_hz=rate_hz, threads=threads)
+        path = AudioPath(chain, resampler, encoder, engine_rate_hz=rate_hz, threads=threads)
+        path.speed = effects.speed
+        return path
 
     def close(self) -> None:
         """End the threads. No path may be in use."""
@@ -57,8 +59,8 @@ class AudioPaths:
 class AudioPath:
     """Takes the PCM of one answer, in order; one call at a time.
 
-    audio_s: seconds of sound so far, after the effects. has_sound: whether the engine has given
-    any.
+    speed: how much faster the sound becomes. audio_s: seconds of it so far, after the effects.
+    has_sound: whether the engine has given any.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class AudioPath:
         self._encoder = encoder
         self._engine_rate_hz = engine_rate_hz
         self._threads = threads
+        self.speed = 1.0
         self.audio_s = 0.0
         self.has_sound = False
 

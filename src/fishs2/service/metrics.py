@@ -60,6 +60,8 @@ class Metrics:
         self._requests.labels(dialect, report.outcome).inc()
         self._chars.labels(dialect).inc(len(plan.request.text))
         self._audio_s.labels(dialect).inc(report.audio_s)
+        if report.is_live:
+            return
         if report.first_audio_s is not None:
             self._first_audio_s.observe(report.first_audio_s)
         if report.outcome == "finished" and report.audio_s:

@@ -10,9 +10,11 @@ class SpeechReport:
     """What became of one plan; written by the service while it speaks.
 
     num_begun, num_spoken: utterances that sounded, and that are complete. times_s: where in the
-    sound each of them begins and ends, so far. Other times are since `started_s`.
+    sound each of them begins and ends, so far. Other times are since `started_s`. is_live: the text
+    came while it was spoken, so that the time it took says nothing about the engine.
     """
 
+    is_live: bool = False
     started_s: float = field(default_factory=time.perf_counter)
     first_audio_s: float | None = None
     audio_s: float = 0.0

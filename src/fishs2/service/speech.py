@@ -259,8 +259,7 @@ class SpeechService:
             with self._admission.stream():
                 async with aclosing(pieces):
                     async for pcm in pieces:
-                        speed = plan_by_now().request.effects.speed
-                        report.note_pcm(len(pcm) / self.sample_rate_hz / speed)
+                        report.note_pcm(len(pcm) / self.sample_rate_hz / path.speed)
                         encoded = await path.encode(pcm)
                         report.audio_s = path.audio_s
                         if encoded:
@@ -378,6 +377,7 @@ def _nothing_to_speak() -> UserError:
 
 
 def _log_outcome(plan: SpeechPlan, report: SpeechReport, seconds: float) -> None:
+    is_timed = report.audio_s > 0 and not report.is_live
     logger.info(
         "speech",
         extra={
@@ -388,6 +388,6 @@ def _log_outcome(plan: SpeechPlan, report: SpeechReport, seconds: float) -> None
             "format": plan.format.name,
             "audio_s": round(report.audio_s, 3),
             "first_audio_ms": round(1000 * report.first_audio_s) if report.first_audio_s else None,
-            "rtf": round(seconds / report.audio_s, 4) if report.audio_s else None,
+            "rtf": round(seconds / report.audio_s, 4) if is_timed else None,
         },
     )
