@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from fishs2.cli.serve import listen, server_config
 from fishs2.engines.base import AudioChunk, Capabilities, Sampling, Utterance
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
@@ -50,6 +51,9 @@ class RecordingEngine(FakeEngine):
                 "key": reference.key,
                 "crossings_per_s": count_crossings_per_s(reference.pcm, reference.sample_rate_hz),
             },
+            "references": [each.transcript for each in utterance.references],
+            "latency": utterance.latency,
+            "is_part": utterance.part is not None,
             "sampling": asdict(utterance.sampling),
             "num_threads": utterance.num_threads,
             "verbose": utterance.verbose,
@@ -70,7 +74,9 @@ def main() -> None:
     settings = load_settings()
     engine = RecordingEngine(Path(os.environ["RECORDING"]))
     runtime = Runtime(settings, EngineChoice(engine, "a test wants to know what it is asked"))
-    uvicorn.run(create_app(runtime), host=settings.host, port=settings.port, log_level="error")
+    server = uvicorn.Server(server_config(create_app(runtime), settings))
+    with listen(settings) as listener:
+        server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from fishs2.cli.serve import listen
+from fishs2.cli.serve import listen, server_config
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import Settings
@@ -43,9 +43,7 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
     folder = Path(files.name)
     settings = {"voices_dir": folder / "voices", "data_dir": folder / "data", **settings}
     runtime = Runtime(make_settings(**settings), EngineChoice(engine, "the test chose it"))
-    config = uvicorn.Config(
-        create_app(runtime), http="httptools", log_config=None, timeout_graceful_shutdown=1
-    )
+    config = server_config(create_app(runtime), runtime.settings, shutdown_s=1)
     server = _Server(config)
     with listen(make_settings(host="127.0.0.1", port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -240,6 +240,24 @@ class Settings(BaseSettings):
     client_stall_s: float = Field(
         300.0, gt=0, le=86_400, description="A client that takes no bytes for this long is cut off."
     )
+    live_max_chars: int = Field(
+        200_000,
+        ge=1,
+        description="Longest text of one live speech; what waits to be spoken has "
+        "`FISHS2_MAX_INPUT_CHARS` at most.",
+    )
+    live_max_frame_bytes: int = Field(
+        1_048_576,
+        ge=1_024,
+        description="Largest frame that brings text to a live speech, in bytes; the one that "
+        "starts it may have `FISHS2_MAX_BODY_BYTES`.",
+    )
+    live_idle_s: float = Field(
+        120.0,
+        gt=0,
+        le=86_400,
+        description="A live speech ends when no text has come for so long and all is spoken.",
+    )
     request_id_header: str = Field(
         "X-Request-ID",
         pattern=r"^[A-Za-z0-9-]+$",

@@ -25,7 +25,7 @@ def test_pause_is_reached_and_left_smoothly_however_speech_is_cut(piece: int) ->
     cut = [pcm[start : start + piece] for start in range(0, len(pcm), piece)]
 
     before = [joints.add_before_pause(each) for each in cut]
-    pause = joints.pause(0.05)
+    pause = np.concatenate((joints.end(), joints.pause(0.05)))
     after = [joints.add(each) for each in cut]
 
     whole = np.concatenate([*before, pause, *after])
@@ -39,7 +39,7 @@ def test_pause_is_reached_and_left_smoothly_however_speech_is_cut(piece: int) ->
 def test_speech_shorter_than_a_fade_is_faded_too() -> None:
     joints = Joints(RATE)
 
-    heard = np.concatenate((joints.add_before_pause(speech(0.001)), joints.pause(0.01)))
+    heard = np.concatenate((joints.add_before_pause(speech(0.001)), joints.end()))
 
-    assert len(heard) == 8 + 80
+    assert len(heard) == 8
     assert 0 < heard[7] <= 0.5 / FADE

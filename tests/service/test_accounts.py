@@ -22,7 +22,7 @@ from fishs2.service import ledger as ledger_module
 from fishs2.service.accounts import Accounts, Principal
 from fishs2.store.database import Database
 from fishs2.store.keys import Key, NewKey, create_key, disable_key, find_key
-from fishs2.store.usage import Outcome
+from fishs2.store.usage import Outcome, release_dead
 
 
 @pytest.fixture
@@ -117,6 +117,38 @@ async def test_scopes_are_needed_and_admin_has_them_all(database: Database) -> N
         accounts.require(Principal(scopes=frozenset({"admin"})), "voices:write")
 
     assert caught.value.code == "missing_scope"
+
+
+async def test_reservation_grows_with_the_text_and_is_settled_once(database: Database) -> None:
+    key, token = make_key(database, granted=100)
+    async with opened(database) as accounts:
+        principal = await accounts.authenticate(token)
+        async with accounts.admit(principal, 0) as reservation:
+            await reservation.grow(60)
+            assert await accounts.remaining(principal) == 40
+            with pytest.raises(QuotaError) as caught:
+                await reservation.grow(41)
+            await reservation.grow(40)
+            reservation.outcome = Outcome(70, 1.0)
+        profile = await accounts.profile(principal)
+
+    assert caught.value.code == "insufficient_quota"
+    assert state(database, key) == (70, 0, 0)
+    assert (profile.today.num_requests, profile.today.num_chars) == (1, 70)
+
+
+async def test_reservation_of_a_server_that_seemed_dead_is_charged_when_it_ends(
+    database: Database,
+) -> None:
+    key, token = make_key(database, granted=100)
+    async with opened(database) as accounts:
+        principal = await accounts.authenticate(token)
+        async with accounts.admit(principal, 10) as reservation:
+            release_dead(database, time.time() + 100)
+            await reservation.grow(20)
+            reservation.outcome = Outcome(30, 1.0)
+
+    assert state(database, key) == (30, 0, 0)
 
 
 @pytest.mark.parametrize(

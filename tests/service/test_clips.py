@@ -36,6 +36,13 @@ PLAN = SpeechPlan(
 
 
 REQUEST_FIELDS = {
+    "speakers",
+    "bit_rate",
+    "short_utterance_chars",
+    "is_continuous",  # in the open API, the only one that keeps audio, always true
+    "latency",
+    "sampling_defaults",
+    "unheeded",
     "request_id",
     "text",
     "voice",
@@ -115,6 +122,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "format",
         "cloning",
         "ignored",
+        "cast",  # what the utterances have as voice and references
     }
     # Of the request, what has no part in the utterances or the format, and is in the key: effects.
     assert {f.name for f in fields(SpeechRequest)} == REQUEST_FIELDS

@@ -30,12 +30,16 @@ class Joints:
         self._held = joined[num_ready:]
         return joined[:num_ready]
 
-    def pause(self, seconds: float) -> Pcm:
-        """What was held back, faded out, and silence."""
+    def end(self) -> Pcm:
+        """What was held back, faded out: a pause comes, or nothing."""
         held, self._held = self._held, np.zeros(0, np.float32)
-        self._num_since = 0
         fall = self._rise[::-1][len(self._rise) - len(held) :]
-        return np.concatenate((held * fall, silence(seconds, self._rate_hz)))
+        return held * fall
+
+    def pause(self, seconds: float) -> Pcm:
+        """The pause, which follows `end`."""
+        self._num_since = 0
+        return silence(seconds, self._rate_hz)
 
     def _risen(self, pcm: Pcm) -> Pcm:
         rise = self._rise[self._num_since : self._num_since + len(pcm)]

@@ -15,8 +15,9 @@ from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
 from fishs2.cli.planning import plan_runtime
 from fishs2.errors import UserError
+from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
-from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechRequest, SpeechService
+from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService
 from fishs2.settings import load_settings
 
 _STANDARD_OUTPUT = Path("-")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 
 from fishs2.bootstrap.plan import Plan, plan_here
 from fishs2.cli.planning import plan_runtime
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 5
 """Seconds that answers in progress get at the end; launchers kill after ten."""
+
+_PING_INTERVAL_S = 20
+"""As Fish Audio's clients do it themselves."""
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FISHS2_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (FISHS2_PORT).")]
@@ -50,19 +54,34 @@ def run_server(settings: Settings, plan: Plan) -> None:
         for name in unknown_names():
             logger.warning("%s is no setting of this version and has no effect", name)
         logger.info("fishs2 listens on %s", _url(settings))
-        config = uvicorn.Config(
-            create_app(runtime),
-            http="httptools",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=_SHUTDOWN_S,
-        )
+        config = server_config(create_app(runtime), settings)
         server = uvicorn.Server(config)
         runtime.when_misconfigured(lambda: setattr(server, "should_exit", True))
         server.run(sockets=[listener])
     if isinstance(runtime.failure, SettingsError):
         raise runtime.failure
+
+
+def server_config(
+    app: ASGIApp, settings: Settings, *, shutdown_s: int = _SHUTDOWN_S
+) -> uvicorn.Config:
+    """How uvicorn is to serve the app."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        # The largest is a start with recordings in it, which over HTTP would be a body.
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=_PING_INTERVAL_S,
+        # Who reads nothing answers no pings either: both mean the same patience.
+        ws_ping_timeout=settings.client_stall_s,
+        # Audio does not get smaller.
+        ws_per_message_deflate=False,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=shutdown_s,
+    )
 
 
 def listen(settings: Settings) -> socket.socket:

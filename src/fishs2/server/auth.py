@@ -5,7 +5,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import Fishs2Error
-from fishs2.server.errors import OPEN_API_PREFIX, describe_error, error_response, is_below
+from fishs2.server.errors import OPEN_API_PREFIX, describe_error, is_below, send_error
 from fishs2.service.accounts import Accounts, Principal
 
 PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/health", "/v1/health"})
@@ -29,14 +29,13 @@ class Guard:
         self._accounts = accounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_public(scope):
+        if scope["type"] in ("http", "websocket") and not _is_public(scope):
             try:
                 principal = await self._accounts.authenticate(read_token(Headers(scope=scope)))
                 if needed := _needed_scope(scope):
                     self._accounts.require(principal, needed)
             except Fishs2Error as error:
-                response = error_response(scope["path"], describe_error(error))
-                await response(scope, receive, send)
+                await send_error(scope, receive, send, describe_error(error))
                 return
             scope["state"]["principal"] = principal
         await self._app(scope, receive, send)
@@ -62,6 +61,8 @@ async def authenticate(
 
 def _is_public(scope: Scope) -> bool:
     path = scope["path"]
+    if scope["type"] == "websocket":
+        return False
     return (
         path in PUBLIC_PATHS
         or path.startswith((*PUBLIC_PREFIXES, OPEN_API_PREFIX))
@@ -76,4 +77,5 @@ def _needed_scope(scope: Scope) -> str | None:
         return None
     is_voices = path.startswith(("/audio/voices", *_VOICE_PATHS))
     is_voices |= any(is_below(scope["path"], root) for root in _FISH_VOICE_PATHS)
-    return "voices:write" if is_voices and scope["method"] != "GET" else "speech"
+    changes = scope["type"] == "http" and scope["method"] != "GET"
+    return "voices:write" if is_voices and changes else "speech"

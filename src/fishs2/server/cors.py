@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
+from fishs2.server.errors import OPEN_API_PREFIX, Problem, send_error
 
 _FOR_ALL_PAGES = frozenset(
     {f"{OPEN_API_PREFIX}{name}" for name in ("tts", "list-models", "profile")}
@@ -40,14 +40,13 @@ class WebPages:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         is_open = self._is_for_every_route or _is_for_all(scope["path"])
         if not self._may_change(scope, is_open=is_open):
-            response = error_response(scope["path"], _OTHER_ORIGIN)
-            await response(scope, receive, send)
-        elif is_open:
+            await send_error(scope, receive, send, _OTHER_ORIGIN)
+        elif is_open and scope["type"] == "http":
             await self._cors(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -56,7 +55,9 @@ class WebPages:
         """Whether the page that sends this, if it is one, may; browsers do not ask before forms."""
         headers = Headers(scope=scope)
         origin = headers.get("origin", "")
-        if scope["method"] in ("GET", "HEAD", "OPTIONS") or not _is_page(origin):
+        # Browsers let every page open a WebSocket: the handshake is a GET that spends characters.
+        is_reading = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
+        if is_reading or not _is_page(origin):
             return True
         if self._is_for_every_route:
             return self._cors.is_allowed_origin(origin) or _is_own(origin, headers)

@@ -17,6 +17,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from fishs2.errors import (
     BusyError,
@@ -201,6 +203,15 @@ def _compat_response(problem: Problem) -> JSONResponse:
     return JSONResponse({"error": error}, status_code=status, headers=problem.headers)
 
 
+async def send_error(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
+    """Answer a request, or the handshake of a WebSocket, with an error."""
+    response = error_response(scope["path"], problem)
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await response(scope, receive, send)
+
+
 def is_fish_path(path: str) -> bool:
     """Whether the path belongs to Fish Audio's own APIs."""
     return any(is_below(path, root) for root in FISH_PATHS)
@@ -222,10 +233,13 @@ def _fish_response(path: str, problem: Problem) -> JSONResponse:
         status = HTTPStatus.BAD_REQUEST
     elif problem.code == "insufficient_quota":
         status = HTTPStatus.PAYMENT_REQUIRED
-    message = _FISH_MESSAGES.get(problem.code, problem.message)
-    return JSONResponse(
-        {"status": int(status), "message": message}, status_code=status, headers=problem.headers
-    )
+    body = {"status": int(status), "message": fish_message(problem)}
+    return JSONResponse(body, status_code=status, headers=problem.headers)
+
+
+def fish_message(problem: Problem) -> str:
+    """What Fish Audio's clients are told, with the remedy as their API calls it."""
+    return _FISH_MESSAGES.get(problem.code, problem.message)
 
 
 def _open_response(problem: Problem) -> JSONResponse:
@@ -315,10 +329,15 @@ def _describe_invalid(request: Request, error: RequestValidationError) -> Proble
             "unsupported_media_type",
         )
     param = next((str(part) for part in first["loc"][1:]), None)
-    message = "; ".join(f"{_field_path(item['loc'])}: {item['msg']}" for item in items)
+    message = describe_fields(error)
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, message, "validation_error", param, detail=items
     )
+
+
+def describe_fields(error: RequestValidationError) -> str:
+    """Which fields are wrong and why, for people; without their values."""
+    return "; ".join(f"{_field_path(item['loc'])}: {item['msg']}" for item in error.errors())
 
 
 def _describe_http(error: HTTPException) -> Problem:

@@ -33,8 +33,9 @@ from fishs2.server.fish_open_body import (
 from fishs2.server.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
 from fishs2.service.clips import Keep, content_key
+from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
-from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechRequest, SpeechService, cost
+from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService, cost
 from fishs2.store.clips import Clip
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice

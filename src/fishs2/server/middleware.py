@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
+from fishs2.server.fish_frames import error_frame
 from fishs2.server.voices import UPLOAD_PATHS
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ _CLIENT_CLOSED_REQUEST = 499
 
 _MAX_JSON_VALUES = 100_000
 """Commas and brackets in a JSON body: parsing a second's worth of them would hold up everybody."""
+
+_CLOSE_BROKEN = 1011
+"""The server met something it did not expect. Source: RFC 6455 section 7.4.1."""
 
 _UPLOADS = (
     *UPLOAD_PATHS,
@@ -70,6 +74,9 @@ class Edge:
         self._request_id_header = request_id_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._run_socket(_Exchange(scope, receive, send, self._request_id_header))
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -85,6 +92,21 @@ class Edge:
             if exchange.status is None:
                 response = error_response(scope["path"], _DEFECT)
                 await response(scope, receive, exchange.send)
+        finally:
+            exchange.log()
+
+    async def _run_socket(self, exchange: "_Exchange") -> None:
+        try:
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+        # The ASGI edge, as above.
+        except Exception:
+            logger.exception("unexpected error", extra={"request_id": exchange.request_id})
+            if exchange.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                raise
+            if not exchange.is_complete:
+                frame = error_frame(_DEFECT.message)
+                await exchange.send({"type": "websocket.send", "bytes": frame})
+                await exchange.send({"type": "websocket.close", "code": _CLOSE_BROKEN})
         finally:
             exchange.log()
 
@@ -124,7 +146,7 @@ class _Exchange:
         self.request_id = _clean_id(Headers(scope=scope).get(request_id_header, ""))
         self.status: int | None = None
         self.is_complete = False
-        self._method = scope["method"]
+        self._method = scope.get("method", "WEBSOCKET")
         self._path = scope["path"]
         self._client = scope["client"][0] if scope.get("client") else ""
         self._request_id_header = request_id_header
@@ -135,7 +157,9 @@ class _Exchange:
         # HEAD is answered like GET; the HTTP server leaves out the body.
         method = "GET" if self._method == "HEAD" else self._method
         state = {**scope.get("state", {}), "request_id": self.request_id}
-        self.scope = {**scope, "method": method, "state": state}
+        self.scope = {**scope, "state": state}
+        if scope["type"] == "http":
+            self.scope["method"] = method
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -144,9 +168,24 @@ class _Exchange:
         elif message["type"] == "http.response.body":
             self._num_bytes += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
-            if self._first_byte_s is None:
-                self._first_byte_s = time.perf_counter() - self._started_s
+            self._note_first_byte()
+        elif message["type"] == "websocket.accept":
+            self.status = HTTPStatus.SWITCHING_PROTOCOLS
+            message.setdefault("headers", [])
+            MutableHeaders(scope=message)[self._request_id_header] = self.request_id
+        elif message["type"] == "websocket.http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[self._request_id_header] = self.request_id
+        elif message["type"] == "websocket.send":
+            self._num_bytes += len(message.get("bytes") or b"")
+            self._note_first_byte()
+        elif message["type"] == "websocket.close":
+            self.is_complete = True
         await self._send(message)
+
+    def _note_first_byte(self) -> None:
+        if self._first_byte_s is None:
+            self._first_byte_s = time.perf_counter() - self._started_s
 
     def log(self) -> None:
         first_byte_s = self._first_byte_s

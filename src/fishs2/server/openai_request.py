@@ -53,6 +53,7 @@ def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> 
         control=(over.control or "") if body.control is None else body.control,
         instructions="" if overrides else body.instructions or "",
         max_utterance_chars=body.chunk_length,
+        latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),
         num_threads=_first(given.n_threads, over.fishs2.n_threads),

@@ -143,7 +143,7 @@ class SpeechBody(_Part):
         None, description="Longest piece of text spoken in one go, in characters."
     )
     latency: Literal["low", "normal", "balanced"] | None = Field(
-        None, description="Accepted; speech always starts as early as the engine can."
+        None, description="How soon the first sound is wanted, where the engine has a choice."
     )
     normalize: bool | None = Field(
         None, description="Accepted; engines read numbers and dates by themselves."

@@ -10,19 +10,21 @@ import base64
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError
+from fishs2.server.errors import Problem, describe_error
 from fishs2.service.accounts import Reservation
-from fishs2.service.speech import SpeechPlan, SpeechReport, SpeechService, cost
+from fishs2.service.report import SpeechReport
+from fishs2.service.speech import SpeechPlan, SpeechService, cost
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +42,22 @@ _ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
 class Spoken:
     """What a `SpeechResponse` sends: who speaks what, under which headers.
 
-    admission: entered before anything is spoken; whoever may not is refused there.
+    admission: entered before anything is spoken; whoever may not is refused there. more_headers:
+    of the dialect.
     """
 
     speech: SpeechService
     plan: SpeechPlan
     content_type: str
     admission: AbstractAsyncContextManager[Reservation]
+    more_headers: Mapping[str, str] = field(default_factory=dict)
 
     def headers(self) -> dict[str, str]:
         """Headers that describe the audio and the engine."""
         audio_format = self.plan.format
         return {
             **engine_headers(self.speech, self.plan),
+            **self.more_headers,
             "X-Audio-Sample-Rate": str(audio_format.sample_rate_hz),
             "X-Audio-Channels": "1",
             "X-Audio-Encoding": _ENCODINGS.get(audio_format.name, audio_format.name),
@@ -69,15 +74,70 @@ def engine_headers(speech: SpeechService, plan: SpeechPlan) -> dict[str, str]:
     return headers
 
 
+class SpeechEvents(Protocol):
+    """How a dialect tells of speech in server-sent events; one instance for each answer."""
+
+    def audio(self, piece: bytes) -> bytes:
+        """The events of a piece of audio."""
+        ...
+
+    def end(self) -> bytes:
+        """What follows the last audio."""
+        ...
+
+    def error(self, problem: Problem) -> bytes:
+        """What is said when the speech breaks off."""
+        ...
+
+
+class OpenAiEvents:
+    """OpenAI's events: one per piece of audio, then one that ends them, with the usage."""
+
+    def __init__(self, plan: SpeechPlan, report: SpeechReport) -> None:
+        self._plan = plan
+        self._report = report
+
+    def audio(self, piece: bytes) -> bytes:
+        audio = base64.b64encode(piece).decode("ascii")
+        return _event({"type": "speech.audio.delta", "audio": audio})
+
+    def end(self) -> bytes:
+        num_in = len(self._plan.request.text)
+        num_out = math.ceil(self._report.audio_s * _FRAMES_PER_S)
+        usage = {
+            "input_tokens": num_in,
+            "output_tokens": num_out,
+            "total_tokens": num_in + num_out,
+        }
+        return _event({"type": "speech.audio.done", "usage": usage})
+
+    def error(self, problem: Problem) -> bytes:
+        failed = {"message": problem.message, "code": problem.code}
+        return _event({"type": "speech.audio.error", "error": failed})
+
+
+def _event(content: dict[str, object]) -> bytes:
+    return b"data: " + packed_json(content) + b"\n\n"
+
+
 class SpeechResponse(Response):
     """Speaks while it is being sent. Raises Fishs2Error as long as nothing has been sent."""
 
-    def __init__(self, spoken: Spoken, *, delivery: Delivery, client_stall_s: float) -> None:
+    def __init__(
+        self,
+        spoken: Spoken,
+        *,
+        delivery: Delivery,
+        client_stall_s: float,
+        events: Callable[[SpeechPlan, SpeechReport], SpeechEvents] = OpenAiEvents,
+    ) -> None:
+        """events: how server-sent events tell of the speech."""
         super().__init__()
         self._spoken = spoken
         self._delivery = delivery
         self._client_stall_s = client_stall_s
         self._report = SpeechReport()
+        self._events = events(spoken.plan, self._report)
         self._has_started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +190,7 @@ class SpeechResponse(Response):
         return b""
 
     async def _send_events(self, send: Send) -> bytes:
-        async with aclosing(self._events()) as events:
+        async with aclosing(self._make_events()) as events:
             first = await anext(events)
             headers = {**self._spoken.headers(), "Cache-Control": "no-cache"}
             await self._start(send, "text/event-stream", headers)
@@ -138,28 +198,19 @@ class SpeechResponse(Response):
             try:
                 async for event in events:
                     await self._send_piece(send, event, more=True)
-            except EngineError:
-                failed = {"message": "the engine failed", "code": "generation_failed"}
-                event = _event({"type": "speech.audio.error", "error": failed})
+            except EngineError as error:
+                event = self._events.error(describe_error(error))
                 await self._send_piece(send, event, more=False)
                 raise
         return b""
 
-    async def _events(self) -> AsyncGenerator[bytes]:
-        """Yield one event per piece of audio, then the one that ends them."""
+    async def _make_events(self) -> AsyncGenerator[bytes]:
+        """Yield what tells of each piece of audio, then what ends it."""
         async with aclosing(self._spoken.speech.stream(self._spoken.plan, self._report)) as pieces:
             async for piece in pieces:
                 if piece:
-                    audio = base64.b64encode(piece).decode("ascii")
-                    yield _event({"type": "speech.audio.delta", "audio": audio})
-        num_in = len(self._spoken.plan.request.text)
-        num_out = math.ceil(self._report.audio_s * _FRAMES_PER_S)
-        usage = {
-            "input_tokens": num_in,
-            "output_tokens": num_out,
-            "total_tokens": num_in + num_out,
-        }
-        yield _event({"type": "speech.audio.done", "usage": usage})
+                    yield self._events.audio(piece)
+        yield self._events.end()
 
     async def _start(self, send: Send, content_type: str, headers: dict[str, str]) -> None:
         raw = [("content-type", content_type), *headers.items()]
@@ -206,5 +257,6 @@ async def _wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
-def _event(content: dict[str, object]) -> bytes:
-    return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"
+def packed_json(content: dict[str, object]) -> bytes:
+    """As events carry it: one line, no needless spaces."""
+    return json.dumps(content, separators=(",", ":")).encode()

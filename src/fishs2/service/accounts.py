@@ -9,7 +9,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from hmac import compare_digest
@@ -60,6 +60,12 @@ class Reservation:
     """Room for one request. What `outcome` says at the end is charged; None costs nothing."""
 
     outcome: Outcome | None = None
+    _more: Callable[[int], Awaitable[None]] | None = None
+
+    async def grow(self, num_chars: int) -> None:
+        """Reserve more, for text that came later. Raises QuotaError `insufficient_quota`."""
+        if self._more is not None:
+            await self._more(num_chars)
 
 
 @dataclass(slots=True)
@@ -159,6 +165,13 @@ class Accounts:
         refusal = await self._ledger.reserve(key.id, num_chars, reservation_id)
         if refusal is not None:
             raise _refused(refusal, key, num_chars)
+
+        async def reserve_more(num_chars: int) -> None:
+            refusal = await self._ledger.reserve_more(key.id, num_chars, reservation_id)
+            if refusal is not None:
+                raise _refused(refusal, key, num_chars)
+
+        reservation._more = reserve_more
         try:
             yield reservation
         finally:

@@ -22,6 +22,7 @@ from fishs2.store.usage import (
     forget,
     release_dead,
     reserve,
+    reserve_more,
     say_alive,
     settle,
 )
@@ -94,6 +95,19 @@ class Ledger:
             # It may be reserved by now or in a moment, also if only the answer was lost.
             self._submit(undo)
             raise
+
+    async def reserve_more(
+        self, key_id: str, num_chars: int, reservation_id: str
+    ) -> Refusal | None:
+        """Set more characters aside under an id. Returns why not, if not.
+
+        Raises StoreUnavailableError.
+        """
+
+        def work() -> Refusal | None:
+            return reserve_more(self._database, key_id, num_chars, reservation_id=reservation_id)
+
+        return await self.run(work)
 
     async def settle(self, key_id: str, reservation_id: str, outcome: Outcome) -> None:
         """Charge what a request cost; later, if the database does not answer now."""

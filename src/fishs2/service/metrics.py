@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from fishs2.engines.base import EngineStats
-from fishs2.service.speech import SpeechPlan, SpeechReport
+from fishs2.service.report import SpeechReport
+from fishs2.service.speech import SpeechPlan
 
 _FIRST_AUDIO_S = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _RTF = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 1.5, 5, 20)
@@ -63,6 +64,8 @@ class Metrics:
         self._chars.labels(dialect).inc(len(plan.request.text))
         self._audio_s.labels(dialect).inc(report.audio_s)
         self._rerolls.labels(dialect).inc(report.num_rerolls)
+        if report.is_live:
+            return
         if report.first_audio_s is not None:
             self._first_audio_s.observe(report.first_audio_s)
         if report.outcome == "finished" and report.audio_s:

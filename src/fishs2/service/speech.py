@@ -6,36 +6,39 @@ The dialects in `server` call this; it calls `text`, `engines.base` and `audio`.
 
 import asyncio
 import logging
-import os
 import sys
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from fishs2.audio.effects import EffectChain, Effects, LoudnessStage
-from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
+from fishs2.audio.effects import Effects
 from fishs2.audio.formats import AudioFormat, choose_format
-from fishs2.audio.loudness import StreamLoudness, WholeLoudness
-from fishs2.audio.pcm import Pcm, Resampler
-from fishs2.engines.base import Sampling, SpeechEngine, Utterance
+from fishs2.audio.joints import Joints
+from fishs2.audio.pcm import Pcm
+from fishs2.engines.base import Latency, Part, Sampling, SpeechEngine, Utterance
 from fishs2.errors import UserError
 from fishs2.service.admission import Admission
+from fishs2.service.audio_path import AudioPath, AudioPaths
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.parts import Read, speak_parts
-from fishs2.service.voice_choice import Cloning, GivenReference, VoiceChooser
+from fishs2.service.report import SpeechReport
+from fishs2.service.script import Cutting, Line, write_script
+from fishs2.service.voice_choice import (
+    ChosenVoice,
+    Cloning,
+    GivenReference,
+    SpeakerVoice,
+    VoiceChooser,
+)
 from fishs2.service.voices import Voices
 from fishs2.store.usage import Outcome
-from fishs2.text.normalize import has_speech, normalize_text
-from fishs2.text.split import split_text
+from fishs2.text.normalize import has_speech
 from fishs2.text.tags import remove_tags, style_tag
+from fishs2.text.turns import remove_speaker_tags
 
 logger = logging.getLogger(__name__)
-
-PAUSE_S = {"paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
-"""Silence between two utterances, in seconds, by what ended the first: common reading pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,13 @@ class SpeechRequest:
     flac. sample_rate_hz: None means what the format and engine prefer. control: a direction put in
     parentheses before the text; emotion: a word for a style tag; instructions: how to speak, in
     plain words; "" means none.
-    max_utterance_chars: wish for shorter utterances than the engine's. sampling: None in a field
-    means our default.
+    speakers: the voices of a text that has several, marked `<|speaker:i|>`; in place of voice,
+    references and transcript. bit_rate: of the format, in bits per second; None means ours.
+    max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
+    this they take in the next sentence. is_continuous: the engine may carry its manner over from
+    one utterance to the next. sampling: what the client asks for; None in a field means
+    `sampling_defaults`, the dialect's, and where these say nothing ours. unheeded: fields of the
+    dialect that no engine acts on, as the client knows them.
     """
 
     request_id: str
@@ -57,18 +65,25 @@ class SpeechRequest:
     voice: str = ""
     references: tuple[GivenReference, ...] = ()
     transcript: str | None = None
+    speakers: tuple[SpeakerVoice, ...] = ()
     format: str = "wav"
     sample_rate_hz: int | None = None
+    bit_rate: int | None = None
     language: str | None = None
     dialect: str = ""
     control: str = ""
     emotion: str = ""
     instructions: str = ""
     max_utterance_chars: int | None = None
+    short_utterance_chars: int | None = None
+    is_continuous: bool = True
+    latency: Latency = "balanced"
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)
+    sampling_defaults: Sampling = field(default_factory=Sampling)
     num_threads: int | None = None
     verbose: bool | None = None
+    unheeded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,7 @@ class SpeechPlan:
 
     pauses_s: silence after each utterance, in seconds. cloning: how near the engine comes to the
     reference; None without one. ignored: fields of the request that change nothing on this engine.
+    cast: the voice of each speaker.
     """
 
     request: SpeechRequest
@@ -85,28 +101,7 @@ class SpeechPlan:
     format: AudioFormat
     cloning: Cloning | None
     ignored: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class SpeechReport:
-    """What became of one plan; written by the service while it speaks.
-
-    num_begun, num_spoken: utterances that sounded, and that are complete. num_rerolls: how often
-    one was spoken again. Times in seconds, since `started_s`.
-    """
-
-    started_s: float = field(default_factory=time.perf_counter)
-    first_audio_s: float | None = None
-    audio_s: float = 0.0
-    num_begun: int = 0
-    num_spoken: int = 0
-    num_rerolls: int = 0
-    outcome: Literal["running", "finished", "aborted", "failed"] = "running"
-
-    def note_first_audio(self) -> None:
-        """Keep the time of the first call."""
-        if self.first_audio_s is None:
-            self.first_audio_s = time.perf_counter() - self.started_s
+    cast: tuple[ChosenVoice, ...] = ()
 
 
 OnEnd = Callable[[SpeechPlan, SpeechReport, float], None]
@@ -146,10 +141,7 @@ class SpeechService:
         self._capabilities = engine.capabilities
         self._chooser = VoiceChooser(engine, voices, strict_voices=rules.strict_voices)
         self._styles = rules.styles and self._capabilities.speaks_tags
-        # Codecs and filters release the GIL; more threads than cores would only add latency.
-        self._audio_threads = ThreadPoolExecutor(
-            max_workers=os.cpu_count(), thread_name_prefix="fishs2-audio"
-        )
+        self._paths = AudioPaths(self._capabilities.sample_rate_hz)
 
     @property
     def engine_name(self) -> str:
@@ -158,40 +150,69 @@ class SpeechService:
 
     def close(self) -> None:
         """End the audio threads. No request may be in progress."""
-        self._audio_threads.shutdown()
+        self._paths.close()
 
     async def plan(self, request: SpeechRequest) -> SpeechPlan:
         """Decide how to speak `request`. Raises UserError with the field at fault."""
+        plan = await self.prepare(request)
+        self._check_length(request.text)
+        if not has_speech(remove_tags(remove_speaker_tags(request.text))):
+            raise _nothing_to_speak()
+        lines = self.write(plan, self._directions(request) + request.text)
+        return replace(
+            plan,
+            utterances=_parts([line.utterance for line in lines], request),
+            pauses_s=(*(line.pause_s for line in lines[:-1]), 0.0),
+        )
+
+    async def prepare(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide all that does not depend on the text. Raises UserError."""
         audio_format = choose_format(
             request.format,
             engine_rate_hz=self._capabilities.sample_rate_hz,
             sample_rate_hz=request.sample_rate_hz,
+            bit_rate=request.bit_rate,
         )
-        chosen = await self._chooser.choose(
-            request.voice,
-            language=request.language,
-            references=request.references,
-            transcript=request.transcript,
-        )
-        pieces = split_text(self._speakable_text(request), max_chars=self._max_chars(request))
+        if request.speakers:
+            cast = await self._chooser.choose_cast(request.speakers, language=request.language)
+        else:
+            chosen = await self._chooser.choose(
+                request.voice,
+                language=request.language,
+                references=request.references,
+                transcript=request.transcript,
+            )
+            cast = (chosen,)
+        is_cloned = any(chosen.references for chosen in cast)
         return SpeechPlan(
             request=request,
-            utterances=tuple(
-                Utterance(
-                    text=piece.text,
-                    voice=chosen.voice,
-                    references=chosen.references,
-                    sampling=_fill(request.sampling, self._rules.sampling),
-                    num_threads=request.num_threads,
-                    verbose=request.verbose,
-                )
-                for piece in pieces
-            ),
-            pauses_s=(*(PAUSE_S[piece.boundary] for piece in pieces[:-1]), 0.0),
+            cast=cast,
+            utterances=(),
+            pauses_s=(),
             format=audio_format,
-            cloning=self._capabilities.cloning if chosen.references else None,
+            cloning=self._capabilities.cloning if is_cloned else None,
             ignored=self._ignored_fields(request),
         )
+
+    def write(self, plan: SpeechPlan, text: str) -> list[Line]:
+        """What is to be spoken of `text`, as the plan says; nothing if nothing can be pronounced.
+
+        Raises UserError `unknown_speaker`.
+        """
+        request = plan.request
+        limit = self._capabilities.max_utterance_chars
+        cutting = Cutting(max_chars=min(limit, request.max_utterance_chars or limit))
+        if request.short_utterance_chars is not None:
+            cutting = replace(cutting, short_chars=request.short_utterance_chars)
+        defaults = _fill(request.sampling_defaults, self._rules.sampling)
+        like = Utterance(
+            text="",
+            sampling=_fill(request.sampling, defaults),
+            latency=request.latency,
+            num_threads=request.num_threads,
+            verbose=request.verbose,
+        )
+        return write_script(text, plan.cast, like=like, engine=self._capabilities, cutting=cutting)
 
     async def stream(self, plan: SpeechPlan, report: SpeechReport) -> AsyncGenerator[bytes]:
         """Yield encoded audio as it is made, in the streamed form of the format.
@@ -200,90 +221,91 @@ class SpeechService:
         generator aborts the work. Raises BusyError or UserError before the first item, EngineError
         at any time.
         """
-        path = self._audio_path(plan, StreamEncoder(plan.format), StreamLoudness)
-        async with aclosing(self._speak(plan, path, report, UtteranceFeed.read)) as encoded:
+        spoken = self._pcm(plan, report, UtteranceFeed.read)
+        pieces = self.perform(spoken, self.open_path(plan), report, lambda: plan)
+        async with aclosing(pieces) as encoded:
             async for piece in encoded:
                 yield piece
 
     async def render(self, plan: SpeechPlan, report: SpeechReport) -> bytes:
         """Speak to the end and return a complete file. Raises what `stream` raises."""
-        path = self._audio_path(plan, FileEncoder(plan.format), WholeLoudness)
-        async with aclosing(self._speak(plan, path, report, UtteranceFeed.read_whole)) as encoded:
+        path = self._paths.file(plan.format, plan.request.effects)
+        spoken = self._pcm(plan, report, UtteranceFeed.read_whole)
+        pieces = self.perform(spoken, path, report, lambda: plan)
+        async with aclosing(pieces) as encoded:
             return b"".join([piece async for piece in encoded])
 
-    async def _speak(
-        self, plan: SpeechPlan, path: "_AudioPath", report: SpeechReport, read: Read
+    def open_path(self, plan: SpeechPlan) -> AudioPath:
+        """The way from PCM to the streamed form of the plan's format."""
+        return self._paths.stream(plan.format, plan.request.effects)
+
+    def open_feed(self, utterance: Utterance) -> UtteranceFeed:
+        """One utterance, not yet started; the caller closes it."""
+        return UtteranceFeed(self._engine, self._admission, utterance)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the engine's PCM."""
+        return self._capabilities.sample_rate_hz
+
+    async def perform(
+        self,
+        pieces: AsyncGenerator[Pcm],
+        path: AudioPath,
+        report: SpeechReport,
+        plan_by_now: Callable[[], SpeechPlan],
     ) -> AsyncGenerator[bytes]:
+        """Yield the pieces as `path` encodes them, within the limits of requests in progress.
+
+        Keeps the report and tells at the end how it went. plan_by_now: what is known to be spoken.
+        """
         try:
             with self._admission.stream():
-                spoken = speak_parts(
-                    self._engine,
-                    self._admission,
-                    plan.utterances,
-                    plan.pauses_s,
-                    read=read,
-                    report=report,
-                )
-                async with aclosing(spoken) as pieces:
+                async with aclosing(pieces):
                     async for pcm in pieces:
-                        encoded = await self._encode(path, pcm)
+                        report.note_pcm(len(pcm) / self.sample_rate_hz / path.speed)
+                        encoded = await path.encode(pcm)
                         report.audio_s = path.audio_s
                         if encoded:
                             report.note_first_audio()
                             yield encoded
-            if not path.has_sound:
+            if path.has_sound:
+                rest = await path.flush()
+                report.audio_s = path.audio_s
+                yield rest
+            elif plan_by_now().utterances:
                 raise _nothing_to_speak()
-            rest = await asyncio.get_running_loop().run_in_executor(self._audio_threads, path.flush)
-            report.audio_s = path.audio_s
-            yield rest
             report.outcome = "finished"
         finally:
             if report.outcome == "running":
                 gone = isinstance(sys.exception(), GeneratorExit | asyncio.CancelledError)
                 report.outcome = "aborted" if gone else "failed"
             seconds = time.perf_counter() - report.started_s
-            _log_outcome(plan, report, seconds)
-            self._on_end(plan, report, seconds)
+            _log_outcome(plan_by_now(), report, seconds)
+            self._on_end(plan_by_now(), report, seconds)
 
-    def _audio_path(
-        self, plan: SpeechPlan, encoder: AudioEncoder, loudness: LoudnessStage
-    ) -> "_AudioPath":
-        rate_hz = self._capabilities.sample_rate_hz
-        effects = EffectChain(plan.request.effects, rate_hz, loudness=loudness)
-        return _AudioPath(plan, encoder, effects, engine_rate_hz=rate_hz)
+    def _pcm(self, plan: SpeechPlan, report: SpeechReport, read: Read) -> AsyncGenerator[Pcm]:
+        feeds = [self.open_feed(utterance) for utterance in plan.utterances]
+        joints = Joints(self.sample_rate_hz)
+        return speak_parts(feeds, plan.pauses_s, joints, read=read, report=report)
 
-    async def _encode(self, path: "_AudioPath", pcm: Pcm) -> bytes:
-        if path.is_light:
-            # 16-bit integers of a chunk take 0.1 ms; to hand it to a thread costs more.
-            return path.encode(pcm)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._audio_threads, path.encode, pcm)
-
-    def _max_chars(self, request: SpeechRequest) -> int:
-        limit = self._capabilities.max_utterance_chars
-        return min(limit, request.max_utterance_chars or limit)
-
-    def _speakable_text(self, request: SpeechRequest) -> str:
-        """Return the text as the engine gets it, not yet split."""
-        num_chars = len(request.text)
-        if num_chars > self._rules.max_input_chars:
-            limit = self._rules.max_input_chars
+    def _check_length(self, text: str) -> None:
+        limit = self._rules.max_input_chars
+        if len(text) > limit:
             raise UserError(
-                f"the text has {num_chars:,} characters; the limit is {limit:,}",
+                f"the text has {len(text):,} characters; the limit is {limit:,}",
                 code="input_too_long",
                 param="input",
             )
+
+    def _directions(self, request: SpeechRequest) -> str:
+        """What stands before the text for an engine that acts on it."""
         if not self._capabilities.speaks_tags:
-            text = normalize_text(remove_tags(request.text))
-            if not has_speech(text):
-                raise _nothing_to_speak()
-            return text
+            return ""
         # The original wrapper's form, without a space. Source: contract A.2.
         control = f"({request.control.strip()})" if request.control.strip() else ""
         style = style_tag(request.instructions) if self._styles else ""
-        if not has_speech(remove_tags(request.text)):
-            raise _nothing_to_speak()
-        return normalize_text(f"{style_tag(request.emotion)} {style} {control}{request.text}")
+        return f"{style_tag(request.emotion)} {style} {control}"
 
     def _ignored_fields(self, request: SpeechRequest) -> tuple[str, ...]:
         """Names as the clients know them."""
@@ -297,50 +319,7 @@ class SpeechService:
             ignored.append("emotion")
         if request.instructions and not self._styles:
             ignored.append("instructions")
-        return tuple(ignored)
-
-
-class _AudioPath:
-    """PCM of the engine to encoded bytes: effects, then resampling, then the codec.
-
-    One call at a time, from any thread. audio_s: seconds of sound so far, after the effects.
-    has_sound: whether the engine has given any. is_light: `encode` takes next to no time.
-    """
-
-    def __init__(
-        self,
-        plan: SpeechPlan,
-        encoder: AudioEncoder,
-        effects: EffectChain,
-        *,
-        engine_rate_hz: int,
-    ) -> None:
-        self._effects = effects
-        self._resampler = Resampler(engine_rate_hz, plan.format.sample_rate_hz)
-        self._encoder = encoder
-        self._engine_rate_hz = engine_rate_hz
-        self.audio_s = 0.0
-        self.has_sound = False
-        self.is_light = (
-            plan.format.name in ("wav", "pcm")
-            and plan.format.sample_rate_hz == engine_rate_hz
-            and plan.request.effects == Effects()
-        )
-
-    def encode(self, pcm: Pcm) -> bytes:
-        """Return what the codec has ready after float32 [n] more of the engine."""
-        self.has_sound = self.has_sound or len(pcm) > 0
-        return self._encode(self._effects.apply(pcm))
-
-    def flush(self) -> bytes:
-        """Return the rest. Nothing may follow."""
-        rest = self._encode(self._effects.flush())
-        rest += self._encoder.encode(self._resampler.flush())
-        return rest + self._encoder.flush()
-
-    def _encode(self, pcm: Pcm) -> bytes:
-        self.audio_s += len(pcm) / self._engine_rate_hz
-        return self._encoder.encode(self._resampler.resample(pcm))
+        return (*ignored, *request.unheeded)
 
 
 def cost(plan: SpeechPlan, report: SpeechReport) -> Outcome:
@@ -354,6 +333,17 @@ def cost(plan: SpeechPlan, report: SpeechReport) -> Outcome:
         begun = sum(len(utterance.text) for utterance in plan.utterances[: report.num_begun])
         return Outcome(min(begun, num_chars), report.audio_s)
     return Outcome(0, report.audio_s, is_error=True)
+
+
+def _parts(utterances: list[Utterance], request: SpeechRequest) -> tuple[Utterance, ...]:
+    """The utterances as parts of one speech, if it is to be one."""
+    if len(utterances) < 2 or not request.is_continuous:
+        return tuple(utterances)
+    speech, last = uuid.uuid4().hex, len(utterances) - 1
+    return tuple(
+        replace(each, part=Part(speech, index, is_last=index == last))
+        for index, each in enumerate(utterances)
+    )
 
 
 def _fill(asked: Sampling, default: Sampling) -> Sampling:
@@ -372,6 +362,7 @@ def _nothing_to_speak() -> UserError:
 
 
 def _log_outcome(plan: SpeechPlan, report: SpeechReport, seconds: float) -> None:
+    is_timed = report.audio_s > 0 and not report.is_live
     logger.info(
         "speech",
         extra={
@@ -382,7 +373,7 @@ def _log_outcome(plan: SpeechPlan, report: SpeechReport, seconds: float) -> None
             "format": plan.format.name,
             "audio_s": round(report.audio_s, 3),
             "first_audio_ms": round(1000 * report.first_audio_s) if report.first_audio_s else None,
-            "rtf": round(seconds / report.audio_s, 4) if report.audio_s else None,
+            "rtf": round(seconds / report.audio_s, 4) if is_timed else None,
             "rerolls": report.num_rerolls or None,
         },
     )

@@ -46,6 +46,14 @@ class GivenReference:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerVoice:
+    """The voice of one speaker of a text that has several; references win over the name."""
+
+    voice: str = ""
+    references: tuple[GivenReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ChosenVoice:
     """voice: for `Utterance.voice`. references: none speaks in the engine's own voice."""
 
@@ -85,6 +93,19 @@ class VoiceChooser:
         if stored is not None:
             return await self._choose_stored(stored, language, transcript)
         return ChosenVoice(self._engine.find_voice(self._own_name(name), language))
+
+    async def choose_cast(
+        self, speakers: Sequence[SpeakerVoice], *, language: str | None
+    ) -> tuple[ChosenVoice, ...]:
+        """Choose for each speaker. Raises what `choose` raises."""
+        chosen: dict[SpeakerVoice, ChosenVoice] = {}
+        for speaker in speakers:
+            # Two speakers with one voice: it is read and decoded once.
+            if speaker not in chosen:
+                chosen[speaker] = await self.choose(
+                    speaker.voice, language=language, references=speaker.references, transcript=None
+                )
+        return tuple(chosen[speaker] for speaker in speakers)
 
     async def _choose_given(
         self,

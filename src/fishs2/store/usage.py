@@ -34,6 +34,17 @@ _RESERVE = (
     .where(and_(_OF_KEY, keys.c.is_disabled.is_(False), _HAS_QUOTA, _HAS_ROOM))
     .values(reserved=keys.c.reserved + _N, active=keys.c.active + 1)
 )
+_RESERVE_MORE = (
+    update(keys)
+    .where(and_(_OF_KEY, keys.c.is_disabled.is_(False), _HAS_QUOTA))
+    .values(reserved=keys.c.reserved + _N)
+)
+_UNRESERVE = update(keys).where(_OF_KEY).values(reserved=keys.c.reserved - _N)
+_KEEP_MORE = (
+    update(reservations)
+    .where(and_(reservations.c.id == bindparam("of_id"), reservations.c.is_void.is_(False)))
+    .values(num_chars=reservations.c.num_chars + _N)
+)
 _WHY_NOT = select(keys.c.is_disabled, _HAS_QUOTA).where(_OF_KEY)
 _KEEP = insert(reservations)
 _END = (
@@ -149,6 +160,24 @@ def reserve(
     if found is None or found[0]:
         return "invalid_token"
     return "too_many_streams" if found[1] else "insufficient_quota"
+
+
+def reserve_more(
+    database: Database, key_id: str, num_chars: int, *, reservation_id: str
+) -> Refusal | None:
+    """Set more characters aside under the same id. Returns why not, if not.
+
+    Does nothing for a reservation that was given back because its owner seemed dead: that one is
+    charged when it ends.
+    """
+    asked = {"of_key": key_id, "n": num_chars}
+    with database.write_prepared() as run:
+        if run(_RESERVE_MORE, asked).rowcount == 1:
+            if run(_KEEP_MORE, {"of_id": reservation_id, "n": num_chars}).rowcount != 1:
+                run(_UNRESERVE, asked)
+            return None
+        found = run(_WHY_NOT, asked).fetchone()
+    return "invalid_token" if found is None or found[0] else "insufficient_quota"
 
 
 def settle(database: Database, key_id: str, reservation_id: str, outcome: Outcome) -> None:

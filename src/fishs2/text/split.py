@@ -21,7 +21,7 @@ from fishs2.text.sentences import find_sentence_ends
 from fishs2.text.tags import find_leading_controls, find_tags
 
 _MAX_SENTENCES = 3
-_SHORT_CHARS = 60
+SHORT_CHARS = 60
 """Below this an utterance is very short: some four seconds of speech."""
 
 
@@ -45,10 +45,11 @@ class _Sentence:
     glue: str
 
 
-def split_text(text: str, *, max_chars: int) -> list[UtteranceText]:
+def split_text(text: str, *, max_chars: int, short_chars: int = SHORT_CHARS) -> list[UtteranceText]:
     """Return `text` as utterances of at most `max_chars` characters, in order.
 
-    text: as `normalize_text` gives it. max_chars: at least 20.
+    text: as `normalize_text` gives it. max_chars: at least 20. short_chars: below this an utterance
+    takes in the next sentence.
 
     Joined, the utterances hold every character of the text but white space, in order. A `[tag]` or
     `(control)` stays whole and with the text after it, unless it fills more than half of
@@ -60,7 +61,7 @@ def split_text(text: str, *, max_chars: int) -> list[UtteranceText]:
     if not sentences:
         return []
     pieces = [piece for sentence in sentences for piece in _cut_sentence(sentence, max_chars)]
-    utterances = _join_silent_pieces(_pack(pieces, max_chars), max_chars)
+    utterances = _join_silent_pieces(_pack(pieces, max_chars, short_chars), max_chars)
     return [UtteranceText(each.passage.text, each.boundary) for each in utterances]
 
 
@@ -105,24 +106,25 @@ def _cut_sentence(sentence: _Sentence, max_chars: int) -> Iterator[_Sentence]:
         yield _Sentence(piece.passage, piece.boundary, sentence.glue)
 
 
-def _pack(sentences: Iterable[_Sentence], max_chars: int) -> list[_Sentence]:
+def _pack(sentences: Iterable[_Sentence], max_chars: int, short_chars: int) -> list[_Sentence]:
     """Join sentences to utterances as the module describes."""
     groups: list[list[_Sentence]] = []
     for sentence in sentences:
         most = 1 if len(groups) == 1 else _MAX_SENTENCES
-        if groups and _has_room(groups[-1], [sentence], max_chars) and _is_open(groups[-1], most):
+        is_open = bool(groups) and _is_open(groups[-1], most, short_chars)
+        if is_open and _has_room(groups[-1], [sentence], max_chars):
             groups[-1].append(sentence)
         else:
             groups.append([sentence])
         if sentence.boundary == "paragraph" and len(groups) > 1:
-            is_short = _num_chars(groups[-1]) < _SHORT_CHARS
+            is_short = _num_chars(groups[-1]) < short_chars
             if is_short and _has_room(groups[-2], groups[-1], max_chars):
                 groups[-2].extend(groups.pop())
     return [_join(group) for group in groups]
 
 
-def _is_open(group: list[_Sentence], max_sentences: int) -> bool:
-    return len(group) < max_sentences or _num_chars(group) < _SHORT_CHARS
+def _is_open(group: list[_Sentence], max_sentences: int, short_chars: int) -> bool:
+    return len(group) < max_sentences or _num_chars(group) < short_chars
 
 
 def _has_room(group: list[_Sentence], more: list[_Sentence], room: int) -> bool:

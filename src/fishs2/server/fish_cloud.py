@@ -1,0 +1,133 @@
+"""Fish Audio's own speech API: `POST /v1/tts`, for clients of the cloud and of fish-speech.
+
+Which of the two asks shows in its headers, `fish_cloud_body.is_cloud`; they differ in defaults.
+Live text is in `fish_live`, answers with times in `fish_times`. Source: docs/api.md.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.fish_cloud_body import Tts, is_cloud, read_tts
+from fishs2.server.fish_cloud_request import to_speech_request
+from fishs2.server.fish_open_body import body_schema
+from fishs2.server.fish_times import TimedEvents
+from fishs2.server.streaming import SpeechResponse, Spoken
+from fishs2.service.runtime import Runtime
+
+CONTENT_TYPES = {
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+    "opus": "audio/ogg",
+}
+
+_AUDIO_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The speech as it is made.",
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in CONTENT_TYPES.values()
+        },
+    }
+}
+
+_EVENTS_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events with audio in base64, and when its parts sound.",
+        "content": {"text/event-stream": {}},
+    }
+}
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": FishErrorBody, "description": description}
+    for status, description in {
+        400: "A parameter is missing or wrong, or there is no such voice.",
+        401: "The key is missing or not valid.",
+        402: "The key has no characters left.",
+        403: "The key does not allow this.",
+        413: "The body is too large.",
+        415: "The body is neither MessagePack nor JSON nor a form.",
+        429: "Too many requests.",
+        500: "The engine failed.",
+        503: "The engine cannot work.",
+    }.items()
+}
+
+_ABSENT = ("/v1/voice-design", "/v1/agent", "/v1/agents")
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def fish_cloud_router(runtime: Runtime) -> APIRouter:
+    """Build the routes of the dialect."""
+    router = APIRouter(tags=["Fish Audio API"])
+
+    async def speak(request: Request) -> Response:
+        """Turn text into speech."""
+        spoken = await plan_tts(request, runtime)
+        return SpeechResponse(
+            spoken, delivery="chunked", client_stall_s=runtime.settings.client_stall_s
+        )
+
+    async def speak_with_times(request: Request) -> Response:
+        """Turn text into speech, and say when each part of it sounds."""
+        spoken = await plan_tts(request, runtime)
+        return SpeechResponse(
+            spoken,
+            delivery="sse",
+            client_stall_s=runtime.settings.client_stall_s,
+            events=TimedEvents,
+        )
+
+    async def refuse(request: Request) -> Response:
+        """What the cloud has and this server does not."""
+        problem = Problem(
+            HTTPStatus.NOT_IMPLEMENTED, "this server has no such API", "not_supported"
+        )
+        return error_response(request.url.path, problem)
+
+    router.add_api_route(
+        "/v1/tts",
+        speak,
+        methods=["POST"],
+        response_class=Response,
+        responses={**ERRORS, **_AUDIO_ANSWER},
+        openapi_extra=tts_schema(),
+    )
+    router.add_api_route(
+        "/v1/tts/stream/with-timestamp",
+        speak_with_times,
+        methods=["POST"],
+        response_class=Response,
+        responses={**ERRORS, **_EVENTS_ANSWER},
+        openapi_extra=tts_schema(),
+    )
+    for path in _ABSENT:
+        for each in (path, path + "/{rest:path}"):
+            router.add_api_route(each, refuse, methods=_METHODS, include_in_schema=False)
+    return router
+
+
+async def plan_tts(request: Request, runtime: Runtime) -> Spoken:
+    """Read a request and decide how to speak it. Raises what reading and planning raise."""
+    body = await read_tts(request)
+    wanted = to_speech_request(body, runtime.settings, request.state.request_id)
+    speech = await runtime.speech()
+    plan = await speech.plan(wanted)
+    name = plan.format.name
+    headers = {}
+    if not is_cloud(request.headers):
+        headers["Content-Disposition"] = f"attachment; filename=audio.{name}"
+    admission = runtime.accounts.admit(request.state.principal, len(body.text))
+    return Spoken(speech, plan, CONTENT_TYPES[name], admission, headers)
+
+
+def tts_schema() -> dict[str, Any]:
+    """How the API page describes the body."""
+    schema = body_schema(Tts)
+    content = schema["requestBody"]["content"]
+    content["multipart/form-data"] = content["application/json"]
+    return schema

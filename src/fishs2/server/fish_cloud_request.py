@@ -1,0 +1,123 @@
+"""Fish Audio's speech body becomes our request: each dialect's defaults, and what has no effect."""
+
+from fishs2.audio.effects import Effects
+from fishs2.engines.base import Sampling
+from fishs2.errors import UserError
+from fishs2.server.fish_cloud_body import SelfHostedTts, Tts, TtsReference
+from fishs2.service.speech import SpeechRequest
+from fishs2.service.voice_choice import GivenReference, SpeakerVoice
+from fishs2.settings import Settings
+
+_RATES_HZ = {
+    "wav": (8_000, 16_000, 24_000, 32_000, 44_100),
+    "pcm": (8_000, 16_000, 24_000, 32_000, 44_100),
+    "mp3": (32_000, 44_100),
+    "opus": (48_000,),
+}
+"""By format; the last is the default. Source: Fish Audio API reference, text-to-speech."""
+
+_CLOUD = Sampling(temperature=0.7, top_p=0.7, repetition_penalty=1.2)
+_SDK_MAX_NEW_TOKENS = 1024
+"""The SDK sends this whatever its user wants: it is no wish, and ours takes its place."""
+
+_NO_EFFECT = ("normalize", "early_stop_threshold", "features")
+"""Fields that no engine acts on. `streaming` and `use_memory_cache` are what it always does."""
+
+
+def to_speech_request(body: Tts, settings: Settings, request_id: str) -> SpeechRequest:
+    """Translate either dialect into ours. Raises UserError."""
+    is_self_hosted = isinstance(body, SelfHostedTts)
+    defaults = _CLOUD
+    if is_self_hosted:
+        defaults = Sampling(
+            temperature=settings.temperature, top_p=settings.top_p, repetition_penalty=1.1
+        )
+    speakers = _speakers(body)
+    one = speakers[0] if len(speakers) == 1 else SpeakerVoice()
+    prosody = body.prosody
+    loudness = settings.loudness_lufs if prosody and prosody.normalize_loudness else None
+    return SpeechRequest(
+        dialect="fish_speech" if is_self_hosted else "fish_cloud",
+        request_id=request_id,
+        text=body.text,
+        voice=one.voice,
+        references=one.references,
+        speakers=speakers if len(speakers) > 1 else (),
+        format=body.format,
+        sample_rate_hz=_sample_rate(body),
+        bit_rate=_bit_rate(body),
+        max_utterance_chars=body.chunk_length,
+        short_utterance_chars=body.min_chunk_length,
+        is_continuous=body.condition_on_previous_chunks,
+        latency=body.latency,
+        effects=Effects(
+            speed=prosody.speed if prosody else 1.0,
+            volume_db=prosody.volume if prosody else 0.0,
+            loudness_lufs=loudness,
+        ),
+        sampling=_sampling(body, defaults),
+        sampling_defaults=defaults,
+        unheeded=_unheeded(body),
+    )
+
+
+def _speakers(body: Tts) -> tuple[SpeakerVoice, ...]:
+    """The voice of each speaker; names win over recordings, as in fish-speech's server."""
+    names = [name.strip() for name in body.reference_id]
+    if any(names):
+        return tuple(SpeakerVoice(voice=name) for name in names)
+    return tuple(
+        SpeakerVoice(references=tuple(_given(reference) for reference in speaker))
+        for speaker in body.references
+    )
+
+
+def _given(reference: TtsReference) -> GivenReference:
+    return GivenReference(content=reference.audio, transcript=reference.text)
+
+
+def _sample_rate(body: Tts) -> int:
+    rates_hz = _RATES_HZ[body.format]
+    if body.sample_rate is None:
+        return rates_hz[-1]
+    if body.sample_rate not in rates_hz:
+        raise UserError(
+            f"sample_rate {body.sample_rate} is not supported for {body.format}; use one of "
+            f"{', '.join(map(str, rates_hz))}",
+            code="unsupported_sample_rate",
+            param="sample_rate",
+        )
+    return body.sample_rate
+
+
+def _bit_rate(body: Tts) -> int | None:
+    """In bit/s; None where the format has none, or is to choose."""
+    if body.format == "mp3":
+        return 1000 * body.mp3_bitrate
+    if body.format == "opus" and body.opus_bitrate > 0:
+        return body.opus_bitrate if body.opus_bitrate >= 1000 else 1000 * body.opus_bitrate
+    return None
+
+
+def _sampling(body: Tts, defaults: Sampling) -> Sampling:
+    """What differs from the dialect's defaults: the rest nobody asked for, clients send it all."""
+    max_new_tokens = body.max_new_tokens
+    if not isinstance(body, SelfHostedTts) and max_new_tokens == _SDK_MAX_NEW_TOKENS:
+        max_new_tokens = None
+    return Sampling(
+        temperature=_asked(body.temperature, defaults.temperature),
+        top_p=_asked(body.top_p, defaults.top_p),
+        repetition_penalty=_asked(body.repetition_penalty, defaults.repetition_penalty),
+        max_new_tokens=max_new_tokens,
+        seed=None if body.seed == -1 else body.seed,
+    )
+
+
+def _asked(value: float | None, default: float | None) -> float | None:
+    return None if value == default else value
+
+
+def _unheeded(body: Tts) -> tuple[str, ...]:
+    """What has no effect and was meant: other than the default."""
+    fields = type(body).model_fields
+    return tuple(name for name in _NO_EFFECT if getattr(body, name) != fields[name].default)

@@ -1,0 +1,226 @@
+"""`/v1/tts/live`: a WebSocket that takes text while it gives speech. Source: docs/api.md.
+
+Two tasks for each connection: one reads events, one sends audio; whichever fails ends both. The
+reader never waits for the speech, so that pings are answered and what comes too fast is refused
+instead of piling up; the sender waits for the client, so that a slow one holds two utterances of
+audio and no more.
+"""
+
+import asyncio
+import time
+from contextlib import aclosing, suppress
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketDisconnect
+
+from fishs2.errors import BusyError, Fishs2Error, StalledReaderError, UserError
+from fishs2.server.errors import describe_error, describe_fields, fish_message
+from fishs2.server.fish_cloud_body import validate_tts
+from fishs2.server.fish_cloud_request import to_speech_request
+from fishs2.server.fish_frames import Event, audio_frames, error_frame, read_event, stop_frame
+from fishs2.server.fish_times import Timeline, Times
+from fishs2.service.accounts import Reservation
+from fishs2.service.live import LiveLimits, LiveSpeech
+from fishs2.service.report import SpeechReport
+from fishs2.service.runtime import Runtime
+from fishs2.service.speech import SpeechRequest, cost
+
+_CLOSE_OK = 1000
+_CLOSE_WRONG = 1008
+_CLOSE_BROKEN = 1011
+_CLOSE_BUSY = 1013
+"""Why the connection is closed after an error. Source: RFC 6455 section 7.4, IANA's registry."""
+
+
+def fish_live_router(runtime: Runtime) -> APIRouter:
+    """Build the WebSocket routes."""
+    router = APIRouter()
+
+    async def speak(socket: WebSocket) -> None:
+        await LiveSession(socket, runtime, has_times=False).run()
+
+    async def speak_with_times(socket: WebSocket) -> None:
+        await LiveSession(socket, runtime, has_times=True).run()
+
+    router.add_api_websocket_route("/v1/tts/live", speak)
+    router.add_api_websocket_route("/v1/tts/live/with-timestamp", speak_with_times)
+    return router
+
+
+class LiveSession:
+    """One connection, from its handshake to its close."""
+
+    def __init__(self, socket: WebSocket, runtime: Runtime, *, has_times: bool) -> None:
+        self._socket = socket
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self._has_times = has_times
+        self._started_s = time.perf_counter()
+
+    async def run(self) -> None:
+        """Serve the client until it has everything, has left, or something is wrong."""
+        await self._socket.accept()
+        # The client has left, or takes nothing: there is nobody to tell.
+        with suppress(WebSocketDisconnect, StalledReaderError):
+            try:
+                await self._serve()
+            except StalledReaderError:
+                raise
+            except Fishs2Error as error:
+                await self._end(error_frame(_message(error), **self._time()), _close_code(error))
+            else:
+                await self._end(stop_frame(**self._time()), _CLOSE_OK)
+
+    async def _serve(self) -> None:
+        request = await self._receive_start()
+        speech = await self._runtime.speech()
+        plan = await speech.prepare(request)
+        limits = LiveLimits(self._settings.max_input_chars, self._settings.live_max_chars)
+        principal = self._socket.state.principal
+        async with self._runtime.accounts.admit(principal, 0) as reservation:
+            live = LiveSpeech(speech, plan, limits, reservation.grow)
+            if request.text:
+                live.add(request.text)
+            await self._speak(live, reservation)
+
+    async def _speak(self, live: LiveSpeech, reservation: Reservation) -> None:
+        """Read and send until everything is spoken. Raises what goes wrong in either."""
+        report = SpeechReport(is_live=True)
+        sending = asyncio.create_task(self._send_speech(live, report))
+        reading = asyncio.create_task(self._read_events(live))
+        try:
+            await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Waiting for the cancelled work is what frees the engine before we return.
+            is_sent = sending.done()
+            sending.cancel()
+            reading.cancel()
+            await asyncio.wait({sending, reading})
+            reservation.outcome = cost(live.plan, report)
+        # What the sender met counts first: the reader may only have seen the client leave for it.
+        (sending if is_sent else reading).result()
+
+    async def _send_speech(self, live: LiveSpeech, report: SpeechReport) -> None:
+        timeline = Timeline(lambda: live.sources, report)
+        async with aclosing(live.stream(report)) as pieces:
+            async for piece in pieces:
+                if not self._has_times:
+                    await self._send_audio(piece)
+                    continue
+                for audio, times in timeline.place(piece):
+                    await self._send_audio(audio, times)
+        if self._has_times and live.sources:
+            for audio, times in timeline.end():
+                await self._send_audio(audio, times)
+
+    async def _send_audio(self, audio: bytes, times: Times | None = None) -> None:
+        if not audio and times is None:
+            return
+        more = {} if times is None else {**asdict(times), **self._time()}
+        for frame in audio_frames(audio, **more):
+            await self._send(frame)
+
+    async def _read_events(self, live: LiveSpeech) -> None:
+        """Hand on what the client says, until it leaves. Raises UserError, WebSocketDisconnect."""
+        is_ended = False
+        while True:
+            event = await self._receive(live, is_ended=is_ended)
+            if is_ended:
+                # It has said that it is done; until it leaves there is nothing more to hear.
+                continue
+            match event.kind:
+                case "text":
+                    live.add(event.text)
+                case "flush":
+                    live.flush()
+                case "stop":
+                    live.end()
+                    is_ended = True
+                case "start":
+                    raise _out_of_order("start came a second time")
+
+    async def _receive_start(self) -> SpeechRequest:
+        while (event := await self._receive(None, is_ended=False)).kind == "unknown":
+            pass
+        if event.kind != "start":
+            raise _out_of_order(f"{event.kind} came before start")
+        request = {"text": "", **event.request} if isinstance(event.request, dict) else None
+        if request is not None and request["text"] is None:
+            request["text"] = ""
+        try:
+            body = validate_tts(request, self._socket.headers)
+        except HTTPException:
+            raise _out_of_order("start has no request") from None
+        except RequestValidationError as error:
+            raise UserError(describe_fields(error), code="validation_error") from None
+        request_id = self._socket.state.request_id
+        return to_speech_request(body, self._settings, request_id)
+
+    async def _receive(self, live: LiveSpeech | None, *, is_ended: bool) -> Event:
+        """The client's next event. Raises UserError, and WebSocketDisconnect when it has left."""
+        while True:
+            try:
+                async with asyncio.timeout(None if is_ended else self._settings.live_idle_s):
+                    message = await self._socket.receive()
+                break
+            except TimeoutError:
+                if live is None or live.is_idle:
+                    raise UserError(
+                        f"no text came for {self._settings.live_idle_s:g} s: send stop when there "
+                        "is no more",
+                        code="idle",
+                    ) from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", _CLOSE_OK))
+        frame = message.get("bytes")
+        if frame is None:
+            raise _out_of_order("a text frame came; all frames are binary MessagePack")
+        limit = self._settings.live_max_frame_bytes
+        if live is not None and len(frame) > limit:
+            raise UserError(
+                f"a frame has {len(frame):,} bytes; the limit is {limit:,}", code="frame_too_large"
+            )
+        return read_event(frame)
+
+    async def _send(self, frame: bytes) -> None:
+        """Send one frame. Raises StalledReaderError when the client takes nothing for too long."""
+        stall_s = self._settings.client_stall_s
+        try:
+            async with asyncio.timeout(stall_s):
+                await self._socket.send_bytes(frame)
+        except TimeoutError:
+            raise StalledReaderError(f"the client took nothing for {stall_s:g} s") from None
+
+    async def _end(self, frame: bytes, code: int) -> None:
+        await self._send(frame)
+        await self._socket.close(code)
+
+    def _time(self) -> dict[str, Any]:
+        """Milliseconds since the handshake, where the client wants times."""
+        if not self._has_times:
+            return {}
+        return {"time": round(1000 * (time.perf_counter() - self._started_s))}
+
+
+def _message(error: Fishs2Error) -> str:
+    return fish_message(describe_error(error))
+
+
+def _close_code(error: Fishs2Error) -> int:
+    if isinstance(error, BusyError):
+        return _CLOSE_BUSY
+    status = describe_error(error).status
+    return _CLOSE_BROKEN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _CLOSE_WRONG
+
+
+def _out_of_order(what: str) -> UserError:
+    return UserError(
+        f"{what}: send start with a request, then text and flush, then stop",
+        code="invalid_frame",
+        param="event",
+    )

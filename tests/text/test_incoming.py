@@ -1,0 +1,77 @@
+"""Text that arrives in pieces leaves in whole sentences."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fishs2.text.incoming import IncomingText
+
+
+def given_on(pieces: list[str], max_chars: int = 200) -> list[str]:
+    """What is given on after each piece; "" where nothing is."""
+    text = IncomingText(max_chars=max_chars)
+    taken = []
+    for piece in pieces:
+        text.add(piece)
+        taken.append(text.take())
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["Hello wor", "ld. How are"], ["", "Hello world. "]),
+        (["This is a sentence."], ["This is a sentence."]),
+        (["Hello."], ["Hello."]),
+        (["One. Two! Three? Fo", "ur."], ["One. Two! Three? ", "Four."]),
+        # Tokens of a language model: a mark alone decides nothing until something follows it.
+        (["It", " is", " 3", ".", "5", " feet", ".", " Yes"], [*[""] * 7, "It is 3.5 feet. "]),
+        (["Go", "!", '"', " she", " said", "."], [""] * 6),
+        (["Mr. ", "Smith came. "], ["", "Mr. Smith came. "]),
+        (["See Dr. Who in the U.S.", " today. "], ["", "See Dr. Who in the U.S. today. "]),
+        (["It costs 3.", "5 dollars. "], ["", "It costs 3.5 dollars. "]),
+        (["A title\n\n", "and text"], ["A title\n\n", ""]),
+        (["wrapped at\nthe margin. Yes"], ["wrapped at\nthe margin. "]),
+        (["你好。今天"], ["你好。"]),
+        # A tag belongs to what follows it, and is not cut where it has only begun.
+        (["Fine. [whis", "pering. softly] Come. "], ["Fine. ", "[whispering. softly] Come. "]),
+        (["Fine. <|spea", "ker:1|>Good. "], ["Fine. ", "<|speaker:1|>Good. "]),
+        (["", " ", "\n"], ["", "", ""]),
+    ],
+)
+def test_sentences_are_given_on_when_they_are_complete(
+    pieces: list[str], expected: list[str]
+) -> None:
+    assert given_on(pieces) == expected
+
+
+def test_text_without_an_end_is_given_on_between_words() -> None:
+    text = IncomingText(max_chars=20)
+    text.add("word " * 9)
+
+    assert text.take() == "word " * 8
+    text.flush()
+    assert text.take() == "word "
+
+
+def test_a_word_without_end_is_cut() -> None:
+    text = IncomingText(max_chars=20)
+    text.add("x" * 45)
+
+    assert text.take() == "x" * 40
+    assert text.num_chars == 5
+
+
+@given(st.lists(st.text(alphabet="aB .!?\n[]<|3„。", max_size=12), max_size=30), st.integers(5, 40))
+def test_nothing_is_lost_changed_or_kept_without_bound(pieces: list[str], max_chars: int) -> None:
+    text = IncomingText(max_chars=max_chars)
+    taken = ""
+    for piece in pieces:
+        text.add(piece)
+        taken += text.take()
+        assert text.num_chars < max_chars
+    text.flush()
+
+    assert taken + text.take() == "".join(pieces)
+    assert text.num_chars == 0
+    assert not text.is_ready

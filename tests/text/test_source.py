@@ -1,0 +1,49 @@
+"""Utterances find their way back to the text that was sent."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fishs2.text.normalize import normalize_text
+from fishs2.text.source import split_source
+from fishs2.text.split import split_text
+from fishs2.text.tags import remove_tags
+
+TEXT = "First things  first. \nSecond, [sigh] the rest! (happy) Thirdly:\tnothing. “Really?” Yes."
+
+
+def utterances_of(text: str, max_chars: int = 30) -> list[str]:
+    pieces = split_text(normalize_text(remove_tags(text)), max_chars=max_chars)
+    return [piece.text for piece in pieces]
+
+
+def test_parts_are_what_the_utterances_say() -> None:
+    assert split_source(TEXT, utterances_of(TEXT)) == [
+        "First things  first. \n",
+        "Second, [sigh] the rest! ",
+        "(happy) Thirdly:\tnothing. “Really?” ",
+        "Yes.",
+    ]
+
+
+def test_styles_that_are_repeated_after_a_cut_are_not_counted() -> None:
+    text = "[whispering] one two three four five six seven eight nine ten"
+    utterances = [piece.text for piece in split_text(text, max_chars=40)]
+
+    assert all(each.startswith("[whispering]") for each in utterances)
+    parts = split_source(text, utterances)
+    assert [part.split()[-1] for part in parts] == [each.split()[-1] for each in utterances]
+
+
+def test_speaker_tags_go_with_the_turn_that_they_begin() -> None:
+    text = "<|speaker:0|>Hello. <|speaker:1|>Hi there."
+
+    assert split_source(text, ["Hello.", "Hi there."]) == ["<|speaker:0|>Hello. ", text[20:]]
+
+
+@given(st.text(max_size=200))
+def test_parts_add_up_to_the_text_whatever_it_is(text: str) -> None:
+    utterances = utterances_of(text) or [""]
+
+    parts = split_source(text, utterances)
+    assert "".join(parts) == text
+    assert len(parts) == len(utterances)
