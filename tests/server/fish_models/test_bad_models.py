@@ -45,7 +45,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         ({"title": "absent"}, "title"),
         ({"title": "  "}, "title is blank"),
         ({"title": LONG}, "title"),
-        ({"title": "a\0b"}, "no text"),
+        ({"title": "a\0b"}, "title is blank or no text"),
         ({"title": 5}, "title"),
         ({"title": ["a"]}, "title"),
         ({"voices": "absent"}, "voices is missing"),
