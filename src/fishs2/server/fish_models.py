@@ -288,8 +288,8 @@ def _to_new_voice(body: CreateModel) -> NewVoice:
 
 
 def _title(title: str) -> str:
-    if not title.strip():
-        raise UserError("title is blank", code="invalid_voice", param="title")
+    if not title.strip() or "\0" in title:
+        raise UserError("title is blank or no text", code="invalid_voice", param="title")
     return title.strip()
 
 

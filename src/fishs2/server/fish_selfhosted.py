@@ -30,6 +30,9 @@ from fishs2.store.voice_files import Voice
 from fishs2.store.voice_ids import normalize_voice_id
 
 _ID = re.compile(r"[a-zA-Z0-9\-_ ]+")
+_MAX_CODES = 100_000
+"""Values of one body, as many as JSON may have: 90 s of audio have 20,000 codes."""
+
 _NO_CODEC = Problem(
     HTTPStatus.NOT_IMPLEMENTED,
     "this engine has no codec: start the server with FISHS2_ENGINE=s2",
@@ -144,7 +147,7 @@ class SelfHosted:
         codec = await self._runtime.codec()
         if codec is None:
             return error_response(request.url.path, _NO_CODEC)
-        body = validate(await read_body(request), DecodeTokens)
+        body = validate(await read_body(request, max_values=_MAX_CODES), DecodeTokens)
         return await self._work(request, partial(_decode, codec, body.tokens))
 
     async def _work(

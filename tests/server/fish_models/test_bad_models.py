@@ -9,7 +9,7 @@ import httpx
 import ormsgpack
 import pytest
 
-from fishs2.server.fish_body import MAX_VALUES, unpack_msgpack
+from fishs2.server.msgpack import MAX_VALUES, unpack
 from fishs2.store import voices as voices_module
 from tests.server.fish_models.conftest import tiny_png
 from tests.server.fish_models.test_errors import check_fish_error
@@ -45,7 +45,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         ({"title": "absent"}, "title"),
         ({"title": "  "}, "title is blank"),
         ({"title": LONG}, "title"),
-        ({"title": "a\0b"}, "no text"),
+        ({"title": "a\0b"}, "title is blank or no text"),
         ({"title": 5}, "title"),
         ({"title": ["a"]}, "title"),
         ({"voices": "absent"}, "voices is missing"),
@@ -89,6 +89,8 @@ def test_wrong_field_stores_nothing(server: Recorded, fields: dict[str, Any], sa
         (b"\x82\xa5title", MSGPACK, 400),
         (b"\xdf\xff\xff\xff\xff", MSGPACK, 400),
         (b"\xc6\xff\xff\xff\xff", MSGPACK, 400),
+        (b"\xdd\xff\xff\xff\xff", MSGPACK, 400),
+        (b"\x9f" * MAX_VALUES, MSGPACK, 400),
         (b"\x91" * 5_000, MSGPACK, 400),
         (b"\xdc\xff\xff" + b"\x90" * 65_535 + b"\x90" * 65_535, MSGPACK, 400),
         (ormsgpack.packb([1]), MSGPACK, 400),
@@ -279,12 +281,13 @@ def test_packed_values_are_counted_before_they_are_made() -> None:
     value = {"a": [1, -1, 70_000, -70_000, 2**40, 1.5, None, True], "b" * 40: "c" * 300}
     value |= {"d": b"x" * 70_000, "e": "ü" * 40_000, "f": list(range(20)), "g": -(2**40)}
     content = ormsgpack.packb(value)
-    full = b"\xdd" + struct.pack(">I", MAX_VALUES - 1) + b"\xc0" * (MAX_VALUES - 1)
+    full = b"\xdd" + struct.pack(">I", 49) + b"\xc0" * 49
 
-    assert unpack_msgpack(content) == value
-    assert len(unpack_msgpack(full)) == MAX_VALUES - 1
-    with pytest.raises(ValueError, match="too many"):
-        unpack_msgpack(full + b"\xc0")
+    assert unpack(content) == value
+    assert unpack(full, max_values=50) == [None] * 49
+    for too_many in (full, b"\xdd\xff\xff\xff\xff", b"\xdf\x7f\xff\xff\xff"):
+        with pytest.raises(ValueError, match="more than 49"):
+            unpack(too_many, max_values=49)
     for end in range(len(content) - 200, len(content)):
-        with pytest.raises(ormsgpack.MsgpackDecodeError):
-            unpack_msgpack(content[:end])
+        with pytest.raises(ValueError, match=r"breaks off|MessagePack|EOF|invalid|unexpected"):
+            unpack(content[:end])
