@@ -12,6 +12,7 @@ import time
 import numpy as np
 import uvicorn
 
+from fishs2.cli.serve import listen, server_config
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import load_settings
@@ -31,13 +32,13 @@ async def watch_loop(delays_s: list[float]) -> None:
 async def serve(port: int, rtf: float) -> list[float]:
     """Serve until SIGTERM; returns the timer's delays in seconds."""
     engine = FakeEngine(timing=Timing(rtf=rtf, chunk_s=0.1 if rtf else 5.0), num_turns=64)
-    runtime = Runtime(load_settings(), EngineChoice(engine, "the benchmark chose it"))
-    config = uvicorn.Config(
-        create_app(runtime), port=port, http="httptools", access_log=False, log_level="critical"
-    )
+    settings = load_settings(host="127.0.0.1", port=port)
+    runtime = Runtime(settings, EngineChoice(engine, "the benchmark chose it"))
+    config = server_config(create_app(runtime), settings)
     delays_s: list[float] = []
     watch = asyncio.create_task(watch_loop(delays_s))
-    await uvicorn.Server(config).serve()
+    with listen(settings) as listener:
+        await uvicorn.Server(config).serve(sockets=[listener])
     watch.cancel()
     return delays_s
 

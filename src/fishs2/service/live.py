@@ -98,10 +98,10 @@ class LiveSpeech:
         self._num_received += len(text)
         if self._num_received > self._limits.max_total:
             raise _too_long("one speech", self._num_received, self._limits.max_total)
-        self._text.add(text)
-        num_waiting = self._text.num_chars + self._num_unspoken
+        num_waiting = self._text.num_chars + self._num_unspoken + len(text)
         if num_waiting > self._limits.max_waiting:
             raise _too_long("text that is not spoken yet", num_waiting, self._limits.max_waiting)
+        self._text.add(text)
         self._changed.set()
 
     def flush(self) -> None:
