@@ -4,12 +4,12 @@ import json
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 
-import ormsgpack
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from fishs2.server import msgpack
 from fishs2.server.speech_body import Number
 
 MSGPACK_TYPES = frozenset(
@@ -76,7 +76,7 @@ async def unpack(request: Request) -> dict[str, Any]:
     content = await request.body()
     try:
         if media_type in MSGPACK_TYPES:
-            given = ormsgpack.unpackb(content)
+            given = msgpack.unpack(content)
         elif media_type == "application/json":
             given = json.loads(content)
         else:
