@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 import torch
 
 from fishs2.engines.base import EngineStats, Pcm
+from fishs2.engines.s2.device_stream import open_codec_stream
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.prefixes import PrefixCache
 from fishs2.engines.s2.runner import Runner
 from fishs2.engines.s2.scheduler import Batch, Piece, Scheduler
 from fishs2.engines.s2.sequence import Sequence
 from fishs2.engines.s2.vocoder import Vocoder
+from fishs2.engines.s2.vocoder_stream import StreamVocoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,11 @@ class Core:
         self._runner = Runner(
             model.ar, num_slots=limits.num_slots, max_positions=limits.max_positions
         )
-        self._vocoder = Vocoder(model.codec, num_slots=limits.num_slots)
+        self._vocoder: Vocoder | StreamVocoder
+        if model.codec.device.type == "cuda":
+            self._vocoder = StreamVocoder(open_codec_stream(model.codec, limits.num_slots))
+        else:
+            self._vocoder = Vocoder(model.codec, num_slots=limits.num_slots)
 
     def stats(self) -> EngineStats:
         """What was done since the start; from any thread."""
@@ -79,6 +85,7 @@ class Core:
     def release(self, sequence: Sequence) -> None:
         """Forget a sequence in whatever state it is, and free what it has."""
         self._scheduler.release(sequence)
+        self._vocoder.forget(sequence)
 
     @torch.inference_mode()
     def step(self) -> Iterator[tuple[Sequence, Pcm]]:

@@ -21,7 +21,8 @@ class Sequence:
     prompt: int32 [1 + K, T]; its first `num_prefix` columns show the voice and are the same for
     every utterance of that voice. max_frames: at most so many. slot: its row in all caches while it
     has one. num_prefilled: columns of the prompt that are in the cache. frames: what was drawn.
-    num_voiced: frames whose samples were made, in `num_chunks` chunks.
+    num_voiced: frames whose samples were made, in `num_chunks` chunks, of which `num_pending` are
+    still on their way.
     """
 
     prompt: NDArray[np.int32]
@@ -34,6 +35,7 @@ class Sequence:
     frames: list[Frame] = field(default_factory=list)
     num_voiced: int = 0
     num_chunks: int = 0
+    num_pending: int = 0
 
     @property
     def num_prompt(self) -> int:

@@ -154,7 +154,7 @@ class EngineThread:
             for sequence, pcm in core.step():
                 self._tasks[sequence].put(pcm)
             for sequence, task in list(self._tasks.items()):
-                if sequence.state == "finished":
+                if sequence.state == "finished" and not sequence.num_pending:
                     self._release(core, sequence)
                     is_silent = not sequence.frames
                     task.put(EngineError("the model made no sound") if is_silent else None)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fishs2.engines.base import Pcm
 from fishs2.engines.s2.codec import Codec, decode_step
@@ -44,22 +45,26 @@ class Vocoder:
                 together = alike[start : start + self._max_rows]
                 yield from zip(together, self._decode(together, num_frames), strict=True)
 
+    def forget(self, sequence: Sequence) -> None:
+        """Nothing is on its way here."""
+
     def _decode(self, sequences: list[Sequence], num_frames: int) -> list[Pcm]:
-        codes = np.stack(
-            [
-                np.stack(each.frames[each.num_voiced : each.num_voiced + num_frames], axis=1)[1:]
-                for each in sequences
-            ]
-        )
+        codes = next_codes(sequences, num_frames)
         slots = torch.tensor([each.slot for each in sequences], device=self._codec.device)
         state = take_rows(self._state, slots)
-        frames = torch.from_numpy(codes).long().to(self._codec.device)
+        frames = torch.from_numpy(codes).to(self._codec.device)
         samples = decode_step(self._codec, frames, state).cpu().numpy()
         put_rows(self._state, slots, state)
         for each in sequences:
             each.num_voiced += num_frames
             each.num_chunks += 1
         return list(samples)
+
+
+def next_codes(sequences: list[Sequence], num_frames: int) -> NDArray[np.int64]:
+    """Codes that have no samples yet: int64 [B, K, num_frames]."""
+    ranges = [each.frames[each.num_voiced : each.num_voiced + num_frames] for each in sequences]
+    return np.stack([np.stack(each, axis=1)[1:] for each in ranges]).astype(np.int64)
 
 
 def next_chunk(sequence: Sequence) -> int:
