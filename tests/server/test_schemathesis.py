@@ -51,7 +51,8 @@ def map_body(context: object, body: object) -> object:
 def test_every_answer_is_one_that_the_page_documents(case: schemathesis.Case) -> None:
     answer = case.call()
 
-    assert answer.status_code < 500
+    # 501: what the fake engine has not, and the page says so.
+    assert answer.status_code < 500 or answer.status_code == 501
     case.validate_response(answer, checks=CHECKS)
 
 

@@ -1,5 +1,6 @@
 """Voices as .zip files: whole, or refused."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -25,6 +26,9 @@ VOICE = Voice(
     description=None,
     transcript="What is said.",
     samples=(Sample("b.wav", 5), Sample("a.wav", 6)),
+    other_transcripts=("And more.",),
+    tags=("low",),
+    visibility="unlist",
 )
 CONTENTS = [b"first", b"second"]
 PACKED = pack_voice(VOICE, CONTENTS)
@@ -38,6 +42,22 @@ def test_what_was_packed_is_unpacked() -> None:
         ("a.wav", b"second"),
     ]
     assert (new.voice_id, new.name, new.transcript) == ("narrator", VOICE.name, VOICE.transcript)
+    assert [sample.transcript for sample in new.samples] == [None, "And more."]
+    assert (new.tags, new.visibility) == (("low",), "unlist")
+
+
+def test_archive_of_an_earlier_version_is_unpacked() -> None:
+    def forget(entries: dict[str, bytes]) -> None:
+        index = json.loads(entries["voice.json"])
+        for name in ("other_transcripts", "tags", "visibility"):
+            del index["voice"][name]
+        del index["sha256"]
+        digest = hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+        entries["voice.json"] = json.dumps({**index, "sha256": digest}).encode()
+
+    new = unpack_voice(repack(forget))
+
+    assert (new.name, new.tags, new.visibility) == (VOICE.name, (), "private")
 
 
 def test_same_voice_gives_the_same_bytes() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from fishs2.errors import BusyError
 from fishs2.store import voices as voices_module
+from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_ids import MAX_ID_CHARS, normalize_voice_id, safe_file_name
-from fishs2.store.voices import NewSample, NewVoice, VoiceStore
+from fishs2.store.voices import VoiceStore
 
 names = st.text(max_size=60) | st.sampled_from(
     ["..", ".", "con", "CON.wav", "a/../b", "\0", "ａｂ", "meta.json", ".lock", "x" * 500, "COM1"]
@@ -280,7 +281,8 @@ def test_writer_waits_for_another_process_and_gives_up_clearly(
 WRITER = """
     import sys
     from pathlib import Path
-    from fishs2.store.voices import NewSample, NewVoice, VoiceStore
+    from fishs2.store.new_voices import NewSample, NewVoice
+    from fishs2.store.voices import VoiceStore
 
     store, me = VoiceStore(Path(sys.argv[1])), sys.argv[2]
     for n in range(30):

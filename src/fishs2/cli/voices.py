@@ -14,9 +14,9 @@ from fishs2.errors import NotFoundError, UserError
 from fishs2.service.runtime import open_store, open_voices
 from fishs2.service.voices import Voices
 from fishs2.settings import Settings, load_settings
+from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
 from fishs2.store.voice_files import Voice, read_bytes, read_plain_file
-from fishs2.store.voices import NewSample, NewVoice
 
 app = typer.Typer(help="Stored voices: add, list, move between machines.", no_args_is_help=True)
 

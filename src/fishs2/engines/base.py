@@ -7,13 +7,16 @@ it, `service.runtime` chooses the implementation.
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pcm = NDArray[np.float32]
 """Mono samples, float32 [n], nominally within -1..1."""
+
+Codes = NDArray[np.int32]
+"""What a codec makes of samples, int32 [K, T]: a code of each codebook for every frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,3 +179,37 @@ class SpeechEngine(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CodecLayout:
+    """What codes look like. codebook_sizes: codes 0..size - 1 exist, for each of K codebooks.
+
+    frame_rate_hz: frames per second of audio.
+    """
+
+    codebook_sizes: tuple[int, ...]
+    frame_rate_hz: float
+
+
+@runtime_checkable
+class CodesEngine(Protocol):
+    """What an engine can do beside speaking, if it has a codec. Called from one event loop.
+
+    Both methods work on one recording at a time and let those who speak go on. Cancelling them
+    ends the work within a second or two of audio. They raise EngineError, and BusyError when too
+    many wait already.
+    """
+
+    @property
+    def codec_layout(self) -> CodecLayout:
+        """What codes look like. Valid after `start`."""
+        ...
+
+    async def encode(self, pcm: Pcm, sample_rate_hz: int) -> Codes:
+        """The codes of a recording. Raises UserError `audio_too_long`."""
+        ...
+
+    async def decode(self, codes: Codes) -> Pcm:
+        """The samples of codes, at the rate of `Capabilities`. codes: as the layout says."""
+        ...

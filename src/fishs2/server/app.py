@@ -10,9 +10,13 @@ from fishs2.server.auth import Guard
 from fishs2.server.clips import clips_router
 from fishs2.server.cors import WebPages
 from fishs2.server.errors import install_error_handlers
+from fishs2.server.fish_account import fish_account_router
 from fishs2.server.fish_cloud import fish_cloud_router
+from fishs2.server.fish_compat import fish_compat_router
 from fishs2.server.fish_live import fish_live_router
+from fishs2.server.fish_models import fish_models_router
 from fishs2.server.fish_open import open_api_router
+from fishs2.server.fish_selfhosted import fish_selfhosted_router
 from fishs2.server.middleware import BodyLimits, Edge
 from fishs2.server.openai import openai_router
 from fishs2.server.status import install_docs_pages, status_router
@@ -54,6 +58,10 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(open_api_router(runtime))
     app.include_router(fish_cloud_router(runtime))
     app.include_router(fish_live_router(runtime))
+    app.include_router(fish_models_router(runtime))
+    app.include_router(fish_account_router(runtime))
+    app.include_router(fish_selfhosted_router(runtime))
+    app.include_router(fish_compat_router(runtime))
     app.include_router(clips_router(runtime))
     app.include_router(status_router(runtime))
     install_docs_pages(app)

@@ -1,7 +1,8 @@
 """Every error as an HTTP answer, in the shape of the dialect that the path belongs to.
 
 `/api/open/`: `{"error", "code", "details"}`. Fish Audio's own paths: exactly `{"status",
-"message"}`, for its clients know no other key. Everything else: OpenAI's `{"error": {message, type,
+"message"}`, for its clients know no other key; its `/compat`: `{"error": {code, message, type}}`
+with the status as code. Everything else: OpenAI's `{"error": {message, type,
 param, code}}`; failed validation adds FastAPI's `detail` list, which the original wrapper's clients
 read. Nothing of the request is echoed: it may be private, huge or not even Unicode.
 """
@@ -49,6 +50,9 @@ FISH_PATHS = (
 )
 """Paths of Fish Audio's own APIs, cloud and self-hosted, each with everything below it."""
 
+COMPAT_PATH = "/compat"
+"""Fish Audio's own OpenAI-compatible routes lie below it."""
+
 _SPEECH_PATH = "/v1/tts"
 
 _HTTP_CODES = {
@@ -78,6 +82,8 @@ _FISH_MESSAGES = {
 
 _BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
 """400 on the original wrapper, where every other wrong value is 422."""
+
+_CONFLICT_CODES = frozenset({"voice_exists"})
 
 _HTTP_MESSAGES = {
     HTTPStatus.BAD_REQUEST: "the body cannot be read: send JSON in UTF-8",
@@ -166,15 +172,12 @@ def error_response(path: str, problem: Problem) -> JSONResponse:
         return _open_response(problem)
     if is_fish_path(path):
         return _fish_response(path, problem)
-    kind = "invalid_request_error"
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        kind = "server_error"
-    elif problem.status == HTTPStatus.TOO_MANY_REQUESTS:
-        kind = "rate_limit_error"
+    if is_below(path, COMPAT_PATH):
+        return _compat_response(problem)
     body: dict[str, Any] = {
         "error": {
             "message": problem.message,
-            "type": kind,
+            "type": _kind(problem),
             "param": problem.param,
             "code": problem.code,
         }
@@ -191,6 +194,22 @@ async def send_error(scope: Scope, receive: Receive, send: Send, problem: Proble
         await WebSocket(scope, receive, send).send_denial_response(response)
     else:
         await response(scope, receive, send)
+
+
+def _kind(problem: Problem) -> str:
+    """The word of OpenAI for errors of this status."""
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "server_error"
+    is_limit = problem.status == HTTPStatus.TOO_MANY_REQUESTS
+    return "rate_limit_error" if is_limit else "invalid_request_error"
+
+
+def _compat_response(problem: Problem) -> JSONResponse:
+    status = problem.status
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    error = {"code": int(status), "message": problem.message, "type": _kind(problem)}
+    return JSONResponse({"error": error}, status_code=status, headers=problem.headers)
 
 
 def is_fish_path(path: str) -> bool:
@@ -288,6 +307,8 @@ def _describe_user_error(error: UserError) -> Problem:
             headers = {"WWW-Authenticate": "Bearer"}
         case ForbiddenError():
             status = HTTPStatus.FORBIDDEN
+        case _ if error.code in _CONFLICT_CODES:
+            status = HTTPStatus.CONFLICT
         case _ if error.code in _BAD_UPLOAD_CODES:
             status = HTTPStatus.BAD_REQUEST
         case _:

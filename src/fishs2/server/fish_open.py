@@ -37,8 +37,8 @@ from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
 from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService, cost
 from fishs2.store.clips import Clip
+from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
-from fishs2.store.voices import NewSample, NewVoice
 
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 UNLIMITED = 999_999_999
@@ -176,7 +176,7 @@ class OpenApi:
                 "modelId": voice.voice_id,
                 "title": voice.name,
                 "description": voice.description or "",
-                "createdAt": _iso_time(voice.created),
+                "createdAt": iso_time(voice.created),
                 "message": "the model was created",
             }
         )
@@ -324,7 +324,7 @@ async def _read_model(form: FormData) -> NewVoice:
 
 
 def _item(voice: Voice) -> dict[str, object]:
-    created = _iso_time(voice.created)
+    created = iso_time(voice.created)
     return {
         "modelId": voice.voice_id,
         "title": voice.name,
@@ -335,5 +335,6 @@ def _item(voice: Voice) -> dict[str, object]:
     }
 
 
-def _iso_time(seconds: int) -> str:
+def iso_time(seconds: int) -> str:
+    """Unix time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -32,7 +32,13 @@ _MAX_JSON_VALUES = 100_000
 _CLOSE_BROKEN = 1011
 """The server met something it did not expect. Source: RFC 6455 section 7.4.1."""
 
-_UPLOADS = (*UPLOAD_PATHS, f"{OPEN_API_PREFIX}create-model")
+_UPLOADS = (
+    *UPLOAD_PATHS,
+    f"{OPEN_API_PREFIX}create-model",
+    "/model",
+    "/v1/references/add",
+    "/v1/vqgan/encode",
+)
 
 _DEFECT = Problem(
     HTTPStatus.INTERNAL_SERVER_ERROR,

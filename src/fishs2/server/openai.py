@@ -80,13 +80,7 @@ def openai_router(runtime: Runtime) -> APIRouter:
 
     async def create_speech(request: Request, body: SpeechBody) -> Response:
         """Turn text into speech."""
-        speech_request = to_speech_request(body, settings, request.state.request_id)
-        delivery = _delivery(body, request)
-        speech = await runtime.speech()
-        plan = await speech.plan(speech_request)
-        admission = runtime.accounts.admit(request.state.principal, len(body.input))
-        spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
-        return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
+        return await answer_speech(runtime, request, body, _delivery(body, request))
 
     async def list_models() -> ModelList:
         """List the model and its other names."""
@@ -124,6 +118,19 @@ def openai_router(runtime: Runtime) -> APIRouter:
             include_in_schema=is_shown,
         )
     return router
+
+
+async def answer_speech(
+    runtime: Runtime, request: Request, body: SpeechBody, delivery: Delivery
+) -> Response:
+    """The speech that a body asks for. Raises Fishs2Error."""
+    settings = runtime.settings
+    speech_request = to_speech_request(body, settings, request.state.request_id)
+    speech = await runtime.speech()
+    plan = await speech.plan(speech_request)
+    admission = runtime.accounts.admit(request.state.principal, len(body.input))
+    spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
+    return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
 
 
 def _delivery(body: SpeechBody, request: Request) -> Delivery:

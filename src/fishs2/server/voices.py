@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.server.errors import ErrorBody
 from fishs2.service.runtime import Runtime
+from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
-from fishs2.store.voices import NewSample, NewVoice
 
 UPLOAD_PATHS = ("/audio/voices", "/files")
 LIST_PATHS = (*UPLOAD_PATHS, "/voices")

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fishs2.engines.base import Capabilities, Sampling, SpeechEngine
+from fishs2.engines.base import Capabilities, CodesEngine, Sampling, SpeechEngine
 from fishs2.engines.builtin import BuiltinEngine
 from fishs2.engines.missing import MissingEngine
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.accounts import Accounts
 from fishs2.service.admission import Admission
 from fishs2.service.clips import Clips
+from fishs2.service.codec import CodecService
 from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech import SpeechRules, SpeechService
 from fishs2.service.voices import VoiceLimits, Voices
@@ -129,6 +130,12 @@ class Runtime:
             raise EngineUnavailableError("the server is not running")
         # Shielded: a client that gives up must not stop the engine from starting.
         return await asyncio.shield(self._start_task)
+
+    async def codec(self) -> CodecService | None:
+        """The codec of the engine, if it shows one. Raises EngineUnavailableError."""
+        await self.speech()
+        engine = self._choice.engine
+        return CodecService(engine, self.voices) if isinstance(engine, CodesEngine) else None
 
     def status(self) -> Status:
         """Say how things stand. Touches no engine, file or network."""

@@ -16,13 +16,13 @@ from fishs2.audio.decode import DecodedAudio, decode_audio
 from fishs2.audio.pcm import Resampler, silence
 from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, UserError
+from fishs2.service.voice_rules import MAX_COVER_BYTES, check_changes, check_id, check_new
+from fishs2.store.new_voices import NewVoice, VoiceChanges
 from fishs2.store.voice_files import Voice, read_bytes
-from fishs2.store.voices import NewVoice, VoiceStore
+from fishs2.store.voices import VoiceStore
 
 logger = logging.getLogger(__name__)
 
-MAX_TRANSCRIPT_CHARS = 4_096
-MAX_NAME_CHARS = 200
 MAX_REFERENCE_BYTES = 104_857_600
 MAX_CACHE_BYTES = 64_000_000
 """Decoded references that are kept: 90 s at 44.1 kHz are 16 MB."""
@@ -98,24 +98,62 @@ class Voices:
         """Store a voice, in place of one with its id. Refused, it changes nothing.
 
         Raises UserError `missing_files`, `invalid_audio`, `audio_too_long`,
-        `reference_audio_too_short`, `too_many_samples`, `invalid_voice`, and BusyError.
+        `reference_audio_too_short`, `invalid_voice`, and BusyError.
         """
-        new = replace(new, samples=tuple(s for s in new.samples if s.content))
-        self._check(new)
-        await self._run(lambda: self._check_audio(new))
-        voice = await self._run(lambda: self._store.add(new))
+        checked = await self._check(new)
+        voice = await self._run(lambda: self._store.add(checked))
         await self.refresh()
         return voice
 
+    async def add_new(self, new: NewVoice) -> Voice:
+        """Store a voice under an id that is free. Raises as `add`, and UserError `voice_exists`."""
+        checked = await self._check(new)
+        voice = await self._run(lambda: self._store.add_new(checked))
+        await self.refresh()
+        return voice
+
+    async def get(self, voice_id: str) -> Voice:
+        """The voice of exactly this id. Raises NotFoundError `voice_not_found`, OSError."""
+        return _found(await self._run(lambda: self._store.get(voice_id)))
+
+    async def update(self, voice_id: str, changes: VoiceChanges) -> Voice:
+        """Change a voice. Refused or failed, it changes nothing.
+
+        Raises NotFoundError `voice_not_found`, UserError `invalid_voice`, BusyError.
+        """
+        voice = await self.get(voice_id)
+        check_changes(changes, num_samples=len(voice.samples))
+        return _found(await self._run(lambda: self._store.update(voice_id, changes)))
+
+    async def rename(self, voice_id: str, new_id: str) -> Voice:
+        """Give a voice another id.
+
+        Raises NotFoundError `voice_not_found`, UserError `voice_exists` and `invalid_voice`,
+        BusyError.
+        """
+        check_id(new_id)
+        return _found(await self._run(lambda: self._store.rename(voice_id, new_id)))
+
+    async def decode(self, audio: bytes) -> DecodedAudio:
+        """Decode one audio file within the limits of a reference.
+
+        Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`.
+        """
+        return await self._run(lambda: self._decode_sample(audio))
+
+    async def read_cover(self, voice: Voice) -> bytes | None:
+        """The picture of a voice, if it has one."""
+        path = self._store.cover_path(voice)
+        if path is None:
+            return None
+        try:
+            return await self._run(lambda: read_bytes(path, MAX_COVER_BYTES))
+        except (OSError, ValueError):  # replaced at this moment, or no regular file
+            return None
+
     async def remove(self, voice_id: str) -> Voice:
         """Delete a voice. Raises NotFoundError `voice_not_found`, BusyError."""
-        voice = await self._run(lambda: self._store.remove(voice_id))
-        if voice is None:
-            raise NotFoundError(
-                "there is no stored voice of this id; GET /v1/voices lists them",
-                code="voice_not_found",
-                param="voice_id",
-            )
+        voice = _found(await self._run(lambda: self._store.remove(voice_id)))
         await self.refresh()
         return voice
 
@@ -129,7 +167,8 @@ class Voices:
         if not (text and text.strip()):
             raise UserError(
                 f"the voice {voice.voice_id} has no transcript: send reference_text with what is "
-                "said in its audio, or upload it again with prompt_text",
+                "said in its audio, or add it to the voice: "
+                f"PATCH /model/{voice.voice_id} with texts",
                 code="missing_prompt_text",
                 param="reference_text",
             )
@@ -238,33 +277,12 @@ class Voices:
         ):
             self._cache.popitem(last=False)
 
-    def _check(self, new: NewVoice) -> None:
-        if not new.samples:
-            raise UserError(
-                "no audio was uploaded: send it in a form part named files, audio_sample or file",
-                code="missing_files",
-                param="files",
-            )
-        if len(new.samples) > self._limits.max_samples + 1:
-            raise _refused(
-                "files", f"{len(new.samples)} files; the limit is {self._limits.max_samples}"
-            )
-        texts = {
-            "voice_id": (new.voice_id, MAX_NAME_CHARS),
-            "name": (new.name, MAX_NAME_CHARS),
-            "prompt_text": (new.transcript, MAX_TRANSCRIPT_CHARS),
-            "model": (new.model, MAX_NAME_CHARS),
-            "language": (new.language, MAX_NAME_CHARS),
-            "mode": (new.mode, MAX_NAME_CHARS),
-            "description": (new.description, MAX_TRANSCRIPT_CHARS),
-        }
-        for field, (text, max_chars) in texts.items():
-            if text is None:
-                continue
-            if len(text) > max_chars:
-                raise _refused(field, f"{len(text):,} characters; the limit is {max_chars:,}")
-            if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
-                raise _refused(field, "a character that is no text")
+    async def _check(self, new: NewVoice) -> NewVoice:
+        """The voice without empty files, if it may be stored."""
+        new = replace(new, samples=tuple(s for s in new.samples if s.content))
+        check_new(new, max_samples=self._limits.max_samples)
+        await self._run(lambda: self._check_audio(new))
+        return new
 
     def _check_audio(self, new: NewVoice) -> None:
         for index, sample in enumerate(new.samples, start=1):
@@ -281,8 +299,14 @@ class Voices:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _refused(field: str, what: str) -> UserError:
-    return UserError(f"{field} has {what}", code="invalid_voice", param=field)
+def _found(voice: Voice | None) -> Voice:
+    if voice is None:
+        raise NotFoundError(
+            "there is no stored voice of this id; GET /v1/voices lists them",
+            code="voice_not_found",
+            param="voice_id",
+        )
+    return voice
 
 
 def _unreadable(reason: str) -> UserError:

@@ -14,8 +14,8 @@ import zipfile
 from typing import Any
 
 from fishs2.errors import UserError
-from fishs2.store.voice_files import Voice
-from fishs2.store.voices import NewSample, NewVoice
+from fishs2.store.new_voices import NewSample, NewVoice
+from fishs2.store.voice_files import Voice, to_visibility
 
 MAX_ARCHIVE_BYTES = 200_000_000
 _MAX_SAMPLE_BYTES = 104_857_600
@@ -42,7 +42,12 @@ def pack_voice(voice: Voice, contents: list[bytes]) -> bytes:
     ]
     index: dict[str, Any] = {
         "format": _FORMAT,
-        "voice": {name: getattr(voice, name) for name in _TEXTS},
+        "voice": {
+            **{name: getattr(voice, name) for name in _TEXTS},
+            "other_transcripts": list(voice.other_transcripts),
+            "tags": list(voice.tags),
+            "visibility": voice.visibility,
+        },
         "samples": samples,
     }
     index["sha256"] = _digest(index)
@@ -79,14 +84,27 @@ def _unpack(archive: zipfile.ZipFile) -> NewVoice:
         raise _invalid(f"it has {len(listed)} samples; the limit is {_MAX_SAMPLES}")
     if set(entries) != {_INDEX, *(str(number) for number in range(len(listed)))}:
         raise _invalid("an entry is missing, or one is not listed")
+    known = index["voice"]
+    others = _text_list(known, "other_transcripts")
     samples = []
     for number, item in enumerate(listed):
         content = _read(archive, entries[str(number)], _MAX_SAMPLE_BYTES)
         if set(item) != _SAMPLE_KEYS or hashlib.sha256(content).hexdigest() != item["sha256"]:
             raise _invalid(f"sample {number + 1} was changed")
-        samples.append(NewSample(_text(item["filename"]) or "", content))
-    texts = {name: _text(index["voice"][name]) for name in _TEXTS}
-    return NewVoice(tuple(samples), **texts)
+        transcript = others[number - 1] if 0 < number <= len(others) else None
+        samples.append(NewSample(_text(item["filename"]) or "", content, transcript))
+    return NewVoice(
+        tuple(samples),
+        voice_id=_text(known["voice_id"]),
+        name=_text(known["name"]),
+        transcript=_text(known["transcript"]),
+        model=_text(known["model"]),
+        language=_text(known["language"]),
+        mode=_text(known["mode"]),
+        description=_text(known["description"]),
+        tags=_text_list(known, "tags"),
+        visibility=to_visibility(known.get("visibility")),
+    )
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
@@ -112,6 +130,11 @@ def _text(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError("a text is something else")
     return value
+
+
+def _text_list(known: dict[str, Any], key: str) -> tuple[str, ...]:
+    """Texts that archives of earlier versions do not have."""
+    return tuple(_text(item) or "" for item in known.get(key, ()))
 
 
 def _invalid(reason: str) -> UserError:

@@ -3,11 +3,14 @@
 import json
 import logging
 import os
+import re
+import secrets
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from fishs2.store.voice_ids import RESERVED_SUFFIXES
 
@@ -16,6 +19,16 @@ logger = logging.getLogger(__name__)
 META = "meta.json"
 MAX_META_BYTES = 1_000_000
 MAX_TRANSCRIPT_BYTES = 100_000
+_MAX_TIME_S = 253_402_300_799
+"""The end of the year 9999, which clients can still write as a date."""
+
+Visibility = Literal["public", "unlist", "private"]
+"""Who is to find a voice, in Fish Audio's words. Kept for clients: here every key finds all."""
+
+COVER_SUFFIXES = ("png", "jpg", "webp", "gif")
+
+# Hidden, so that no listing takes it for a sample. What another program wrote becomes no path.
+_COVER = re.compile(rf"\.cover-[0-9a-f]{{8}}\.(?:{'|'.join(COVER_SUFFIXES)})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +43,10 @@ class Sample:
 class Voice:
     """A stored voice.
 
-    voice_id: the name of its folder. name: as it was uploaded. created: Unix time in seconds.
-    transcript: of the first sample. samples: in upload order; the first is the reference.
+    voice_id: the name of its folder. name: as it was uploaded. created, updated: Unix time in
+    seconds; updated is None as long as nothing was. transcript: of the first sample. samples: in
+    upload order; the first is the reference. other_transcripts: of the samples after it, "" where
+    there is none. cover: name of the file with its picture.
     """
 
     voice_id: str
@@ -43,6 +58,11 @@ class Voice:
     description: str | None
     transcript: str | None
     samples: tuple[Sample, ...]
+    other_transcripts: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    visibility: Visibility = "private"
+    updated: int | None = None
+    cover: str | None = None
 
 
 def read_voice(folder: Path) -> Voice | None:
@@ -68,26 +88,48 @@ def _read(folder: Path) -> Voice | None:
     meta = json.loads(read_plain_file(meta_path, MAX_META_BYTES))
     if not isinstance(meta, dict):
         raise ValueError("meta.json is no object")
-    created = meta.get("created")
+    samples = _samples(meta, files)
+    texts, tags, cover = meta.get("texts"), meta.get("tags"), _text(meta, "cover")
+    texts = texts if isinstance(texts, dict) else {}
     return Voice(
         voice_id=folder.name,
         name=_text(meta, "name") or _text(meta, "voice_id") or folder.name,
-        created=created if type(created) is int else int(meta_path.stat().st_mtime),
+        created=_time(meta, "created") or int(meta_path.stat().st_mtime),
         model=_text(meta, "model"),
         language=_text(meta, "language"),
         mode=_text(meta, "mode"),
         description=_text(meta, "description"),
         transcript=_text(meta, "prompt_text"),
-        samples=_samples(meta, files),
+        samples=samples,
+        other_transcripts=tuple(_text(texts, sample.filename) or "" for sample in samples[1:]),
+        tags=tuple(_clean(tag) for tag in tags if isinstance(tag, str))
+        if isinstance(tags, list)
+        else (),
+        visibility=to_visibility(meta.get("visibility")),
+        updated=_time(meta, "updated"),
+        cover=cover if cover and _COVER.match(cover) else None,
     )
+
+
+def _time(meta: dict[str, Any], key: str) -> int | None:
+    """Unix time in seconds, if the calendar has it."""
+    value = meta.get(key)
+    return value if type(value) is int and 0 < value <= _MAX_TIME_S else None
+
+
+def to_visibility(value: object) -> Visibility:
+    """The visibility that a value names, private for anything else."""
+    return next((known for known in get_args(Visibility) if known == value), "private")
 
 
 def _text(meta: dict[str, Any], key: str) -> str | None:
     value = meta.get(key)
-    if not isinstance(value, str):
-        return None
+    return _clean(value) if isinstance(value, str) else None
+
+
+def _clean(text: str) -> str:
     # A lone surrogate cannot be sent to any client.
-    return value.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode()
 
 
 def _samples(meta: dict[str, Any], files: dict[str, int]) -> tuple[Sample, ...]:
@@ -174,10 +216,28 @@ def write_meta(folder: Path, voice: Voice) -> None:
         "description": voice.description,
         "prompt_text": voice.transcript,
         "files": [{"filename": s.filename, "size": s.size_bytes} for s in voice.samples],
+        **_further(voice),
     }
     draft = folder / f".{META}.{os.getpid()}"
     write_durably(draft, json.dumps(meta, ensure_ascii=False, indent=2).encode())
     draft.replace(folder / META)
+
+
+def _further(voice: Voice) -> dict[str, object]:
+    """What the original wrapper does not know, where there is any; it ignores such keys."""
+    texts = {
+        sample.filename: text
+        for sample, text in zip(voice.samples[1:], voice.other_transcripts, strict=False)
+        if text
+    }
+    further: dict[str, object] = {
+        "texts": texts,
+        "tags": list(voice.tags),
+        "visibility": "" if voice.visibility == "private" else voice.visibility,
+        "updated": voice.updated,
+        "cover": voice.cover,
+    }
+    return {key: value for key, value in further.items() if value}
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -186,6 +246,23 @@ def write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_cover(folder: Path, suffix: str, content: bytes) -> str:
+    """Write a picture beside the samples; returns its name. Raises OSError.
+
+    suffix: one of COVER_SUFFIXES.
+    """
+    name = f".cover-{secrets.token_hex(4)}.{suffix}"
+    write_durably(folder / name, content)
+    return name
+
+
+def remove_cover(folder: Path, name: str | None) -> None:
+    """Remove a picture, if there is one; one that cannot be removed does no harm."""
+    if name is not None:
+        with suppress(OSError):
+            (folder / name).unlink()
 
 
 def remove_tree(path: Path) -> None:

@@ -4,6 +4,7 @@
       narrator/            a voice; its folder's name is its id
         meta.json          voice_id created model language prompt_text files, and ours
         take-1.wav         the first of `files` is the reference
+        .cover-5e1f03aa.png   its picture, which meta.json names
       .lock                whoever changes anything holds it
       .new-narrator-3f..   being written: removed by the next writer if its own died
       .old-narrator-3f..   replaced a moment ago: put back if its successor never came
@@ -13,30 +14,32 @@ Several processes may use one folder. Every function blocks; call them from thre
 is compared with the names in the folder and never becomes part of a path; links are not followed.
 """
 
-import hashlib
 import os
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fishs2.errors import BusyError
+from fishs2.errors import BusyError, UserError
+from fishs2.store.new_voices import Cover, NewVoice, VoiceChanges, apply_changes, compose
 from fishs2.store.voice_files import (
     META,
     Sample,
     Voice,
     read_voice,
+    remove_cover,
     remove_tree,
+    write_cover,
     write_durably,
     write_meta,
 )
-from fishs2.store.voice_ids import normalize_voice_id, safe_file_name
+from fishs2.store.voice_ids import normalize_voice_id
 
 LOCK_TIMEOUT_S = 10.0
 """How long a writer waits for another; an upload takes milliseconds once its files are decoded."""
@@ -45,28 +48,6 @@ SAMPLE_VOICES = Path(__file__).parent / "sample_voices"
 """Voices that ship with the package, made by scripts/sample_voices.py."""
 
 _NEW, _OLD, _GONE = ".new-", ".old-", ".gone-"
-
-
-@dataclass(frozen=True, slots=True)
-class NewSample:
-    """An audio file to store; filename as the client gave it."""
-
-    filename: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class NewVoice:
-    """A voice to store. voice_id: as the client gave it; None takes the name or a file's."""
-
-    samples: tuple[NewSample, ...]
-    voice_id: str | None = None
-    name: str | None = None
-    transcript: str | None = None
-    model: str | None = None
-    language: str | None = None
-    mode: str | None = None
-    description: str | None = None
 
 
 class VoiceStore:
@@ -98,7 +79,7 @@ class VoiceStore:
 
         Of several with one name it is the oldest.
         """
-        return self._find_among(name) or self._find_behind_lock(name)
+        return self._find_among(name) or self._look_again(lambda: self._find_among(name))
 
     def add(self, new: NewVoice, *, created: int | None = None) -> Voice:
         """Store a voice, in place of one with its id. Raises BusyError, OSError.
@@ -106,31 +87,72 @@ class VoiceStore:
         created: Unix time in seconds; None is the present. The old voice stays until the new one
         is complete on disk.
         """
-        given = new.voice_id or new.name or _stem(new.samples[0].filename)
-        voice_id = normalize_voice_id(given) or f"voice-{int(time.time())}-{uuid.uuid4().hex[:6]}"
-        files = _distinct_files(new.samples)
-        voice = Voice(
-            voice_id=voice_id,
-            name=new.name or new.voice_id or _stem(new.samples[0].filename) or voice_id,
-            created=int(time.time()) if created is None else created,
-            model=new.model,
-            language=new.language,
-            mode=new.mode,
-            description=new.description,
-            transcript=new.transcript,
-            samples=tuple(Sample(name, len(content)) for name, content in files.items()),
-        )
+        voice, files = compose(new, int(time.time()) if created is None else created)
         with self._exclusive():
-            draft = self._folder / _aside(_NEW, voice_id)
+            return self._write(voice, files, new.cover)
+
+    def add_new(self, new: NewVoice) -> Voice:
+        """Store a voice under an id that is free.
+
+        Raises UserError `voice_exists`, BusyError, OSError.
+        """
+        voice, files = compose(new, int(time.time()))
+        with self._exclusive():
+            self._check_free(voice.voice_id)
+            return self._write(voice, files, new.cover)
+
+    def update(self, voice_id: str, changes: VoiceChanges) -> Voice | None:
+        """Change the voice with exactly this id; None if there is none.
+
+        Raises BusyError and OSError, and leaves the voice as it was.
+        """
+        with self._exclusive():
+            voice = self._get_among(voice_id)
+            if voice is None:
+                return None
+            folder = self._folder / voice.voice_id
+            cover = None
+            if changes.cover is not None:
+                cover = write_cover(folder, changes.cover.suffix, changes.cover.content)
+            changed = apply_changes(voice, changes, cover)
             try:
-                draft.mkdir()
-                for name, content in files.items():
-                    write_durably(draft / name, content)
-                write_meta(draft, voice)
-                self._swap_in(draft, voice_id)
-            finally:
-                remove_tree(draft)
-        return voice
+                write_meta(folder, changed)
+            except OSError:
+                remove_cover(folder, cover)
+                raise
+            if cover:
+                remove_cover(folder, voice.cover)
+        return changed
+
+    def rename(self, voice_id: str, new_id: str) -> Voice | None:
+        """Give the voice with exactly this id another one; None if there is none.
+
+        Raises UserError `voice_exists`, BusyError, OSError.
+        """
+        with self._exclusive():
+            voice = self._get_among(voice_id)
+            if voice is None:
+                return None
+            renamed = replace(
+                voice,
+                voice_id=normalize_voice_id(new_id),
+                name=new_id,
+                updated=int(time.time()),
+            )
+            old, new = self._folder / voice.voice_id, self._folder / renamed.voice_id
+            if new != old:
+                self._check_free(renamed.voice_id)
+                old.rename(new)
+            try:
+                write_meta(new, renamed)
+            except OSError:
+                new.rename(old)
+                raise
+        return renamed
+
+    def get(self, voice_id: str) -> Voice | None:
+        """The voice with exactly this id."""
+        return self._get_among(voice_id) or self._look_again(lambda: self._get_among(voice_id))
 
     def remove(self, voice_id: str) -> Voice | None:
         """Delete the voice with exactly this id, or else name. Raises BusyError, OSError.
@@ -153,6 +175,10 @@ class VoiceStore:
     def sample_path(self, voice: Voice, sample: Sample) -> Path:
         """Where a sample lies. It may be gone by now; open it without following links."""
         return self._folder / voice.voice_id / sample.filename
+
+    def cover_path(self, voice: Voice) -> Path | None:
+        """Where the picture lies, if there is one; as with `sample_path`."""
+        return self._folder / voice.voice_id / voice.cover if voice.cover else None
 
     def install(self, source: Path) -> None:
         """Make the folder and copy the voices in `source` into it, unless it exists already."""
@@ -187,12 +213,15 @@ class VoiceStore:
         named = [voice for voice in voices if voice.name.casefold() == wanted]
         return min(named, key=lambda voice: voice.created, default=None)
 
-    def _find_behind_lock(self, name: str) -> Voice | None:
-        """Look again when nobody is in the middle of swapping a voice."""
+    def _get_among(self, voice_id: str) -> Voice | None:
+        return next((voice for voice in self.list() if voice.voice_id == voice_id), None)
+
+    def _look_again(self, look: Callable[[], Voice | None]) -> Voice | None:
+        """Look when nobody is in the middle of swapping a voice."""
         if not self._folder.is_dir():
             return None
         with suppress(OSError, BusyError), self._exclusive():
-            return self._find_among(name)
+            return look()
         return None
 
     def _folders(self) -> Iterator[os.DirEntry[str]]:
@@ -200,6 +229,28 @@ class VoiceStore:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                     yield entry
+
+    def _check_free(self, voice_id: str) -> None:
+        if os.path.lexists(self._folder / voice_id):
+            raise UserError(
+                "there is a voice of this id; delete it, or choose another id",
+                code="voice_exists",
+                param="voice_id",
+            )
+
+    def _write(self, voice: Voice, files: dict[str, bytes], cover: Cover | None) -> Voice:
+        draft = self._folder / _aside(_NEW, voice.voice_id)
+        try:
+            draft.mkdir()
+            for name, content in files.items():
+                write_durably(draft / name, content)
+            if cover is not None:
+                voice = replace(voice, cover=write_cover(draft, cover.suffix, cover.content))
+            write_meta(draft, voice)
+            self._swap_in(draft, voice.voice_id)
+        finally:
+            remove_tree(draft)
+        return voice
 
     def _swap_in(self, draft: Path, voice_id: str) -> None:
         target = self._folder / voice_id
@@ -247,28 +298,6 @@ def _aside(prefix: str, voice_id: str) -> str:
 
 def _busy() -> BusyError:
     return BusyError("the voices are being changed by somebody else; try again", retry_after_s=2)
-
-
-def _stem(filename: str) -> str:
-    return safe_file_name(filename).rpartition(".")[0] if filename else ""
-
-
-def _distinct_files(samples: tuple[NewSample, ...]) -> dict[str, bytes]:
-    """File names and contents in upload order; the same bytes sent twice are one file."""
-    files: dict[str, bytes] = {}
-    digests: set[bytes] = set()
-    for sample in samples:
-        digest = hashlib.sha256(sample.content).digest()
-        if digest in digests:
-            continue
-        digests.add(digest)
-        name = safe_file_name(sample.filename)
-        stem, _, suffix = name.rpartition(".")
-        number = 2
-        while name in files:
-            name, number = f"{stem}-{number}.{suffix}", number + 1
-        files[name] = sample.content
-    return files
 
 
 def _state_of(entry: os.DirEntry[str]) -> object:

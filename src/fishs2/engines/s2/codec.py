@@ -284,11 +284,15 @@ def encode_pcm(codec: Codec, pcm: Tensor) -> Tensor:
     return torch.cat(list(encode_pieces(codec, pcm)), dim=-1)
 
 
+def decode_pieces(
+    codec: Codec, codes: Tensor, *, piece_frames: int = PIECE_FRAMES
+) -> Iterator[Tensor]:
+    """Samples of whole codes, int64 [K, T], in pieces float32 [up to 2048 piece_frames]."""
+    state = new_state(codec.decoder, 1, codec.device)
+    for start in range(0, codes.shape[1], piece_frames):
+        yield decode_step(codec, codes[None, :, start : start + piece_frames], state)[0]
+
+
 def decode_frames(codec: Codec, codes: Tensor, *, piece_frames: int = PIECE_FRAMES) -> Tensor:
     """Samples of whole codes: int64 [K, T] to float32 [2048 T], in pieces of `piece_frames`."""
-    state = new_state(codec.decoder, 1, codec.device)
-    pieces = [
-        decode_step(codec, codes[None, :, start : start + piece_frames], state)
-        for start in range(0, codes.shape[1], piece_frames)
-    ]
-    return torch.cat(pieces, dim=-1)[0]
+    return torch.cat(list(decode_pieces(codec, codes, piece_frames=piece_frames)), dim=-1)

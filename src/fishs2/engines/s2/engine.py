@@ -14,7 +14,18 @@ from typing import Literal
 
 import numpy as np
 
-from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Pcm, Reference, Utterance
+from fishs2.engines.base import (
+    AudioChunk,
+    Capabilities,
+    CodecLayout,
+    Codes,
+    EngineStats,
+    Pcm,
+    Reference,
+    Utterance,
+)
+from fishs2.engines.s2.codec import Codec
+from fishs2.engines.s2.codes import CodesWork, layout_of
 from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.params import HONOURED, count_frames, params_of
@@ -70,6 +81,8 @@ class S2Engine:
         loading = Loading(self._load, choose_limits, idle_unload_s, self._forget)
         self._thread = EngineThread(loading)
         self._voices_thread: ThreadPoolExecutor | None = None
+        self._codes = CodesWork(self._find_codec)
+        self._codec_layout = CodecLayout((), 0.0)
         self._num_turns = 1
         self._sample_rate_hz = 44100
         self._max_positions = 0
@@ -98,6 +111,7 @@ class S2Engine:
         limits = self._thread.limits
         assert limits is not None
         self._sample_rate_hz = model.codec.config.sample_rate_hz
+        self._codec_layout = layout_of(model.codec.config)
         self._num_turns = limits.num_slots
         self._max_positions = limits.max_positions
         self._is_running = True
@@ -131,6 +145,19 @@ class S2Engine:
                 yield AudioChunk(item, self._sample_rate_hz)
         finally:
             is_aborted.set()
+
+    @property
+    def codec_layout(self) -> CodecLayout:
+        """As CodesEngine says."""
+        return self._codec_layout
+
+    async def encode(self, pcm: Pcm, sample_rate_hz: int) -> Codes:
+        """As CodesEngine says."""
+        return await self._codes.encode(pcm, sample_rate_hz)
+
+    async def decode(self, codes: Codes) -> Pcm:
+        """As CodesEngine says."""
+        return await self._codes.decode(codes)
 
     def stats(self) -> EngineStats:
         """What the engine thread has done."""
@@ -184,6 +211,12 @@ class S2Engine:
         if isinstance(encoded, Fishs2Error):
             raise encoded
         return encoded
+
+    async def _find_codec(self) -> tuple[Codec, ThreadPoolExecutor]:
+        if not self._is_running or self._voices_thread is None:
+            raise EngineError("the s2 engine is not running")
+        model = self._thread.model or await self._load_model()
+        return model.codec, self._voices_thread
 
     async def _load_model(self) -> Model:
         """The model, once it is in memory. Raises EngineUnavailableError."""

@@ -1,0 +1,134 @@
+"""Fish Audio's own OpenAI-compatible routes: our OpenAI route with the cloud's defaults.
+
+Source: Fish Audio developer guide, OpenAI compatibility; docs/api.md says what differs.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from fishs2.errors import UserError
+from fishs2.server.errors import COMPAT_PATH
+from fishs2.server.fish_body import validate
+from fishs2.server.openai import answer_speech
+from fishs2.server.openai_request import OWNER_PREFIXES
+from fishs2.server.speech_body import SpeechBody
+from fishs2.service.runtime import Runtime
+from fishs2.service.voice_choice import PRESET_VOICES
+
+PATHS = (f"{COMPAT_PATH}/v1/audio/speech", f"{COMPAT_PATH}/api/v1/audio/speech")
+
+CLOUD_MODELS = frozenset(
+    ["speech-1.5", "speech-1.6", "agent-x0", "s1", "s1-mini", "s2-pro", "s2.1-pro", "s2.1-pro-free"]
+)
+"""What the cloud calls its models; here they all mean the one that there is."""
+
+OPTIONS = (
+    "temperature",
+    "top_p",
+    "repetition_penalty",
+    "max_new_tokens",
+    "seed",
+    "chunk_length",
+    "latency",
+    "normalize",
+    "prosody",
+    "sample_rate",
+)
+"""Native parameters that may come as options."""
+
+_FORMATS = {"pcm": ("pcm", 44_100), "pcm16": ("pcm", 24_000)}
+_KNOWN_FORMATS = ("pcm", "pcm16", "wav", "mp3", "opus")
+_OPTION_PREFIX = "x-fish-"
+
+
+class Provider(BaseModel):
+    """Options by provider; those of others are not for us."""
+
+    options: dict[str, dict[str, Any]] = {}
+
+
+class CompatBody(SpeechBody):
+    """The body of POST /compat/v1/audio/speech."""
+
+    response_format: str = Field(
+        "pcm", description="pcm (44.1 kHz), pcm16 (24 kHz), wav, mp3 or opus."
+    )
+    provider: Provider | None = Field(
+        None, description="Native parameters, in options under fish-audio."
+    )
+    input_references: Any = Field(None, description="Refused: send references.")
+
+
+def fish_compat_router(runtime: Runtime) -> APIRouter:
+    """Build the routes; hidden, so that whoever looks for a speech route finds the one we mean."""
+    router = APIRouter(include_in_schema=False)
+
+    async def create_speech(request: Request, body: CompatBody) -> Response:
+        """Turn text into speech."""
+        await _check_voice(runtime, body)
+        translated = to_speech_body(body, request.headers, runtime.settings.default_model)
+        return await answer_speech(runtime, request, translated, "chunked")
+
+    for path in PATHS:
+        router.add_api_route(path, create_speech, methods=["POST"], response_class=Response)
+    return router
+
+
+def to_speech_body(body: CompatBody, headers: Headers, default_model: str) -> SpeechBody:
+    """Translate into our OpenAI dialect. Raises UserError, RequestValidationError."""
+    if body.instructions and body.instructions.strip():
+        raise _refused("instructions", "not taken here: put [style] tags into the text")
+    if body.stream_format == "sse":
+        raise _refused("stream_format", "audio only here; POST /v1/audio/speech has sse")
+    if body.input_references is not None:
+        raise _refused("input_references", "not taken here: send references")
+    name = body.response_format.strip().lower()
+    if name not in _KNOWN_FORMATS:
+        raise _refused("response_format", f"none of {', '.join(_KNOWN_FORMATS)}")
+    given = body.model_dump(exclude_unset=True, exclude={"provider", "input_references"})
+    given |= _options(body, headers)
+    given["model"] = _model(body.model, default_model)
+    given["response_format"], rate_hz = _FORMATS.get(name, (name, None))
+    given.setdefault("sample_rate", rate_hz)
+    return validate(given, SpeechBody)
+
+
+def _options(body: CompatBody, headers: Headers) -> dict[str, Any]:
+    """Native parameters from headers and, winning over those, from the body."""
+    options: dict[str, Any] = {
+        name.removeprefix(_OPTION_PREFIX).replace("-", "_"): value
+        for name, value in headers.items()
+        if name.startswith(_OPTION_PREFIX)
+    }
+    if body.provider is not None:
+        options |= body.provider.options.get("fish-audio", {})
+    if not options.keys() <= set(OPTIONS):
+        known = ", ".join(OPTIONS)
+        raise UserError(
+            f"an option of fish-audio is not known; known are {known}",
+            code="invalid_parameter",
+            param="provider",
+        )
+    return options
+
+
+def _model(name: str, default_model: str) -> str:
+    plain = name.strip().lower()
+    for prefix in OWNER_PREFIXES:
+        plain = plain.removeprefix(prefix)
+    return default_model if plain in CLOUD_MODELS else name
+
+
+async def _check_voice(runtime: Runtime, body: CompatBody) -> None:
+    """The cloud has no presets of OpenAI: none may pass for the default voice."""
+    name = (body.voice if isinstance(body.voice, str) else body.voice.id).strip()
+    if name.lower() in PRESET_VOICES and await runtime.voices.find(name) is None:
+        raise _refused("voice", "a preset of OpenAI; send a voice id, or default")
+
+
+def _refused(field: str, what: str) -> UserError:
+    return UserError(f"{field} is {what}", code="invalid_parameter", param=field)

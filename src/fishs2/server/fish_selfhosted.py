@@ -1,0 +1,262 @@
+"""fish-speech's own API server: `/v1/references` over the stored voices, `/v1/vqgan`.
+
+Source: fish-speech's API server (behaviour, not code). It answers in MessagePack unless a client
+asks for JSON. `server.status` has its `/v1/health`.
+"""
+
+import base64
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import ormsgpack
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import JSONResponse, Response
+
+from fishs2.errors import NotFoundError, UserError
+from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.fish_body import File, Files, read_body, validate
+from fishs2.server.fish_models import FISH_ERRORS
+from fishs2.server.streaming import while_connected
+from fishs2.service.codec import MAX_ITEMS, CodecService
+from fishs2.service.runtime import Runtime
+from fishs2.service.voice_rules import MAX_NAME_CHARS
+from fishs2.store.new_voices import NewSample, NewVoice
+from fishs2.store.usage import Outcome
+from fishs2.store.voice_files import Voice
+from fishs2.store.voice_ids import normalize_voice_id
+
+_ID = re.compile(r"[a-zA-Z0-9\-_ ]+")
+_MAX_CODES = 100_000
+"""Values of one body, as many as JSON may have: 90 s of audio have 20,000 codes."""
+
+_NO_CODEC = Problem(
+    HTTPStatus.NOT_IMPLEMENTED,
+    "this engine has no codec: start the server with FISHS2_ENGINE=s2",
+    "not_supported",
+)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+
+class AddReference(_Body):
+    """The body of POST /v1/references/add."""
+
+    id: str
+    text: str
+    audio: File
+
+
+class DeleteReference(_Body):
+    """The body of DELETE /v1/references/delete."""
+
+    reference_id: str
+
+
+class UpdateReference(_Body):
+    """The body of POST /v1/references/update."""
+
+    old_reference_id: str
+    new_reference_id: str
+
+
+class EncodeAudio(_Body):
+    """The body of POST /v1/vqgan/encode."""
+
+    audios: Files
+
+
+class DecodeTokens(_Body):
+    """The body of POST /v1/vqgan/decode; `service.codec` checks what is in it."""
+
+    tokens: list[Any]
+
+
+class SelfHosted:
+    """The work of the routes."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._voices = runtime.voices
+
+    async def add_reference(self, request: Request) -> Response:
+        """Store a voice under an id that nobody has."""
+        body = validate(await read_body(request), AddReference)
+        check_reference_id("id", body.id)
+        if not body.text.strip():
+            raise _invalid("text", "text is blank: send what is said in the audio")
+        if not body.audio.content:
+            raise _invalid("audio", "audio is empty")
+        sample = NewSample(body.audio.filename, body.audio.content, body.text.strip())
+        await self._voices.add_new(NewVoice((sample,), voice_id=body.id, name=body.id))
+        return _reply(request, {"success": True, "message": "stored", "reference_id": body.id})
+
+    async def list_references(self, request: Request) -> Response:
+        """List the ids of the stored voices."""
+        ids = [reference_id(voice) for voice in await self._voices.list()]
+        return _reply(
+            request, {"success": True, "reference_ids": ids, "message": f"{len(ids)} found"}
+        )
+
+    async def delete_reference(self, request: Request) -> Response:
+        """Delete a voice and its audio."""
+        body = validate(await read_body(request), DeleteReference)
+        check_reference_id("reference_id", body.reference_id)
+        voice = await self._find(body.reference_id)
+        await self._voices.remove(voice.voice_id)
+        return _reply(
+            request,
+            {"success": True, "message": "deleted", "reference_id": body.reference_id},
+        )
+
+    async def update_reference(self, request: Request) -> Response:
+        """Give a voice another id."""
+        body = validate(await read_body(request), UpdateReference)
+        check_reference_id("old_reference_id", body.old_reference_id)
+        check_reference_id("new_reference_id", body.new_reference_id)
+        if body.old_reference_id == body.new_reference_id:
+            raise _invalid("new_reference_id", "the new reference_id is the old one")
+        voice = await self._find(body.old_reference_id)
+        await self._voices.rename(voice.voice_id, body.new_reference_id)
+        return _reply(
+            request,
+            {
+                "success": True,
+                "message": "renamed",
+                "old_reference_id": body.old_reference_id,
+                "new_reference_id": body.new_reference_id,
+            },
+        )
+
+    async def encode(self, request: Request) -> Response:
+        """The codes of audio files, K lists of T whole numbers for each."""
+        codec = await self._runtime.codec()
+        if codec is None:
+            return error_response(request.url.path, _NO_CODEC)
+        given = await read_body(request, lists=frozenset({"audios"}), max_files=MAX_ITEMS + 1)
+        files = [file.content for file in validate(given, EncodeAudio).audios]
+        return await self._work(request, partial(_encode, codec, files))
+
+    async def decode(self, request: Request) -> Response:
+        """The samples of codes: for each item 16-bit floats, little-endian, mono."""
+        codec = await self._runtime.codec()
+        if codec is None:
+            return error_response(request.url.path, _NO_CODEC)
+        body = validate(await read_body(request, max_values=_MAX_CODES), DecodeTokens)
+        return await self._work(request, partial(_decode, codec, body.tokens))
+
+    async def _work(
+        self, request: Request, work: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> Response:
+        """Work as long as the client stays. It costs a request and no characters."""
+
+        async def count() -> dict[str, Any]:
+            accounts = self._runtime.accounts
+            async with accounts.admit(request.state.principal, 0) as reservation:
+                answer = await work()
+                reservation.outcome = Outcome()
+            return answer
+
+        return _reply(request, await while_connected(request.receive, count()))
+
+    async def _find(self, wanted: str) -> Voice:
+        for voice in await self._voices.list():
+            if reference_id(voice) == wanted:
+                return voice
+        raise NotFoundError("there is no such voice", code="voice_not_found", param="reference_id")
+
+
+def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
+    """Build the routes."""
+    work = SelfHosted(runtime)
+    router = APIRouter(tags=["fish-speech"])
+    routes: tuple[tuple[str, str, Any, type[BaseModel] | None], ...] = (
+        ("POST", "references/add", work.add_reference, AddReference),
+        ("GET", "references/list", work.list_references, None),
+        ("DELETE", "references/delete", work.delete_reference, DeleteReference),
+        ("POST", "references/update", work.update_reference, UpdateReference),
+        ("POST", "vqgan/encode", work.encode, EncodeAudio),
+        ("POST", "vqgan/decode", work.decode, DecodeTokens),
+    )
+    answer: dict[str, Any] = {"content": {"application/json": {}, "application/msgpack": {}}}
+    responses: dict[int | str, dict[str, Any]] = {
+        **FISH_ERRORS,
+        200: {"description": "Done.", **answer},
+        409: {"model": FishErrorBody, "description": "The id is taken."},
+        501: {"model": FishErrorBody, "description": "The engine has no codec."},
+    }
+    for method, name, run, body in routes:
+        router.add_api_route(
+            f"/v1/{name}",
+            run,
+            methods=[method],
+            response_class=Response,
+            responses=responses,
+            openapi_extra=_body_schema(body) if body else None,
+        )
+    return router
+
+
+def reference_id(voice: Voice) -> str:
+    """What fish-speech's clients call a voice: its name where its id comes of that, else its id."""
+    is_ours = _ID.fullmatch(voice.name) and normalize_voice_id(voice.name) == voice.voice_id
+    return voice.name if is_ours else voice.voice_id
+
+
+def check_reference_id(field: str, wanted: str) -> None:
+    """Raise UserError unless it may be an id."""
+    is_fit = len(wanted) <= MAX_NAME_CHARS and _ID.fullmatch(wanted)
+    if not is_fit or not normalize_voice_id(wanted):
+        raise _invalid(
+            field,
+            f"{field} is no id: 1 to {MAX_NAME_CHARS} letters, digits, - _ and spaces, at least "
+            "one of them a letter or digit",
+        )
+
+
+async def _encode(codec: CodecService, files: list[bytes]) -> dict[str, Any]:
+    return {"tokens": [codes.tolist() for codes in await codec.encode(files)]}
+
+
+async def _decode(codec: CodecService, items: list[Any]) -> dict[str, Any]:
+    return {"audios": [pcm.astype("<f2").tobytes() for pcm in await codec.decode(items)]}
+
+
+def _reply(request: Request, content: dict[str, Any]) -> Response:
+    accepted = request.headers.get("accept", "").lower()
+    is_json = "application/json" in accepted and "msgpack" not in accepted
+    if is_json or request.query_params.get("format") == "json":
+        return JSONResponse({key: _jsonable(value) for key, value in content.items()})
+    return Response(ormsgpack.packb(content), media_type="application/msgpack")
+
+
+def _jsonable(value: Any) -> Any:
+    """Bytes as base64, as JSON has none."""
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [base64.b64encode(item).decode("ascii") for item in value]
+    return value
+
+
+def _body_schema(body: type[BaseModel]) -> dict[str, Any]:
+    kinds = ("application/json", "application/msgpack", "multipart/form-data")
+    properties: dict[str, Any] = {name: {"type": "string"} for name in body.model_fields}
+    if "audio" in properties:
+        properties["audio"] = {"type": "string", "format": "binary"}
+    if "audios" in properties:
+        properties["audios"] = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    if "tokens" in properties:
+        numbers = {"type": "array", "items": {"type": "integer"}}
+        properties["tokens"] = {"type": "array", "items": {"type": "array", "items": numbers}}
+    schema = {"type": "object", "properties": properties, "required": list(body.model_fields)}
+    return {
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
+    }
+
+
+def _invalid(field: str, message: str) -> UserError:
+    return UserError(message, code="invalid_parameter", param=field)
