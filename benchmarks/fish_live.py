@@ -39,13 +39,15 @@ _RATES_HZ = {"wav": 24_000}
 """The fake engine's own: what is left is the cost of frames, not that of resampling."""
 
 
-def started(url: str, audio_format: str) -> ClientConnection:
+@contextlib.contextmanager
+def started(url: str, audio_format: str) -> Iterator[ClientConnection]:
     """A speech that waits for text."""
     address = url.replace("http", "ws", 1) + "/v1/tts/live"
-    socket = connect(address, additional_headers={"model": "s2-pro"}, compression=None)
     request = {"text": "", "format": audio_format, "sample_rate": _RATES_HZ.get(audio_format)}
-    socket.send(ormsgpack.packb({"event": "start", "request": request}))
-    return socket
+    headers = {"model": "s2-pro"}
+    with connect(address, additional_headers=headers, compression=None) as socket:
+        socket.send(ormsgpack.packb({"event": "start", "request": request}))
+        yield socket
 
 
 def say(socket: ClientConnection, text: str) -> None:
@@ -113,8 +115,7 @@ def fake_server() -> Iterator[tuple[str, psutil.Process]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     url = f"http://127.0.0.1:{port}"
     for _ in range(200):
-        with contextlib.suppress(OSError):
-            started(url, "pcm").close()
+        with contextlib.suppress(OSError), started(url, "pcm"):
             break
         time.sleep(0.05)
     try:
