@@ -27,7 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fakes import CHARS_PER_S
 from tests.serving import free_port, server_process
 
-NUM_TURNS = 40
+NUM_TURNS = 80
 NUM_RUNS = 5
 NUM_SENTENCES = 500
 SENTENCE = "Number {n} is a sentence that somebody has just finished writing."
