@@ -47,7 +47,7 @@ def main() -> None:
     """Serve, then report."""
     # uvicorn raises the signal again when it has shut down; there is a report to make first.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    loop = uvicorn.Config("", loop="auto").get_loop_factory()
+    loop = uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
         delays_ms = 1000 * np.array(runner.run(serve(int(sys.argv[1]), float(sys.argv[2]))))
     p50, p99 = np.percentile(delays_ms, [50, 99])

@@ -187,6 +187,15 @@ def error_response(path: str, problem: Problem) -> JSONResponse:
     return JSONResponse(body, status_code=problem.status, headers=problem.headers)
 
 
+async def send_error(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
+    """Answer a request, or the handshake of a WebSocket, with an error."""
+    response = error_response(scope["path"], problem)
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await response(scope, receive, send)
+
+
 def _kind(problem: Problem) -> str:
     """The word of OpenAI for errors of this status."""
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -201,15 +210,6 @@ def _compat_response(problem: Problem) -> JSONResponse:
         status = HTTPStatus.BAD_REQUEST
     error = {"code": int(status), "message": problem.message, "type": _kind(problem)}
     return JSONResponse({"error": error}, status_code=status, headers=problem.headers)
-
-
-async def send_error(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
-    """Answer a request, or the handshake of a WebSocket, with an error."""
-    response = error_response(scope["path"], problem)
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).send_denial_response(response)
-    else:
-        await response(scope, receive, send)
 
 
 def is_fish_path(path: str) -> bool:

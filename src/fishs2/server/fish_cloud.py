@@ -4,13 +4,12 @@ Which of the two asks shows in its headers, `fish_cloud_body.is_cloud`; they dif
 Live text is in `fish_live`, answers with times in `fish_times`. Source: docs/api.md.
 """
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.errors import FishErrorBody
 from fishs2.server.fish_cloud_body import Tts, is_cloud, read_tts
 from fishs2.server.fish_cloud_request import to_speech_request
 from fishs2.server.fish_open_body import body_schema
@@ -57,9 +56,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
-_ABSENT = ("/v1/voice-design", "/v1/agent", "/v1/agents")
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-
 
 def fish_cloud_router(runtime: Runtime) -> APIRouter:
     """Build the routes of the dialect."""
@@ -82,13 +78,6 @@ def fish_cloud_router(runtime: Runtime) -> APIRouter:
             events=TimedEvents,
         )
 
-    async def refuse(request: Request) -> Response:
-        """What the cloud has and this server does not."""
-        problem = Problem(
-            HTTPStatus.NOT_IMPLEMENTED, "this server has no such API", "not_supported"
-        )
-        return error_response(request.url.path, problem)
-
     router.add_api_route(
         "/v1/tts",
         speak,
@@ -105,9 +94,6 @@ def fish_cloud_router(runtime: Runtime) -> APIRouter:
         responses={**ERRORS, **_EVENTS_ANSWER},
         openapi_extra=tts_schema(),
     )
-    for path in _ABSENT:
-        for each in (path, path + "/{rest:path}"):
-            router.add_api_route(each, refuse, methods=_METHODS, include_in_schema=False)
     return router
 
 
