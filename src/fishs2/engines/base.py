@@ -126,7 +126,10 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What an engine that batches has done since it started. step_s: seconds in all steps."""
+    """What an engine that batches has done since it started. step_s: seconds in all steps.
+
+    trouble: why it cannot speak at present, though it once could; "" if it can.
+    """
 
     num_slots: int = 0
     num_running: int = 0
@@ -137,6 +140,7 @@ class EngineStats:
     num_voice_hits: int = 0
     num_voice_misses: int = 0
     num_restarts: int = 0
+    trouble: str = ""
 
 
 class SpeechEngine(Protocol):
