@@ -183,7 +183,7 @@ def read_pcm(payload: bytes) -> AudioChunk:
 
 def pack(value: object) -> bytes:
     """A dataclass, or None, as MessagePack, with all of its fields. Raises TypeError."""
-    return ormsgpack.packb(_to_plain(value))
+    return ormsgpack.packb(to_plain(value))
 
 
 def unpack(kind: type[T], payload: bytes) -> T:
@@ -222,7 +222,7 @@ def error_of(failure: Failure) -> Fishs2Error:
     return EngineError(failure.message)
 
 
-def _to_plain(value: object) -> object:
+def to_plain(value: object) -> object:
     """Lists, dicts and scalars that MessagePack can hold."""
     match value:
         case str():
@@ -233,16 +233,16 @@ def _to_plain(value: object) -> object:
         case int():
             return value if value in _INT64 else str(value)
         case Path():
-            return _to_plain(str(value))
+            return to_plain(str(value))
         case np.ndarray():
             return np.ascontiguousarray(value, np.float32).tobytes()
         case tuple() | list() | frozenset():
-            return [_to_plain(item) for item in value]
+            return [to_plain(item) for item in value]
         case Mapping():
-            return {str(name): _to_plain(item) for name, item in value.items()}
+            return {str(name): to_plain(item) for name, item in value.items()}
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
-        return {name: _to_plain(getattr(value, name)) for name in names}
+        return {name: to_plain(getattr(value, name)) for name in names}
     raise TypeError(f"no message can hold a {type(value).__name__}")
 
 
