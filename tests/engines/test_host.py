@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import pytest_asyncio
 
 from fishs2 import errors as errors_module
 from fishs2.engines.base import Part, Reference, Sampling, Utterance
@@ -36,15 +37,20 @@ TEXT = "One sentence of ordinary length, which is spoken in more than one chunk 
 QUICK = HostLimits(ping_s=0.02, silence_s=0.5, stall_s=0.8, abort_s=0.2, pause_s=0.01, open_s=0.05)
 
 
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[HostedEngine]:
-    """An engine that remembers in `tmp_path / "marks"`, with its temporary files in `temp`."""
-    (tmp_path / "marks").mkdir()
-    made = make(tmp_path)
+# One event loop, and one engine that outlives its children: starting a child takes 0.3 s.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HostedEngine]:
+    """An engine that has been through all the tests before."""
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "marks").mkdir()
+    made = make(folder)
     await made.start()
     yield made
     await made.close()
-    assert list((tmp_path / "temp").iterdir()) == []
+    assert list((folder / "temp").iterdir()) == []
 
 
 def make(folder: Path, function: str = "make_engine", **arguments: object) -> HostedEngine:
@@ -134,7 +140,7 @@ async def test_two_that_bring_the_same_new_voice_both_get_it(engine: HostedEngin
 async def test_one_who_leaves_while_a_reference_is_sent_spoils_it_for_nobody(
     engine: HostedEngine,
 ) -> None:
-    voice = Reference(np.ones(10_000_000, np.float32), 44_100, "long", key="new")
+    voice = Reference(np.ones(10_000_000, np.float32), 44_100, "long", key="left")
     for num_steps in (1, 3, 10):
         reading = asyncio.create_task(listen(engine, "reference", references=(voice,)))
         for _ in range(num_steps):
@@ -182,11 +188,12 @@ async def test_unknown_exceptions_are_engine_errors_without_their_text(
 async def test_whatever_is_printed_harms_nothing_and_reaches_the_log(
     engine: HostedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
+    num_before = engine.stats().num_restarts
     heard = await listen(engine, "print and go on")
 
     assert np.array_equal(heard, fake_speech("print and go on", 24_000))
     await until(lambda: "a complaint" in caplog.text)
-    assert engine.stats().num_restarts == 0
+    assert engine.stats().num_restarts == num_before
 
 
 async def test_closed_generator_ends_the_work_in_the_child(engine: HostedEngine) -> None:
@@ -216,6 +223,7 @@ async def test_closed_generator_ends_the_work_in_the_child(engine: HostedEngine)
 async def test_child_lost_in_mid_speech_is_an_error_and_replaced(
     text: str, reason: str, engine: HostedEngine
 ) -> None:
+    num_before = engine.stats().num_restarts
     chunks = engine.speak(Utterance(text))
     await anext(chunks)
 
@@ -224,7 +232,7 @@ async def test_child_lost_in_mid_speech_is_an_error_and_replaced(
             pass
 
     assert np.array_equal(await listen(engine), fake_speech(TEXT, 24_000))
-    assert engine.stats().num_restarts == 1
+    assert engine.stats().num_restarts == num_before + 1
 
 
 async def test_child_lost_before_its_first_chunk_is_no_error(engine: HostedEngine) -> None:
@@ -270,6 +278,7 @@ async def test_stopped_child_is_killed_while_others_are_answered(engine: HostedE
 async def test_crashes_lose_nothing_that_had_not_begun_to_sound(engine: HostedEngine) -> None:
     texts = [f"once {n} lost" if n % 20 == 7 else f"number {n}" for n in range(200)]
     turns = asyncio.Semaphore(4)
+    num_before = engine.stats().num_restarts
 
     async def speak(text: str) -> np.ndarray:
         async with turns:
@@ -284,17 +293,19 @@ async def test_crashes_lose_nothing_that_had_not_begun_to_sound(engine: HostedEn
     for text, pcm in zip(texts, outcomes, strict=True):
         if not isinstance(pcm, BaseException):
             assert np.array_equal(pcm, fake_speech(text, 24_000))
-    assert engine.stats().num_restarts == 10
+    assert engine.stats().num_restarts == num_before + 10
 
 
 async def test_breaker_opens_says_why_and_closes_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "marks").mkdir()
+    others = find_children()
     engine = make(tmp_path, "make_fragile", marks=str(tmp_path / "marks"))
     await engine.start()
     try:
-        find_children()[0].kill()
+        (child,) = [each for each in find_children() if each not in others]
+        child.kill()
         async with asyncio.timeout(20):
             await until(lambda: bool(engine.stats().trouble))
             with pytest.raises(EngineUnavailableError, match="in a row, last because: its process"):
@@ -323,26 +334,28 @@ async def test_start_that_fails_says_what_the_child_said(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    others = find_children()
     engine = make(tmp_path, "make_failing", error=error)
 
     with pytest.raises(kind, match=message):
         await engine.start()
     await engine.close()
 
-    assert not find_children()
+    assert find_children() == others
     assert list((tmp_path / "temp").iterdir()) == []
     if error == "death":
         assert "about to die" in caplog.text
 
 
 async def test_start_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    others = find_children()
     limits = replace(QUICK, start_s=0.1)
     engine = HostedEngine(recipe("make_silent"), limits=limits, temp_dir=tmp_path)
 
     with pytest.raises(EngineUnavailableError, match=r"did not start within 0.1 s"):
         await engine.start()
 
-    assert not find_children()
+    assert find_children() == others
 
 
 async def test_engine_that_cannot_be_imported_or_hosted_is_unavailable(tmp_path: Path) -> None:
@@ -355,6 +368,7 @@ async def test_engine_that_cannot_be_imported_or_hosted_is_unavailable(tmp_path:
 
 
 async def test_close_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    others, tasks = find_children(), asyncio.all_tasks()
     for delay_s in (0, 0.01, 0.1, 0.3):
         engine = make(tmp_path)
         starting = asyncio.create_task(engine.start())
@@ -363,11 +377,12 @@ async def test_close_during_the_start_leaves_nothing(tmp_path: Path) -> None:
         await asyncio.wait([starting])
         await engine.close()
 
-        assert not find_children()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert find_children() == others
+        assert asyncio.all_tasks() == tasks
 
 
 async def test_close_ends_what_is_in_work_and_leaves_nothing(tmp_path: Path) -> None:
+    others, tasks = find_children(), asyncio.all_tasks()
     (tmp_path / "marks").mkdir()
     fds_before = psutil.Process().num_fds() if os.name != "nt" else 0
     threads_before = psutil.Process().num_threads()
@@ -379,11 +394,11 @@ async def test_close_ends_what_is_in_work_and_leaves_nothing(tmp_path: Path) -> 
         await engine.close()
         await asyncio.wait([reading])
         assert reading.exception() is None or isinstance(reading.exception(), EngineError)
-        assert not find_children()
+        assert find_children() == others
         with pytest.raises(EngineUnavailableError, match="was closed"):
             await listen(engine)
 
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert asyncio.all_tasks() == tasks
     assert list((tmp_path / "temp").iterdir()) == []
     # The default executor keeps threads, and asyncio its child watcher.
     assert psutil.Process().num_threads() <= threads_before + 4

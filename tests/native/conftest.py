@@ -1,10 +1,11 @@
 """The fake library in its two builds, compiled once, and engines around it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from fishs2.engines.host import HostedEngine
 from fishs2.engines.host_link import HostLimits
@@ -47,19 +48,33 @@ def set_up(library: Path, folder: Path, **options: object) -> Bench:
     return Bench(open_s2cpp(made, limits=QUICK, temp_dir=folder / "temp"), folder)
 
 
-@pytest.fixture
-def steered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for what the library remembers and traces."""
-    monkeypatch.setenv("FAKE_S2_TRACE", str(tmp_path / "trace"))
-    monkeypatch.setenv("FAKE_S2_MARKS", str(tmp_path))
-    return tmp_path
+@pytest.fixture(scope="session")
+def steering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for what the libraries remember and trace."""
+    folder = tmp_path_factory.mktemp("steering")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_S2_TRACE", str(folder / "trace"))
+        patch.setenv("FAKE_S2_MARKS", str(folder))
+        yield folder
 
 
 @pytest.fixture
-async def bench(libraries: dict[str, Path], steered: Path) -> AsyncIterator[Bench]:
-    """A started engine around the newer library."""
-    made = set_up(libraries["new"], steered)
+def steered(steering: Path) -> Path:
+    """The same folder, with an empty trace."""
+    (steering / "trace").unlink(missing_ok=True)
+    return steering
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lasting_bench(libraries: dict[str, Path], steering: Path) -> AsyncIterator[Bench]:
+    made = set_up(libraries["new"], steering)
     await made.engine.start()
     yield made
     await made.engine.close()
-    assert list((steered / "temp").iterdir()) == []
+    assert list((steering / "temp").iterdir()) == []
+
+
+@pytest.fixture
+def bench(lasting_bench: Bench, steered: Path) -> Bench:
+    """A started engine around the newer library, one for all tests of a module."""
+    return lasting_bench
