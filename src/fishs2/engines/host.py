@@ -115,7 +115,9 @@ class HostedEngine:
         for link in self._links:
             link.ask_to_leave()
         if self._keeper is not None:
-            self._keeper.cancel()
+            if self._link is None:
+                self._keeper.cancel()
+            # Otherwise it listens until the child has left: one that cannot send does not leave.
             await asyncio.wait([self._keeper])
         await asyncio.gather(*self._launches, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in set(self._links)))
@@ -139,11 +141,13 @@ class HostedEngine:
             await self._changed.wait()
 
     async def _keep(self, link: Link) -> None:
-        """Keep a child running, until cancelled."""
+        """Keep a child running, until the engine is closed."""
         while True:
             reason = await link.listen()
             self._set_link(None)
             await self._forget(link)
+            if self._is_closed:
+                return
             self._losses.note(reason, has_served=link.num_finished > 0)
             logger.error("the engine's process %s", reason)
             link = await self._restart()

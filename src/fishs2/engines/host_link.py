@@ -326,6 +326,10 @@ class Link:
         if message.kind == Kind.FAILED:
             speech.end(error_of(unpack(Failure, message.payload)))
             return
+        if self._leaving is not None and not is_aborted:
+            # It was cut off, because we asked the child to leave.
+            speech.end(LostError(self._verdict))
+            return
         self.num_finished += not is_aborted
         speech.end(None)
 
