@@ -92,6 +92,8 @@ class TextSteeredEngine(FakeEngine):
                 sys.stderr.write("a complaint\n")
             case "unknown":
                 raise ValueError("a secret text")
+            case "tell":
+                raise UserError(repr(utterance), code="told")
             case "refuse":
                 raise UserError("too long", code="prompt_too_long", param="input")
             case "raise":

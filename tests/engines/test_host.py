@@ -458,10 +458,20 @@ async def test_killed_server_leaves_no_child(text: str, tmp_path: Path) -> None:
 
 
 async def test_every_field_of_an_utterance_reaches_the_child(engine: HostedEngine) -> None:
-    sampling = Sampling(temperature=0.5, seed=2**70, top_k=3)
-    fields = {"sampling": sampling, "part": Part("a", 1), "latency": "low", "verbose": True}
+    utterance = Utterance(
+        "tell me “all”",
+        voice="other",
+        sampling=Sampling(temperature=0.5, seed=2**70, top_k=3),
+        part=Part("a", 1),
+        latency="low",
+        num_threads=3,
+        verbose=True,
+    )
 
-    assert len(await listen(engine, **fields)) > 0
+    with pytest.raises(UserError) as told:
+        await anext(engine.speak(utterance))
+
+    assert told.value.message == repr(utterance)
 
 
 async def test_log_of_the_child_is_in_ours(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def _make_s2cpp(settings: Settings) -> SpeechEngine:
         tokenizer=in_project(settings.tokenizer_path or model.with_name("tokenizer.json")),
         runtime_dir=in_project(settings.runtime_dir),
         dll_path=settings.s2_dll_path and in_project(settings.s2_dll_path),
-        extra_dirs=tuple(in_project(folder) for folder in settings.runtime_extra_dll_dirs),
+        extra_dirs=tuple(in_project(folder) for folder in _library_folders(settings)),
         backend=settings.backend,
         gpu_device=settings.gpu_device,
         num_gpu_layers=settings.n_gpu_layers,
@@ -123,6 +124,13 @@ def _make_s2cpp(settings: Settings) -> SpeechEngine:
     return open_s2cpp(
         options, limits=_host_limits(settings), temp_dir=in_project(settings.temp_dir)
     )
+
+
+def _library_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where the s2.cpp library finds CUDA; Windows looks in no folder that it is not told of."""
+    conda = Path(sys.prefix) / "Library" / "bin"
+    found = (conda,) if sys.platform == "win32" and conda.is_dir() else ()
+    return (*settings.runtime_extra_dll_dirs, *found)
 
 
 def _host_limits(settings: Settings) -> HostLimits:
