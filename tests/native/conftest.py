@@ -1,7 +1,7 @@
 """The fake library in its two builds, compiled once, and engines around it."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from fishs2.engines.s2cpp import S2cppOptions, open_s2cpp
 from tests.engines.s2.golden import MODEL_FILE, TOKENIZER_FILE
 from tests.native.building import COMPILER, NO_COMPILER, build_library
 
-QUICK = HostLimits(ping_s=0.02, silence_s=1, stall_s=0.5, abort_s=0.3, pause_s=0.01, open_s=0.05)
+QUICK = HostLimits(ping_s=0.02, silence_s=10, stall_s=10, abort_s=10, pause_s=0.01, open_s=0.05)
+HASTY = replace(QUICK, stall_s=0.5, abort_s=0.3)
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +42,11 @@ class Bench:
         return path.read_text().splitlines() if path.exists() else []
 
 
-def set_up(library: Path, folder: Path, **options: object) -> Bench:
+def set_up(library: Path, folder: Path, *, limits: HostLimits = QUICK, **options: object) -> Bench:
     """An engine that is not yet started; its temporary files are in `folder / "temp"`."""
     values = {"model": MODEL_FILE, "tokenizer": TOKENIZER_FILE, "dll_path": library} | options
     made = S2cppOptions(runtime_dir=folder / "none", **values)  # type: ignore[arg-type]
-    return Bench(open_s2cpp(made, limits=QUICK, temp_dir=folder / "temp"), folder)
+    return Bench(open_s2cpp(made, limits=limits, temp_dir=folder / "temp"), folder)
 
 
 @pytest.fixture(scope="session")
