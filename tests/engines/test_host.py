@@ -481,6 +481,7 @@ async def test_killed_server_leaves_no_child(text: str, tmp_path: Path) -> None:
 
     assert len(children) == 1
     assert not alive
+    assert os.listdir(tmp_path) == []
 
 
 async def test_every_field_of_an_utterance_reaches_the_child(engine: HostedEngine) -> None:

@@ -81,6 +81,8 @@ def _end_with_server(folder: str) -> None:
     while os.read(0, 1024):
         pass
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the server's folder around it, if it held no other
+        os.rmdir(os.path.dirname(folder))
     os._exit(1)
 
 
