@@ -61,6 +61,7 @@ def main() -> None:
     connection = _open_channel(channel)
     threading.Thread(target=_end_with_server, args=(folder,), daemon=True).start()
     asyncio.run(_run(connection))
+    _remove(folder)
     sys.stderr.flush()
     # Not by returning: a library's threads may hang, and Python would wait for them.
     os._exit(0)
@@ -80,10 +81,15 @@ def _end_with_server(folder: str) -> None:
     """Wait for the end of stdin; the server never writes there."""
     while os.read(0, 1024):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the server's folder around it, if it held no other
-        os.rmdir(os.path.dirname(folder))
+    _remove(folder)
     os._exit(1)
+
+
+def _remove(folder: str) -> None:
+    """Remove our folder, and the server's around it if it is empty: the server may be gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(folder))
 
 
 async def _run(connection: socket.socket) -> None:

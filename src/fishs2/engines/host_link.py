@@ -116,7 +116,9 @@ class Link:
         Raises EngineUnavailableError or SettingsError as the engine did; LostError if the child
         died. Must not be cancelled: asyncio would leave the process behind.
         """
-        self._folder.mkdir(parents=True)
+        # Nobody else may read voices; a child that has left may have removed the outer folder.
+        self._folder.parent.mkdir(mode=0o700, exist_ok=True)
+        self._folder.mkdir()
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -256,6 +258,7 @@ class Link:
 
     async def _send(self, number: int, utterance: Utterance) -> None:
         """Send an utterance, after the references that the child does not have."""
+        assert self._streams is not None
         keys = frozenset(each.key for each in utterance.references)
         # One after the other: a second utterance must not overtake the audio that it needs.
         async with self._sending:
@@ -264,7 +267,7 @@ class Link:
                     if not self._references.has(reference.key):
                         for samples in cut_samples(reference):
                             self._write(Kind.SAMPLES, 0, pack(samples))
-                            await self._drain()
+                            await self._streams[1].drain()
                             self._num_idle_pings = 0
                         self._references.add(reference)
             except ConnectionError:
@@ -287,12 +290,7 @@ class Link:
         if self._streams is not None and not self._streams[1].is_closing():
             write_message(self._streams[1], kind, number, *payload)
 
-    async def _drain(self) -> None:
-        assert self._streams is not None
-        await self._streams[1].drain()
-
     async def _lost(self) -> LostError:
-        """Why the child was lost, once that is known."""
         await self.close()
         return LostError(self._verdict)
 
