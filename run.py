@@ -61,7 +61,8 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--host", help="address to listen on (FISHS2_HOST, 0.0.0.0)")
     add("--port", type=int, help="port to listen on (FISHS2_PORT, 8020)")
-    add("--engine", choices=["auto", "builtin", "s2"], help="what speaks (FISHS2_ENGINE, auto)")
+    engines = ["auto", "builtin", "s2", "s2cpp"]
+    add("--engine", choices=engines, help="what speaks (FISHS2_ENGINE, auto)")
     add(
         "--backend",
         choices=["auto", "cuda", "vulkan", "metal", "cpu"],

@@ -22,8 +22,6 @@ from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
 
-_ROOT = Path(__file__).resolve().parent.parent
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -96,8 +94,8 @@ def server_process(
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
-        # This checkout's package, wherever another one may be installed.
-        env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}", **address, **env},
+        # The modules that this process has, also where it was told to look elsewhere for them.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **address, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -45,7 +45,7 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
-EngineName = Literal["auto", "builtin", "s2"]
+EngineName = Literal["auto", "builtin", "s2", "s2cpp"]
 Backend = Annotated[
     Literal["auto", "cuda", "vulkan", "metal", "cpu"], BeforeValidator(_in_lower_case)
 ]
@@ -87,7 +87,8 @@ class Settings(BaseSettings):
     )
     backend: Backend = Field(
         "auto",
-        description="Where the `s2` engine computes; `auto` is an NVIDIA card if there is one.",
+        description="Where `s2` and `s2cpp` compute; `auto` is an NVIDIA card if there is one, and "
+        "for `s2cpp` what its library was built for.",
     )
     gpu_device: int = Field(0, ge=0, le=63, description="Number of the card, as its driver counts.")
     require_nvidia_gpu: bool = Field(
@@ -104,6 +105,18 @@ class Settings(BaseSettings):
         ge=0,
         le=64,
         description="Processes of the `builtin` engine; 0 means one per core, at most 4.",
+    )
+    engine_process: bool | None = Field(
+        None,
+        description="Run the `s2` engine in a child process, which is replaced if it dies; unset "
+        "means on a card, but not on the CPU. `s2cpp` always does, `builtin` has its own.",
+    )
+    engine_stall_s: float | None = Field(
+        None,
+        gt=0,
+        le=86_400,
+        description="A child process that gets nowhere for so long while it speaks is replaced; "
+        "unset means 120 s on a card and 1,800 s on the CPU.",
     )
     model_path: Path | None = Field(
         None,
@@ -209,8 +222,8 @@ class Settings(BaseSettings):
         4_096,
         ge=512,
         le=32_768,
-        description="s2: positions that one utterance may take, with its reference; a second of "
-        "audio takes 21.5. More means fewer utterances at once.",
+        description="s2, s2cpp: positions that one utterance may take, with its reference; a "
+        "second of audio takes 21.5. More means fewer utterances at once.",
     )
     max_batch: int | None = Field(
         None,
@@ -304,6 +317,14 @@ class Settings(BaseSettings):
     runtime_dir: Path = Field(
         Path("runtime/fishs2sharp"), description="Folder of the s2.cpp library's files."
     )
+    s2_dll_path: Path | None = Field(
+        None,
+        description="The s2.cpp library itself (`s2.dll`, `libs2.so`, `libs2.dylib`); unset looks "
+        "in the folder above.",
+    )
+    runtime_extra_dll_dirs: PathList = Field(
+        (), description="More folders with libraries that the s2.cpp library needs, such as CUDA's."
+    )
     skip_downloads: bool = Field(
         False, description="Download nothing at the start; use the files that are there."
     )
@@ -328,7 +349,9 @@ class Settings(BaseSettings):
         None, description="SHA-256 that the archive must have."
     )
     runtime_zip_path: Path | None = Field(
-        None, description="Where the archive is kept; unset means the folder for temporary files."
+        None,
+        description="An archive of the s2.cpp library that is there already; or where a download "
+        "is kept until it is unpacked. Unset means the folder for temporary files.",
     )
     torch_index_url: HttpUrl | None = Field(
         None, description="Package index that PyTorch is installed from; unset means by the card."

@@ -11,6 +11,7 @@ from fishs2.bootstrap.hardware import Gpu, Hardware, parse_nvidia_smi
 from fishs2.bootstrap.plan import Plan, choose_quant, make_plan
 from fishs2.bootstrap.progress import Progress
 from fishs2.bootstrap.torch_install import choose_index, install_torch
+from fishs2.engines.s2cpp_bundle import library_name
 from fishs2.errors import DownloadError, SettingsError
 from fishs2.settings import Settings
 from tests.serving import make_settings
@@ -72,6 +73,53 @@ def test_auto_follows_hardware_and_settings(
 def test_cuda_without_a_card_blocks_and_says_what_was_looked_for() -> None:
     with pytest.raises(SettingsError, match="nvidia-smi is missing or lists no card"):
         plan(backend="cuda")
+
+
+def lay_down_bundle(folder: Path, *ggml: str) -> None:
+    """A library in the default folder, built for what is named."""
+    runtime = folder / "runtime" / "fishs2sharp"
+    runtime.mkdir(parents=True)
+    suffix = Path(library_name()).suffix
+    for name in (library_name(), *(f"libggml-{each}{suffix}" for each in ("base", *ggml))):
+        (runtime / name).write_bytes(b"content")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "backend", "ggml", "place"),
+    [
+        (NOTHING, "auto", ["vulkan"], "cpu"),
+        (Hardware((), has_vulkan=True, has_metal=False), "auto", ["vulkan"], "vulkan"),
+        (with_card(), "auto", ["vulkan", "cuda"], "cuda"),
+        (with_card(), "auto", ["vulkan"], "vulkan"),
+        (MAC, "auto", ["metal"], "metal"),
+        (NOTHING, "vulkan", [], "vulkan"),
+        (with_card(), "cpu", ["cuda"], "cpu"),
+    ],
+)
+def test_library_computes_where_its_files_and_the_machine_can(
+    hardware: Hardware, backend: str, ggml: list[str], place: str, tmp_path: Path
+) -> None:
+    lay_down_bundle(tmp_path, *ggml)
+
+    made = plan(hardware, engine="s2cpp", backend=backend, torch=False)
+
+    assert (made.engine, made.backend) == ("s2cpp", place)
+
+
+def test_vulkan_means_the_library_once_library_and_model_are_there(tmp_path: Path) -> None:
+    wish = {"backend": "vulkan", "runtime_zip_url": None}
+    assert plan(**wish).engine == "builtin"
+    assert "FISHS2_RUNTIME_DIR" in plan(**wish).hint
+    assert plan(backend="vulkan", runtime_zip_url="https://a.invalid/b.zip").engine == "s2cpp"
+
+    lay_down_bundle(tmp_path, "vulkan")
+
+    assert plan(**wish).engine == "s2cpp"
+    assert plan(**wish, may_download=False).engine == "builtin"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "s2-pro-q8_0.gguf").touch()
+    made = plan(**wish, may_download=False)
+    assert (made.engine, made.backend) == ("s2cpp", "vulkan")
 
 
 def test_card_without_model_or_torch_speaks_builtin_and_says_how_to_get_s2(tmp_path: Path) -> None:

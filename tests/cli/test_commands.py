@@ -93,6 +93,7 @@ def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
         "engine",
         "gpu",
         "torch",
+        "library",
         "model",
         "disk",
         "port",

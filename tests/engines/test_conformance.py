@@ -8,7 +8,9 @@ import pytest
 
 from fishs2.engines.base import Pcm, SpeechEngine, Utterance
 from fishs2.engines.builtin import BuiltinEngine
+from fishs2.engines.host import HostedEngine
 from fishs2.errors import NotFoundError, UserError
+from tests.engines.hosted import recipe
 from tests.fakes import FakeEngine
 
 TEXT = "One sentence of ordinary length, which is spoken in more than one chunk of audio."
@@ -22,7 +24,11 @@ def make_fake() -> SpeechEngine:
     return FakeEngine(num_turns=2)
 
 
-@pytest.fixture(params=[make_builtin, make_fake])
+def make_hosted() -> SpeechEngine:
+    return HostedEngine(recipe())
+
+
+@pytest.fixture(params=[make_builtin, make_fake, make_hosted])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SpeechEngine]:
     make: Callable[[], SpeechEngine] = request.param
     engine = make()
@@ -92,7 +98,11 @@ async def test_voices_are_found_in_any_case_and_never_guessed(engine: SpeechEngi
     assert engine.find_voice(default.upper(), None) == default
     with pytest.raises(NotFoundError) as missing:
         engine.find_voice("nobody", None)
+    assert missing.value.code == "voice_not_found"
+
+
+@pytest.mark.parametrize("engine", [make_builtin, make_fake], indirect=True)
+async def test_languages_that_an_engine_does_not_speak_are_refused(engine: SpeechEngine) -> None:
     with pytest.raises(UserError) as unknown:
         engine.find_voice(None, "tlh")
-    assert missing.value.code == "voice_not_found"
     assert unknown.value.code == "unsupported_language"

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from fishs2.engines.base import EngineStats
 from tests.fakes import FakeEngine, Timing
 from tests.serving import serving, until
 
@@ -206,3 +207,23 @@ async def test_short_request_overtakes_a_long_one() -> None:
         await long
 
     assert short.status_code == 200
+
+
+class TroubledEngine(FakeEngine):
+    """Once it could speak."""
+
+    def stats(self) -> EngineStats:  # type: ignore[override]
+        return EngineStats(num_restarts=6, trouble="the engine was lost 6 times in a row")
+
+
+async def test_engine_in_trouble_is_not_ready_and_the_reason_stays_in_the_log() -> None:
+    async with serving(TroubledEngine()) as served:
+        await until(lambda: served.runtime.status().capabilities is not None)
+        health = (await served.client.get("/health")).json()
+        metrics = (await served.client.get("/metrics")).text
+
+    assert (health["status"], health["ready"], health["engine"]) == ("ok", False, "fake")
+    assert health["engine_error"]
+    assert "6 times" not in health["engine_error"]
+    assert "fishs2_ready 0.0" in metrics
+    assert "fishs2_engine_restarts_total 6.0" in metrics

@@ -10,7 +10,8 @@ from fishs2.bootstrap.archive import extract_zip
 from fishs2.bootstrap.download import Source, download, has_sha256
 from fishs2.bootstrap.hub import download_from_hub
 from fishs2.bootstrap.progress import Progress
-from fishs2.errors import DownloadError
+from fishs2.engines.s2cpp_bundle import find_library, library_name
+from fishs2.errors import DownloadError, EngineUnavailableError
 from fishs2.settings import Settings, in_project
 
 MODEL_BYTES = {
@@ -36,8 +37,8 @@ _BUNDLE_URL = (
     "https://github.com/subspecs/FishS2Sharp/releases/download/v1.0.2/"
     "FishS2Sharp-Win-x86_64-CUDA-VULKAN-CPU.zip"
 )
+_BUNDLE_NAME = "fishs2sharp_runtime.zip"
 _BUNDLE_SHA256 = "15c2036ce0a3a5e6d4c8f81a2834e683f7f40a8155179c66858fd27a15d4cc74"
-_LIBRARIES = {"win32": "s2.dll", "darwin": "libs2.dylib"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class HubFile:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file that is there already, and stays."""
+
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A file that is needed at `path`. unpack_to: folder that it is an archive for, or None.
 
@@ -58,7 +66,7 @@ class Artifact:
 
     label: str
     path: Path
-    source: Source | HubFile
+    source: Source | HubFile | LocalFile
     num_bytes: int | None = None
     unpack_to: Path | None = None
 
@@ -95,8 +103,27 @@ def needed_artifacts(
         ),
     ]
     if engine == "s2cpp":
-        needed.append(_bundle(settings))
+        needed += _bundle(settings)
     return needed
+
+
+def has_library(settings: Settings) -> bool:
+    """Whether the s2.cpp library is there."""
+    try:
+        find_library(
+            settings.s2_dll_path and in_project(settings.s2_dll_path),
+            in_project(settings.runtime_dir),
+        )
+    except EngineUnavailableError:
+        return False
+    return True
+
+
+def can_have_library(settings: Settings) -> bool:
+    """Whether an archive of the s2.cpp library is there, or can be downloaded."""
+    path = settings.runtime_zip_path
+    is_there = path is not None and in_project(path).is_file()
+    return is_there or settings.runtime_zip_url is not None or sys.platform == "win32"
 
 
 def missing_artifacts(artifacts: Sequence[Artifact]) -> list[Artifact]:
@@ -112,27 +139,40 @@ def fetch_artifacts(
     if any(artifact.path.suffix == ".gguf" for artifact in wanted):
         progress.say(LICENCE)
     for artifact in wanted:
-        progress.say(f"downloading {artifact.label}: {artifact.path.name}")
-        source = artifact.source
-        if isinstance(source, HubFile):
-            download_from_hub(
-                source.repo_id,
-                source.filename,
-                artifact.path,
-                progress,
-                sha256=source.sha256,
-                force=force,
-            )
-        else:
-            download(source, artifact.path, progress, force=force)
+        _fetch(artifact, progress, force=force)
         if artifact.unpack_to is not None:
+            progress.say(f"unpacking {artifact.path.name}")
             extract_zip(artifact.path, artifact.unpack_to)
-            artifact.path.unlink()
+            if not isinstance(artifact.source, LocalFile):
+                artifact.path.unlink()
+            if not _is_there(artifact):
+                raise DownloadError(
+                    f"{artifact.path.name} has no {library_name()}: it is not for this system"
+                )
 
 
-def library_name() -> str:
-    """What the s2.cpp library is called on this system."""
-    return _LIBRARIES.get(sys.platform, "libs2.so")
+def _fetch(artifact: Artifact, progress: Progress, *, force: bool) -> None:
+    """Bring the file of an artifact to its place."""
+    source = artifact.source
+    if isinstance(source, LocalFile):
+        if not has_sha256(artifact.path, source.sha256):
+            raise DownloadError(
+                f"{artifact.path.name} has not the SHA-256 {source.sha256}; get it again, or "
+                "correct the expected value"
+            )
+        return
+    progress.say(f"downloading {artifact.label}: {artifact.path.name}")
+    if isinstance(source, HubFile):
+        download_from_hub(
+            source.repo_id,
+            source.filename,
+            artifact.path,
+            progress,
+            sha256=source.sha256,
+            force=force,
+        )
+    else:
+        download(source, artifact.path, progress, force=force)
 
 
 def _source(settings: Settings, url: str | None, name: str, sha256: str | None) -> Source | HubFile:
@@ -145,25 +185,37 @@ def _hub_name(model: Path, quant: str) -> str:
     return model.name if model.name in published else f"s2-pro-{quant}.gguf"
 
 
-def _bundle(settings: Settings) -> Artifact:
+def _bundle(settings: Settings) -> list[Artifact]:
+    """The archive of the library; nothing where the library is there and no archive is named.
+
+    Source for who wins: contract A.7, an address over a file.
+    """
     folder = in_project(settings.runtime_dir)
     url, sha256 = settings.runtime_zip_url, settings.runtime_zip_sha256
-    if url is None:
-        if sys.platform != "win32" and not (folder / library_name()).is_file():
-            raise DownloadError(
-                f"nobody publishes {library_name()} for this system: build s2.cpp and name its "
-                "folder with FISHS2_RUNTIME_DIR, or an archive's address with "
-                "FISHS2_RUNTIME_ZIP_URL"
-            )
-        url, sha256 = _BUNDLE_URL, sha256 or _BUNDLE_SHA256
-    archive = settings.runtime_zip_path or settings.temp_dir / "fishs2sharp_runtime.zip"
-    source = Source(url, sha256)
-    return Artifact("s2.cpp library", in_project(archive), source, unpack_to=folder)
+    archive = in_project(settings.runtime_zip_path or settings.temp_dir / _BUNDLE_NAME)
+    source: Source | LocalFile
+    if settings.s2_dll_path is not None:
+        return []
+    if url is not None:
+        source = Source(url, sha256)
+    elif settings.runtime_zip_path is not None and archive.is_file():
+        source = LocalFile(sha256)
+    elif has_library(settings):
+        return []
+    elif sys.platform == "win32":
+        source = Source(_BUNDLE_URL, sha256 or _BUNDLE_SHA256)
+    else:
+        raise DownloadError(
+            f"nobody publishes {library_name()} for this system: build s2.cpp and name its "
+            "folder with FISHS2_RUNTIME_DIR or the library with FISHS2_S2_DLL_PATH, or name an "
+            "archive with FISHS2_RUNTIME_ZIP_PATH or FISHS2_RUNTIME_ZIP_URL"
+        )
+    return [Artifact("s2.cpp library", archive, source, unpack_to=folder)]
 
 
 def _is_there(artifact: Artifact) -> bool:
     if artifact.unpack_to is not None:
-        return (artifact.unpack_to / library_name()).is_file()
+        return artifact.unpack_to.is_dir() and any(artifact.unpack_to.rglob(library_name()))
     if artifact.path.is_dir():  # the official checkpoint
         return True
     return artifact.path.is_file() and has_sha256(artifact.path, artifact.source.sha256)

@@ -5,30 +5,35 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from fishs2.bootstrap.artifacts import MODEL_BYTES, model_file
+from fishs2.bootstrap.artifacts import MODEL_BYTES, can_have_library, has_library, model_file
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
-from fishs2.errors import SettingsError
-from fishs2.settings import Settings
+from fishs2.engines.s2cpp_bundle import CppBackend, choose_backend, find_library, read_bundle
+from fishs2.errors import EngineUnavailableError, SettingsError
+from fishs2.settings import Settings, in_project
 
 WORK_BYTES = 2_000_000_000
 """What the s2 engine takes on a card beside its weights: CUDA's context 0.6 to 1 GB, keys and
 values 0.6 GB for 4,096 positions, the codec's activations. Source: performance notes, memory."""
 
 GET_S2 = "bash run.sh --engine s2"
+_GET_LIBRARY = (
+    "name the library's folder with FISHS2_RUNTIME_DIR and run `bash run.sh --engine s2cpp`; "
+    f"for S2 Pro on a CUDA card or, slowly, on the CPU: {GET_S2} --backend auto"
+)
 _BEST_QUANT = "q8_0"
 _GB = 1e9
 
-Backend = Literal["auto", "cuda", "metal", "cpu"]
+Backend = Literal["auto", "cuda", "metal", "vulkan", "cpu"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. quant, quant_reason: for s2. reason: one clause for people.
+    """What to start. quant, quant_reason: for s2 and s2cpp. reason: one clause for people.
 
     hint: what else they could do; "" for nothing.
     """
 
-    engine: Literal["builtin", "s2"]
+    engine: Literal["builtin", "s2", "s2cpp"]
     backend: Backend
     reason: str
     quant: str = _BEST_QUANT
@@ -55,13 +60,19 @@ def make_plan(
     def builtin(reason: str, hint: str) -> Plan:
         return Plan("builtin", "cpu", reason, quant, quant_reason, hint)
 
+    def s2cpp(reason: str) -> Plan:
+        place = _library_backend(settings, hardware)
+        return Plan("s2cpp", place, reason, quant, quant_reason, _slow_hint(place))
+
     if settings.engine == "s2":
         return s2("FISHS2_ENGINE asks for it")
+    if settings.engine == "s2cpp":
+        return s2cpp("FISHS2_ENGINE asks for it")
     if settings.backend == "vulkan":
-        return builtin(
-            "Vulkan needs the s2cpp engine, which this version does not have",
-            f"for S2 Pro on a CUDA card or, slowly, on the CPU: {GET_S2} --backend auto",
-        )
+        is_there = has_library(settings) and model_file(settings, quant).exists()
+        if is_there or (may_download and (has_library(settings) or can_have_library(settings))):
+            return s2cpp("FISHS2_BACKEND=vulkan asks for it, and the s2.cpp library can be had")
+        return builtin("Vulkan needs the s2.cpp library and a model", _GET_LIBRARY)
     if settings.backend == "metal" and not hardware.has_metal:
         return builtin("Metal needs a Mac with Apple silicon", f"for S2 Pro: {GET_S2}")
     if settings.model_path is not None:
@@ -136,6 +147,27 @@ def _backend(settings: Settings, hardware: Hardware) -> Backend:
             return "cuda"
         return "metal" if hardware.has_metal else "cpu"
     return "cpu"
+
+
+def _library_backend(settings: Settings, hardware: Hardware) -> CppBackend:
+    """Where the s2.cpp library computes: as asked for, or where its files and this machine can."""
+    if settings.backend != "auto":
+        return choose_backend(settings.backend, None)
+    has = {
+        "cuda": bool(hardware.gpus),
+        "metal": hardware.has_metal,
+        "vulkan": hardware.has_vulkan,
+        "cpu": True,
+    }
+    try:
+        library = find_library(
+            settings.s2_dll_path and in_project(settings.s2_dll_path),
+            in_project(settings.runtime_dir),
+        )
+        backends = read_bundle(library).backends
+    except EngineUnavailableError:  # its start will say so
+        return "cpu"
+    return next(backend for backend in backends if has[backend])
 
 
 def _check_cuda(settings: Settings, hardware: Hardware) -> None:

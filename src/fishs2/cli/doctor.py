@@ -27,9 +27,10 @@ from fishs2.bootstrap.plan import (
 from fishs2.cli.planning import describe_plan
 from fishs2.cli.serve import listen
 from fishs2.engines.base import Utterance
-from fishs2.errors import Fishs2Error, SettingsError
+from fishs2.engines.s2cpp_bundle import Bundle, find_library, read_bundle
+from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.runtime import make_engine
-from fishs2.settings import Settings, load_settings, unknown_names
+from fishs2.settings import Settings, in_project, load_settings, unknown_names
 
 _ENCODERS = ("libmp3lame", "libopus", "aac", "flac")
 _LOW_DISK_BYTES = 200_000_000
@@ -75,6 +76,7 @@ def examine() -> list[Finding]:
         asyncio.run(_check_engine(settings, plan)),
         _check_gpus(hardware),
         _check_torch(plan),
+        _check_library(settings, plan),
         _check_model_files(settings, plan, hardware.gpus),
         _check_disk(settings),
         _check_port(settings),
@@ -161,15 +163,48 @@ def _check_torch(plan: Plan) -> Finding:
     )
 
 
+def _check_library(settings: Settings, plan: Plan) -> Finding:
+    """Whether the s2.cpp library is there, and what its files say about it."""
+    verdict: Verdict = "bad" if plan.engine == "s2cpp" else "note"
+    try:
+        library = find_library(
+            settings.s2_dll_path and in_project(settings.s2_dll_path),
+            in_project(settings.runtime_dir),
+        )
+        bundle = read_bundle(library)
+    except EngineUnavailableError as error:
+        return Finding("library", verdict, f"{error.message}; for the s2cpp engine")
+    text = f"{library}: {_describe_bundle(bundle)}"
+    if plan.engine == "s2cpp" and bundle.ggml and plan.backend not in bundle.backends:
+        return Finding("library", "bad", f"{text}; but FISHS2_BACKEND={plan.backend}")
+    return Finding("library", "ok", text)
+
+
+def _describe_bundle(bundle: Bundle) -> str:
+    if bundle.ggml:
+        version = f" {bundle.version}" if bundle.version else ""
+        parts = [f"built for {', '.join(bundle.backends)}; {', '.join(bundle.ggml)}{version}"]
+    else:
+        parts = [
+            "no ggml library lies beside it: it is inside, or in FISHS2_RUNTIME_EXTRA_DLL_DIRS; "
+            "FISHS2_BACKEND must say where it computes"
+        ]
+    parts.append("streams" if bundle.streams else "too old to stream")
+    if not bundle.counts_layers:
+        parts.append("cannot keep layers off the card")
+    return "; ".join(parts)
+
+
 def _check_model_files(settings: Settings, plan: Plan, gpus: tuple[Gpu, ...]) -> Finding:
     quant, reason = choose_quant(settings, gpus)
     missing = missing_artifacts(needed_artifacts(settings, quant))
+    is_needed = plan.engine in ("s2", "s2cpp")
     if not missing:
         return Finding("model", "ok", f"S2 Pro {quant} is there: {reason}")
     num_bytes = sum(artifact.num_bytes or 0 for artifact in missing)
     return Finding(
         "model",
-        "bad" if plan.engine == "s2" else "note",
+        "bad" if is_needed else "note",
         f"S2 Pro is not there; {quant} is the one to get: {reason}; `fishs2 fetch` downloads "
         f"{num_bytes / _GB:.1f} GB",
     )

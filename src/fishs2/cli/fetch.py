@@ -7,6 +7,7 @@ import typer
 from fishs2.bootstrap.artifacts import (
     Artifact,
     HubFile,
+    LocalFile,
     fetch_artifacts,
     missing_artifacts,
     needed_artifacts,
@@ -46,6 +47,12 @@ def fetch(
 
 def _describe(artifact: Artifact) -> str:
     source = artifact.source
-    origin = f"{source.repo_id}/{source.filename}" if isinstance(source, HubFile) else source.url
+    match source:
+        case HubFile():
+            origin = f"{source.repo_id}/{source.filename}"
+        case LocalFile():
+            return f"{artifact.label}: {artifact.path} -> {artifact.unpack_to}"
+        case _:
+            origin = source.url
     size = f", about {artifact.num_bytes / 1e9:.1f} GB" if artifact.num_bytes else ""
     return f"{artifact.label}: {origin} -> {artifact.path}{size}"

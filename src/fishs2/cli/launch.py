@@ -40,12 +40,11 @@ def launch(flags: dict[str, str | int | None]) -> int:
 
 def prepare(settings: Settings, plan: Plan, progress: Progress) -> None:
     """Install and download what the plan needs. Raises DownloadError."""
-    if plan.engine != "s2" or settings.skip_downloads:
+    if plan.engine == "builtin" or settings.skip_downloads:
         return
-    progress.say(f"engine s2 on {plan.backend}: {describe_plan(plan)}")
-    if not has_torch():
+    progress.say(f"engine {plan.engine} on {plan.backend}: {describe_plan(plan)}")
+    if plan.engine == "s2" and not has_torch():
         gpus = find_nvidia_gpus() if plan.backend == "cuda" else []
         install_torch(settings, gpus, progress)
-    fetch_artifacts(
-        needed_artifacts(settings, plan.quant), progress, force=settings.force_downloads
-    )
+    needed = needed_artifacts(settings, plan.quant, engine=plan.engine)
+    fetch_artifacts(needed, progress, force=settings.force_downloads)

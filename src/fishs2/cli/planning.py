@@ -15,7 +15,7 @@ def plan_runtime(settings: Settings, plan: Plan | None = None) -> Runtime:
 def describe_plan(plan: Plan) -> str:
     """Why this engine, which model, and what else could be had; for people."""
     parts = [plan.reason]
-    if plan.engine == "s2":
+    if plan.engine in ("s2", "s2cpp"):
         parts.append(f"{plan.quant}: {plan.quant_reason}")
     if plan.hint:
         parts.append(plan.hint)

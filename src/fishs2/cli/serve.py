@@ -26,7 +26,7 @@ _PING_INTERVAL_S = 20
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FISHS2_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (FISHS2_PORT).")]
-Engine = Annotated[str | None, typer.Option(help="auto, builtin or s2 (FISHS2_ENGINE).")]
+Engine = Annotated[str | None, typer.Option(help="auto, builtin, s2 or s2cpp (FISHS2_ENGINE).")]
 Backend = Annotated[
     str | None, typer.Option(help="auto, cuda, vulkan, metal or cpu (FISHS2_BACKEND).")
 ]

@@ -134,7 +134,8 @@ class EngineStats:
     """What an engine that batches has done since it started.
 
     is_loaded: its model is in memory. step_s: seconds in all steps. cache_bytes: of caches and of
-    what it keeps of voices.
+    what it keeps of voices. trouble: why it cannot speak at present, though it once could; "" if it
+    can.
     """
 
     is_loaded: bool = True
@@ -149,6 +150,7 @@ class EngineStats:
     num_restarts: int = 0
     num_runaways: int = 0
     cache_bytes: int = 0
+    trouble: str = ""
 
 
 class SpeechEngine(Protocol):

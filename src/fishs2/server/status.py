@@ -18,7 +18,7 @@ _DOCS_FILES = "/docs/files"
 _METRICS_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}
 }
-_ENGINE_ERROR = "the engine cannot start; the server's log says why"
+_ENGINE_ERROR = "the engine cannot work at present; the server's log says why"
 
 
 class Queue(BaseModel):

@@ -2,15 +2,21 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from fishs2.engines.base import Capabilities, CodesEngine, Sampling, SpeechEngine
 from fishs2.engines.builtin import BuiltinEngine
+from fishs2.engines.host import HostedEngine
+from fishs2.engines.host_link import HostLimits
+from fishs2.engines.host_messages import Recipe, to_plain
 from fishs2.engines.missing import MissingEngine
+from fishs2.engines.s2cpp import S2cppOptions, open_s2cpp
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.accounts import Accounts
 from fishs2.service.admission import Admission
@@ -55,38 +61,91 @@ class Status:
 def make_engine(settings: Settings) -> SpeechEngine:
     """Return the engine that the settings name, not yet started; `auto` is builtin.
 
-    What `auto` is on this machine, bootstrap.plan finds out before.
+    What `auto` is on this machine, bootstrap.plan finds out before, the backend too.
     """
     if settings.engine == "s2":
         return _make_s2(settings)
+    if settings.engine == "s2cpp":
+        return _make_s2cpp(settings)
     return BuiltinEngine(voice=settings.builtin_voice, num_workers=settings.builtin_workers or None)
 
 
+_INSTALL_S2 = "`bash run.sh --engine s2` installs it"
+
+
 def _make_s2(settings: Settings) -> SpeechEngine:
-    try:
-        # Imported here: PyTorch is an optional extra and takes seconds to load.
-        from fishs2.engines.s2.model import ModelFiles
-        from fishs2.engines.s2.opening import S2Place, S2Wishes, open_s2
-    except ImportError as error:
-        return MissingEngine(
-            "s2", f"{error.name} is not installed; `bash run.sh --engine s2` installs it"
-        )
+    # Looked for and not imported: PyTorch is an optional extra, takes seconds to load, and stays
+    # out of this process where the engine has one of its own.
+    missing = [name for name in ("torch", "tokenizers") if find_spec(name) is None]
+    if missing:
+        return MissingEngine("s2", f"{missing[0]} is not installed; {_INSTALL_S2}")
     if settings.backend == "vulkan":
         return MissingEngine("s2", "it cannot compute with Vulkan; use cuda, metal or cpu")
-    files = ModelFiles(
-        _model_path(settings),
-        settings.tokenizer_path and in_project(settings.tokenizer_path),
-        settings.codec_config_path,
+    files = {
+        "model": _model_path(settings),
+        "tokenizer": settings.tokenizer_path and in_project(settings.tokenizer_path),
+        "codec_config": settings.codec_config_path,
+    }
+    place = {
+        "backend": settings.backend,
+        "gpu_device": settings.gpu_device,
+        "kernels": settings.kernels,
+    }
+    wishes = {
+        "max_seq": settings.max_seq,
+        "max_batch": settings.max_batch,
+        "idle_unload_s": settings.idle_unload_s,
+        "ramp": settings.chunk_ramp,
+        "is_guarded": settings.runaway_guard,
+    }
+    # Plain values, so that the engine can be made here or in a process of its own.
+    arguments = {"files": to_plain(files), "place": to_plain(place), "wishes": to_plain(wishes)}
+    is_hosted = settings.engine_process
+    if is_hosted is None:
+        is_hosted = settings.backend in ("cuda", "metal")
+    if is_hosted:
+        recipe = Recipe("fishs2.engines.s2.opening", "open_s2_by_values", arguments)
+        return HostedEngine(
+            recipe, limits=_host_limits(settings), temp_dir=in_project(settings.temp_dir)
+        )
+    try:
+        from fishs2.engines.s2.opening import open_s2_by_values
+    except ImportError as error:
+        return MissingEngine("s2", f"{error.name} is missing or damaged; {_INSTALL_S2}")
+    return open_s2_by_values(**arguments)
+
+
+def _make_s2cpp(settings: Settings) -> SpeechEngine:
+    model = _model_path(settings)
+    options = S2cppOptions(
+        model=model,
+        tokenizer=in_project(settings.tokenizer_path or model.with_name("tokenizer.json")),
+        runtime_dir=in_project(settings.runtime_dir),
+        dll_path=settings.s2_dll_path and in_project(settings.s2_dll_path),
+        extra_dirs=tuple(in_project(folder) for folder in _library_folders(settings)),
+        backend=settings.backend,
+        gpu_device=settings.gpu_device,
+        num_gpu_layers=settings.n_gpu_layers,
+        num_threads=settings.n_threads,
+        is_verbose=settings.verbose,
+        max_positions=settings.max_seq,
     )
-    place = S2Place(settings.backend, settings.gpu_device, settings.kernels)
-    wishes = S2Wishes(
-        settings.max_seq,
-        settings.max_batch,
-        settings.idle_unload_s,
-        ramp=settings.chunk_ramp,
-        is_guarded=settings.runaway_guard,
+    return open_s2cpp(
+        options, limits=_host_limits(settings), temp_dir=in_project(settings.temp_dir)
     )
-    return open_s2(files, place, wishes)
+
+
+def _library_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where the s2.cpp library finds CUDA; Windows looks in no folder that it is not told of."""
+    conda = Path(sys.prefix) / "Library" / "bin"
+    found = (conda,) if sys.platform == "win32" and conda.is_dir() else ()
+    return (*settings.runtime_extra_dll_dirs, *found)
+
+
+def _host_limits(settings: Settings) -> HostLimits:
+    # On a CPU the encoding of a reference or a long prompt alone takes minutes.
+    default_s = 120.0 if settings.backend in ("cuda", "metal", "vulkan") else 1_800.0
+    return HostLimits(stall_s=settings.engine_stall_s or default_s)
 
 
 _COUNT_TIMEOUT_S = 0.5
@@ -152,15 +211,16 @@ class Runtime:
             return Status("failed" if self.failure else "starting")
         engine = self._choice.engine
         stats = engine.stats()
+        state: Literal["ready", "failed"] = "failed" if stats and stats.trouble else "ready"
         is_loaded = stats is None or stats.is_loaded
         return Status(
-            "ready", engine.capabilities, is_loaded, admission.num_streams, admission.num_queued
+            state, engine.capabilities, is_loaded, admission.num_streams, admission.num_queued
         )
 
     def _load(self) -> Load:
         status = self.status()
         is_ready = status.state == "ready"
-        engine = self._choice.engine.stats() if is_ready else None
+        engine = self._choice.engine.stats() if self._admission is not None else None
         return Load(status.num_streams, status.num_queued, is_ready, engine)
 
     def engine_identity(self) -> str:
@@ -170,7 +230,7 @@ class Runtime:
         """
         capabilities = self._choice.engine.capabilities
         parts: list[object] = [capabilities.name, capabilities.backend, self.settings.builtin_voice]
-        if capabilities.name == "s2":
+        if capabilities.name in ("s2", "s2cpp"):
             model = _model_path(self.settings)
             with suppress(OSError):
                 state = model.stat()

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from fishs2.engines.host_messages import from_plain
 from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.kernel_choice import Kernels
@@ -56,6 +57,13 @@ def open_s2(files: ModelFiles, place: S2Place, wishes: S2Wishes) -> S2Engine:
         idle_unload_s=wishes.idle_unload_s,
         ramp=wishes.ramp,
         is_guarded=wishes.is_guarded,
+    )
+
+
+def open_s2_by_values(files: object, place: object, wishes: object) -> S2Engine:
+    """`open_s2` for callers that do not load PyTorch: the fields as plain values, by name."""
+    return open_s2(
+        from_plain(ModelFiles, files), from_plain(S2Place, place), from_plain(S2Wishes, wishes)
     )
 
 

@@ -1,0 +1,399 @@
+"""The server's end of one child process: its start, its messages, and how it ends.
+
+A link lives as long as its child. Whatever goes wrong with the child (it dies, says nothing, gets
+nowhere, does not stop) ends the link, with a reason for people; `host` then makes another.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fishs2.engines.base import AudioChunk, EngineStats, Utterance
+from fishs2.engines.host_messages import (
+    Failure,
+    Kind,
+    LogRecord,
+    Message,
+    Profile,
+    Recipe,
+    error_of,
+    open_streams,
+    pack,
+    read_message,
+    read_pcm,
+    unpack,
+    write_message,
+)
+from fishs2.engines.host_output import log_output
+from fishs2.engines.host_references import ReferenceBook, cut_samples, without_audio
+from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
+
+logger = logging.getLogger(__name__)
+
+_LIBRARY_PATH = {"win32": "PATH", "darwin": "DYLD_LIBRARY_PATH"}.get(
+    sys.platform, "LD_LIBRARY_PATH"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """How long a child may take before it counts as lost, in seconds.
+
+    start_s: to make its engine; a large model on a slow disk takes minutes. ping_s: between two
+    questions whether it is alive; everything here is counted in these. silence_s: without any
+    answer. stall_s: without any progress while it speaks. abort_s: to end an aborted utterance.
+    close_s: to leave. open_s: between two tries once it is lost too often, which `max_losses` in a
+    row are; the first of them is replaced at once, and then the pause doubles from `pause_s`.
+    """
+
+    start_s: float = 900.0
+    ping_s: float = 1.0
+    silence_s: float = 30.0
+    stall_s: float = 120.0
+    abort_s: float = 30.0
+    close_s: float = 5.0
+    pause_s: float = 0.5
+    open_s: float = 30.0
+    max_losses: int = 6
+
+
+class LostError(Exception):
+    """The child was lost while it worked on an utterance; the text says how, for people."""
+
+
+class _Speech:
+    """What one utterance brings: chunks, then None for the end, or the error that ended it."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.num_aborted_pings: int | None = None
+        # Unbounded on purpose: the engine never waits for its reader, and the utterance bounds it.
+        self.items: asyncio.Queue[AudioChunk | Fishs2Error | LostError | None] = asyncio.Queue()
+
+    def end(self, outcome: Fishs2Error | LostError | None) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.items.put_nowait(outcome)
+
+
+class Link:
+    """One child process. `start` it once, `listen` until it ends, then `close` it."""
+
+    def __init__(self, recipe: Recipe, limits: HostLimits, folder: Path) -> None:
+        """folder: for the child's temporary files; it is made, and removed by `close`."""
+        self._recipe = recipe
+        self._limits = limits
+        self._folder = folder
+        self._child: Process | None = None
+        self._printed: list[asyncio.Task[None]] = []
+        self._speeches: dict[int, _Speech] = {}
+        self._last_number = 0
+        self._references = ReferenceBook()
+        self._sending = asyncio.Lock()
+        self._num_silent_pings = self._num_idle_pings = 0
+        self._verdict = ""
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._leaving: asyncio.TimerHandle | None = None
+        self.is_alive = False
+        self.num_finished = 0
+        """Utterances that were spoken to their end."""
+        self.stats: EngineStats | None = None
+
+    async def start(self) -> Profile:
+        """Start the child and its engine; to be closed in any case.
+
+        Raises EngineUnavailableError or SettingsError as the engine did; LostError if the child
+        died. Must not be cancelled: asyncio would leave the process behind.
+        """
+        # Nobody else may read voices; a child that has left may have removed the outer folder.
+        self._folder.parent.mkdir(mode=0o700, exist_ok=True)
+        self._folder.mkdir()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                await self._start_child(theirs)
+            except OSError as error:
+                ours.close()
+                raise EngineUnavailableError(
+                    f"the engine's process cannot be started: {error.strerror}"
+                ) from error
+        self._streams = await open_streams(ours)
+        if self._verdict:  # killed before there was anything to kill
+            self.kill(self._verdict)
+        try:
+            async with asyncio.timeout(self._limits.start_s):
+                self._write(Kind.RECIPE, 0, pack(self._recipe))
+                profile = await self._await_ready(self._streams[0])
+        except TimeoutError:
+            self.kill(f"did not start within {self._limits.start_s:g} s")
+            raise EngineUnavailableError(f"the engine {self._verdict}; see the log") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise await self._lost() from None
+        self.is_alive = not self._verdict
+        self._watching = asyncio.create_task(self._watch())
+        return profile
+
+    async def listen(self) -> str:
+        """Take messages until the child is gone; returns why, for people."""
+        assert self._streams is not None
+        try:
+            while True:
+                self._take(await read_message(self._streams[0]))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.is_alive = False
+        except EngineError as error:
+            self.kill(f"was ended: {error.message}")
+        await self.close()
+        return self._verdict
+
+    async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
+        """Yield what the child says. Raises LostError, and what the engine raises there."""
+        if not self.is_alive:
+            raise LostError(self._verdict)
+        self._last_number += 1
+        number, speech = self._last_number, _Speech()
+        self._speeches[number] = speech
+        is_sent = False
+        try:
+            await self._send(number, utterance)
+            is_sent = True
+            while (item := await speech.items.get()) is not None:
+                if not isinstance(item, AudioChunk):
+                    raise item
+                yield item
+        finally:
+            if not is_sent:
+                self._speeches.pop(number, None)
+            elif not speech.is_over and self.is_alive:
+                speech.num_aborted_pings = 0
+                self._write(Kind.ABORT, number)
+
+    def kill(self, verdict: str) -> None:
+        """End the process at once. verdict: why, as it follows on "the engine's process"."""
+        self._verdict = self._verdict or verdict
+        self.is_alive = False
+        if self._child is not None and self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._child.kill()
+
+    def ask_to_leave(self) -> None:
+        """Let the child end its work and go; it is killed if it does not."""
+        if not self.is_alive:
+            self.kill("was stopped")
+            return
+        self._verdict = "was stopped"
+        self.is_alive = False
+        self._write(Kind.CLOSE)
+        loop = asyncio.get_running_loop()
+        self._leaving = loop.call_later(self._limits.close_s, self.kill, "was stopped")
+
+    async def close(self) -> None:
+        """Take back all that belongs to the child, which is killed if it runs; again is harmless.
+
+        Whoever waits here may be cancelled; the closing itself goes on.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _start_child(self, theirs: socket.socket) -> None:
+        is_windows = sys.platform == "win32"
+        channel = "-" if is_windows else str(theirs.fileno())
+        self._child = child = await asyncio.create_subprocess_exec(
+            # -P: what lies in the current folder must not stand for our modules.
+            *(sys.executable, "-P", "-m", "fishs2.engines.host_child"),
+            *(channel, str(self._folder)),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            pass_fds=() if is_windows else (theirs.fileno(),),
+            env=self._environment(),
+        )
+        assert child.stdin is not None
+        if sys.platform == "win32":
+            shared = theirs.share(child.pid)
+            child.stdin.write(len(shared).to_bytes(4, "little") + shared)
+        for name, level, stream in (
+            ("stdout", logging.DEBUG, child.stdout),
+            ("stderr", logging.WARNING, child.stderr),
+        ):
+            assert stream is not None
+            output = log_output(stream, name, logger, level=level)
+            self._printed.append(asyncio.create_task(output))
+
+    def _environment(self) -> dict[str, str]:
+        """What the child starts with: all that we have, our module path, and what it is to get."""
+        folder = str(self._folder)
+        known = filter(None, [os.environ.get(_LIBRARY_PATH)])
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **self._recipe.environment,
+            _LIBRARY_PATH: os.pathsep.join([*self._recipe.library_folders, *known]),
+            # Whatever the engine or its library leaves there goes with the process.
+            **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder),
+        }
+
+    async def _await_ready(self, reader: asyncio.StreamReader) -> Profile:
+        while True:
+            message = await read_message(reader)
+            match message.kind:
+                case Kind.READY:
+                    return unpack(Profile, message.payload)
+                case Kind.FAILED:
+                    raise error_of(unpack(Failure, message.payload))
+                case _:
+                    self._take(message)
+
+    async def _send(self, number: int, utterance: Utterance) -> None:
+        """Send an utterance, after the references that the child does not have."""
+        assert self._streams is not None
+        keys = frozenset(each.key for each in utterance.references)
+        # One after the other: a second utterance must not overtake the audio that it needs.
+        async with self._sending:
+            try:
+                for reference in utterance.references:
+                    if not self._references.has(reference.key):
+                        for samples in cut_samples(reference):
+                            self._write(Kind.SAMPLES, 0, pack(samples))
+                            await self._streams[1].drain()
+                            self._num_idle_pings = 0
+                        self._references.add(reference)
+            except ConnectionError:
+                raise await self._lost() from None
+            except asyncio.CancelledError:
+                self._forget([reference.key])
+                raise
+            self._forget(self._references.choose_forgotten(keys))
+            # Not drained: a few kB.
+            self._write(Kind.SPEAK, number, pack(without_audio(utterance)))
+        self._num_idle_pings = 0
+
+    def _forget(self, keys: list[str]) -> None:
+        for key in keys:
+            self._references.discard(key)
+            self._write(Kind.FORGET, 0, key.encode())
+
+    def _write(self, kind: Kind, number: int = 0, *payload: bytes) -> None:
+        # A child that is gone is noticed where we read.
+        if self._streams is not None and not self._streams[1].is_closing():
+            write_message(self._streams[1], kind, number, *payload)
+
+    async def _lost(self) -> LostError:
+        await self.close()
+        return LostError(self._verdict)
+
+    def _take(self, message: Message) -> None:
+        self._num_silent_pings = 0
+        match message.kind:
+            case Kind.PCM | Kind.DONE | Kind.FAILED:
+                self._num_idle_pings = 0
+                self._take_for_speech(message)
+            case Kind.PONG:
+                stats = _read_stats(message.payload)
+                if stats != self.stats:
+                    self._num_idle_pings = 0
+                self.stats = stats
+            case Kind.LOG:
+                line = unpack(LogRecord, message.payload)
+                logging.getLogger(line.logger).log(line.level, "%s", line.text)
+            case _:
+                raise EngineError(f"the engine's process sent a {message.kind.name}")
+
+    def _take_for_speech(self, message: Message) -> None:
+        speech = self._speeches.get(message.number)
+        if speech is None:
+            return  # given up before it was sent whole
+        is_aborted = speech.num_aborted_pings is not None
+        if message.kind == Kind.PCM:
+            if not is_aborted:
+                speech.items.put_nowait(read_pcm(message.payload))
+            return
+        del self._speeches[message.number]
+        if message.kind == Kind.FAILED:
+            speech.end(error_of(unpack(Failure, message.payload)))
+            return
+        if self._leaving is not None and not is_aborted:
+            # It was cut off, because we asked the child to leave.
+            speech.end(LostError(self._verdict))
+            return
+        self.num_finished += not is_aborted
+        speech.end(None)
+
+    async def _watch(self) -> None:
+        """Ask now and then whether the child is alive, and count what it does not do.
+
+        In pings and not by the clock: a server that was asleep must not blame its child.
+        """
+        limits = self._limits
+        while True:
+            await asyncio.sleep(limits.ping_s)
+            self._write(Kind.PING)
+            self._num_silent_pings += 1
+            self._num_idle_pings = self._num_idle_pings + 1 if self._speeches else 0
+            aborted = [s for s in self._speeches.values() if s.num_aborted_pings is not None]
+            for speech in aborted:
+                speech.num_aborted_pings = (speech.num_aborted_pings or 0) + 1
+            if self._num_silent_pings * limits.ping_s > limits.silence_s:
+                self.kill(f"did not answer for {limits.silence_s:g} s")
+            elif self._num_idle_pings * limits.ping_s > limits.stall_s:
+                self.kill(f"got nowhere for {limits.stall_s:g} s")
+            elif any((s.num_aborted_pings or 0) * limits.ping_s > limits.abort_s for s in aborted):
+                self.kill(f"did not stop within {limits.abort_s:g} s")
+
+    async def _close(self) -> None:
+        self.is_alive = False
+        if self._leaving is not None and self._child is not None:
+            await self._child.wait()
+            self._leaving.cancel()
+        if self._child is not None:
+            await self._end_child(self._child)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        if self._streams is not None:
+            self._streams[1].close()
+            with contextlib.suppress(OSError):
+                await self._streams[1].wait_closed()
+        for speech in self._speeches.values():
+            speech.end(LostError(self._verdict))
+        self._speeches.clear()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def _end_child(self, child: Process) -> None:
+        if not self._verdict:
+            # It has closed the channel, so it is about to end; its status says how.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(child.wait(), self._limits.close_s)
+            if child.returncode is None:
+                self._verdict = "closed the connection and did not end"
+        self.kill("")
+        assert child.stdin is not None
+        child.stdin.close()
+        await asyncio.gather(*self._printed)
+        status = await child.wait()
+        self._verdict = self._verdict or _describe_end(status)
+
+
+def _read_stats(payload: bytes) -> EngineStats | None:
+    return None if payload == pack(None) else unpack(EngineStats, payload)
+
+
+def _describe_end(status: int) -> str:
+    """How a process ended, as it follows on "the engine's process"."""
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-status).name}"
+        return f"was killed by signal {-status}"
+    return f"ended with status {status}" if status else "ended by itself"

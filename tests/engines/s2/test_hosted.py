@@ -1,0 +1,72 @@
+"""The s2 engine in a child process: the same sound, and no PyTorch in the server."""
+
+import os
+from contextlib import aclosing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fishs2.engines.base import Reference, Sampling, Utterance
+from fishs2.engines.host import HostedEngine
+from fishs2.engines.s2.engine import S2Engine
+from fishs2.errors import NotFoundError, UserError
+from fishs2.service.runtime import make_engine
+from fishs2.settings import Settings
+from tests.engines.s2.golden import MODEL_FILES, arrays
+from tests.serving import make_settings
+
+
+def settings(folder: Path, **values: object) -> Settings:
+    return make_settings(
+        engine="s2",
+        backend="cpu",
+        model_path=MODEL_FILES.model,
+        tokenizer_path=MODEL_FILES.tokenizer,
+        codec_config_path=MODEL_FILES.codec_config,
+        temp_dir=folder,
+        **values,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({}, S2Engine),
+        ({"engine_process": True}, HostedEngine),
+        ({"backend": "cuda"}, HostedEngine),
+        ({"backend": "metal"}, HostedEngine),
+        ({"backend": "cuda", "engine_process": False}, S2Engine),
+    ],
+)
+def test_engine_on_a_card_has_a_process_of_its_own_unless_a_setting_says(
+    values: dict[str, object], kind: type, tmp_path: Path
+) -> None:
+    chosen = settings(tmp_path).model_copy(update=values)
+
+    assert type(make_engine(chosen)) is kind
+
+
+async def test_speech_and_refusals_are_the_same_in_a_child(tmp_path: Path) -> None:
+    reference = Reference(arrays("codec_golden")["audio_in"], 44_100, "A voice.", key="a")
+    sampling = Sampling(seed=5, max_new_tokens=9)
+    utterance = Utterance("Hello there.", references=(reference,), sampling=sampling)
+    heard = []
+    for is_hosted in (False, True):
+        engine = make_engine(settings(tmp_path, engine_process=is_hosted))
+        await engine.start()
+        try:
+            async with aclosing(engine.speak(utterance)) as chunks:
+                heard.append([chunk.pcm async for chunk in chunks])
+            with pytest.raises(NotFoundError, match="s2 engine has no voice 'alloy'"):
+                engine.find_voice("alloy", None)
+            with pytest.raises(UserError, match="tokens; the limit is"):
+                await anext(engine.speak(Utterance("x" * 50_000)))
+            assert engine.capabilities.name == "s2"
+        finally:
+            await engine.close()
+
+    here, there = heard
+    assert [len(pcm) for pcm in here] == [len(pcm) for pcm in there]
+    assert np.array_equal(np.concatenate(here), np.concatenate(there))
+    assert os.listdir(tmp_path) == []
