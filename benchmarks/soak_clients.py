@@ -22,6 +22,7 @@ import numpy as np
 from fishs2.bench.texts import TextMaker
 
 _MIN_FRAMES = 4
+_SHOWN = ("voice", "response_format", "sample_rate", "speed", "stream", "stream_format")
 _PATIENCE_S = 300.0
 _SMALL_BUFFER_BYTES = 2_304  # the least that Linux gives
 
@@ -71,11 +72,12 @@ def make_kinds(
     seed: int,
     max_frames: int = 24,
     has_references: bool = True,
+    has_long_texts: bool = True,
 ) -> list[Kind]:
     """Different requests: voices, formats, deliveries, lengths, effects, and some that are refused.
 
     voices: that the server has stored. max_frames: of an utterance. has_references: whether some
-    bring a recording of their own.
+    bring a recording of their own. has_long_texts: whether some need several utterances.
     """
     pick, texts = random.Random(seed), TextMaker(seed)
     recording = "data:audio/wav;base64," + base64.b64encode(make_recording(330, 0.6)).decode()
@@ -98,10 +100,13 @@ def make_kinds(
             **spoken_by[index % len(spoken_by)],
             **pick.choice(sounds),
             **deliveries[index % len(deliveries)],
+            # Random weights may end before they have begun, or never.
+            "fishs2": {"min_tokens_before_end": _MIN_FRAMES},
             "max_new_tokens": pick.randint(_MIN_FRAMES, max_frames),
         }
         # Every fourth is long enough for several utterances.
-        num_chars = pick.randint(25, 90) if index % 4 else pick.randint(180, 350)
+        is_long = has_long_texts and index % 4 == 0
+        num_chars = pick.randint(180, 350) if is_long else pick.randint(25, 90)
         if index % 10 == 9:
             fields["voice"] = "nobody"
             fields.pop("reference_audio", None)
@@ -112,7 +117,7 @@ def make_kinds(
             "chunk_length": 100,
             **fields,
         }
-        name = ", ".join(f"{k}={v}" for k, v in fields.items() if k != "reference_audio")
+        name = ", ".join(f"{k}={v}" for k, v in fields.items() if k in _SHOWN)
         kinds.append(Kind(f"{index}: {name}", json.dumps(body).encode()))
     return kinds
 

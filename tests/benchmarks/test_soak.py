@@ -96,26 +96,29 @@ def test_kinds_differ_and_are_the_same_for_the_same_seed() -> None:
 
 async def test_other_sound_and_other_status_are_found() -> None:
     async with serving(FakeEngine()) as served:
-        kinds = make_kinds([], num=12, seed=1, has_references=False)
+        kinds = make_kinds([], num=8, seed=1, has_references=False, has_long_texts=False)
         alone = await hear_alone(served.url, kinds)
-        wrong = [replace(each, content=each.content[:-1] + b"?") for each in alone]
+        wrong = [
+            replace(each, content=each.content[:-1] + bytes([each.content[-1] ^ 1]))
+            for each in alone
+        ]
         refused = [replace(each, status=500) for each in alone]
 
-        good = await soak(served.url, kinds, alone, num_requests=40, num_at_once=4, seed=1)
-        bad = await soak(served.url, kinds, wrong, num_requests=40, num_at_once=4, seed=1)
-        worse = await soak(served.url, kinds, refused, num_requests=40, num_at_once=4, seed=1)
+        good = await soak(served.url, kinds, alone, num_requests=25, num_at_once=4, seed=1)
+        bad = await soak(served.url, kinds, wrong, num_requests=25, num_at_once=4, seed=1)
+        worse = await soak(served.url, kinds, refused, num_requests=25, num_at_once=4, seed=1)
 
     num_read = good.outcomes["reads"] + good.outcomes["reads slowly"]
     assert good.wrong == []
-    assert len(bad.wrong) == len(worse.wrong) == num_read > 10
+    assert len(bad.wrong) == len(worse.wrong) == num_read > 8
     assert "other content from byte" in bad.wrong[0]
     assert "status 200, alone 500" in worse.wrong[0] + worse.wrong[-1]
 
 
 async def test_clients_leave_before_and_in_the_middle_of_an_answer() -> None:
-    engine = FakeEngine(timing=Timing(first_audio_s=0.02, rtf=0.01))
+    engine = FakeEngine(timing=Timing(first_audio_s=0.01, rtf=0.002))
     async with serving(engine) as served:
-        kinds = make_kinds([], num=12, seed=1, has_references=False)
+        kinds = make_kinds([], num=8, seed=1, has_references=False, has_long_texts=False)
         alone = await hear_alone(served.url, kinds)
         num_before = engine.num_aborted
         tally = await soak(served.url, kinds, alone, num_requests=80, num_at_once=8, seed=2)
@@ -140,7 +143,7 @@ def test_server_that_stays_as_it_was_leaks_nothing() -> None:
 @pytest.mark.parametrize(
     ("last", "metrics", "message"),
     [
-        (replace(NOTHING, num_threads=11), {}, "threads: 10 after half of it, 11 at the end"),
+        (replace(NOTHING, num_threads=11), {}, "threads: 10 at most before, 11 at the end"),
         (replace(NOTHING, num_files=18), {}, "open files: 17 before, 18"),
         (replace(NOTHING, num_children=1), {}, "child processes: 0 before, 1"),
         (replace(NOTHING, memory_bytes=106_000_000), {}, "memory grew"),
@@ -158,7 +161,7 @@ def test_every_leak_is_named(last: Footprint, metrics: dict[str, float], message
 def test_seed_decides_who_leaves_when() -> None:
     async def outcomes(seed: int) -> dict[str, int]:
         async with serving(FakeEngine()) as served:
-            kinds = make_kinds([], num=4, seed=1, has_references=False)
+            kinds = make_kinds([], num=4, seed=1, has_references=False, has_long_texts=False)
             alone = await hear_alone(served.url, kinds)
             tally = await soak(served.url, kinds, alone, num_requests=30, num_at_once=3, seed=seed)
             return dict(tally.outcomes)
