@@ -6,6 +6,7 @@ import typer
 
 from fishs2 import __version__
 from fishs2.cli import keys, s2, voices
+from fishs2.cli.bench import bench
 from fishs2.cli.doctor import doctor
 from fishs2.cli.fetch import fetch
 from fishs2.cli.say import say
@@ -24,6 +25,7 @@ app.command()(serve)
 app.command()(say)
 app.command()(doctor)
 app.command()(fetch)
+app.command()(bench)
 app.add_typer(voices.app, name="voices")
 app.add_typer(keys.app, name="keys")
 app.add_typer(s2.app, name="s2")

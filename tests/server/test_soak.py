@@ -1,0 +1,77 @@
+"""Many clients of all kinds on the s2 engine, most of whom leave: nothing is left of them.
+
+The benchmark of the same name does it a thousand times, with a server process of its own.
+"""
+
+import asyncio
+import gc
+import tempfile
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.soak import store_voices, wait_until_idle
+from benchmarks.soak_clients import ENDINGS, hear_alone, make_kinds, soak
+from fishs2.engines.s2.core import Limits
+from fishs2.engines.s2.engine import S2Engine
+from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.sequence import Sequence
+from fishs2.service.feed import UtteranceFeed
+from fishs2.service.speech import SpeechPlan
+from tests.engines.s2.golden import MODEL_FILES
+from tests.serving import serving, until
+
+NUM_REQUESTS = 150
+
+
+async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobodys_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    limits = Limits(num_slots=4, max_positions=768, piece_tokens=32, step_tokens=32)
+    engine = S2Engine(MODEL_FILES, Precision(), choose_limits=lambda _: limits)
+    process = psutil.Process()
+    async with serving(engine) as served:
+        voices = await asyncio.to_thread(store_voices, served.url)
+        # Not yet texts of several utterances: see tests/engines/s2/test_many_speeches.py.
+        kinds = make_kinds(voices, num=16, seed=3, max_frames=6, has_long_texts=False)
+        alone = await hear_alone(served.url, kinds)
+        await wait_until_idle(served.url)
+        num_tasks = len(asyncio.all_tasks())
+        files = files_in(tmp_path)
+        num_files = process.num_fds()
+
+        tally = await soak(
+            served.url, kinds, alone, num_requests=NUM_REQUESTS, num_at_once=16, seed=5
+        )
+
+        metrics = await wait_until_idle(served.url)
+        await until(lambda: len(asyncio.all_tasks()) <= num_tasks)
+        await until(lambda: process.num_fds() <= num_files)
+        gc.collect()
+        kept = [each for each in gc.get_objects() if type(each) in _OF_REQUESTS]
+        assert tally.wrong == []
+        assert tally.outcomes.total() == NUM_REQUESTS
+        assert set(tally.outcomes) == set(ENDINGS)
+        assert {heard.status for heard in alone} == {200, 404}
+        assert kept == []
+        assert files_in(tmp_path) - files == set()
+        assert metrics["fishs2_engine_restarts_total"] == 0
+        assert metrics['fishs2_requests_total{dialect="openai",outcome="aborted"}'] > 10
+        assert not [name for name in metrics if 'outcome="failed"' in name]
+        core = engine._thread._core
+        assert core is not None
+        assert core.is_idle
+        core.check_integrity()
+    # Closing has checked that every turn was given back.
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("fishs2")]
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+_OF_REQUESTS = (Sequence, UtteranceFeed, SpeechPlan)
+"""Whatever keeps one of these keeps a request."""
