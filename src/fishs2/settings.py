@@ -49,6 +49,7 @@ EngineName = Literal["auto", "builtin", "s2"]
 Backend = Annotated[
     Literal["auto", "cuda", "vulkan", "metal", "cpu"], BeforeValidator(_in_lower_case)
 ]
+Kernels = Annotated[Literal["auto", "triton", "torch"], BeforeValidator(_in_lower_case)]
 ModelQuant = Annotated[
     Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k", "q2_k"],
     BeforeValidator(_in_lower_case),
@@ -217,6 +218,11 @@ class Settings(BaseSettings):
         le=256,
         description="s2: utterances at once at most. Empty means what half of the free memory "
         "holds, up to 8 on a CPU and 64 on a card.",
+    )
+    kernels: Kernels = Field(
+        "auto",
+        description="s2: what computes on an NVIDIA card; `auto` is Triton's kernels where Triton "
+        "is installed, `torch` is plain PyTorch, slower.",
     )
     idle_unload_s: float | None = Field(
         None,

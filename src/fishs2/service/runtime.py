@@ -77,7 +77,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         settings.tokenizer_path and in_project(settings.tokenizer_path),
         settings.codec_config_path,
     )
-    place = S2Place(settings.backend, settings.gpu_device)
+    place = S2Place(settings.backend, settings.gpu_device, settings.kernels)
     wishes = S2Wishes(
         settings.max_seq,
         settings.max_batch,

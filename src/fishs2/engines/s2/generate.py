@@ -17,6 +17,7 @@ from fishs2.engines.s2.fast_ar import FastAr, decode_codes
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.params import GenerateParams, check_params, count_frames
 from fishs2.engines.s2.prompt import Prompt
+from fishs2.engines.s2.row_ops import RowOps
 from fishs2.engines.s2.sampler import (
     END,
     NO_CODE,
@@ -36,7 +37,11 @@ Uniforms = Callable[[int], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DualAr:
-    """Both ARs with what is needed to run them. end_id: token id of `<|im_end|>`."""
+    """Both ARs with what is needed to run them.
+
+    end_id: token id of `<|im_end|>`. ops: what decode steps are made of where they are captured as
+    graphs, on NVIDIA cards; None decodes step by step, as the layers say.
+    """
 
     config: ArConfig
     slow: SlowAr
@@ -44,6 +49,7 @@ class DualAr:
     end_id: int
     dtype: torch.dtype
     device: torch.device
+    ops: RowOps | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ reference for faster kernels (`kernels_cpu`). Inputs may have any float type; ou
 compute type.
 """
 
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
@@ -73,10 +74,19 @@ class PackedRows(nn.Module):
 
 
 class QuantLinear(PackedRows):
-    """y = x W^T with W packed."""
+    """y = x W^T with W packed.
+
+    product: [N, C], matrix -> [N, R]; what multiplies on a card, once it was tested there. None
+    unpacks the matrix.
+    """
+
+    product: Callable[[Tensor, "Linear | QuantLinear"], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., C]. Returns compute type [..., R]."""
+        if self.product is not None:
+            vectors = x.to(self.dtype).reshape(-1, self.num_columns)
+            return self.product(vectors, self).reshape(*x.shape[:-1], self.num_rows)
         if self.q.is_cuda:
             return F.linear(x.to(self.dtype), self.rows(slice(None)))
         if kernels_cpu is not None and x.numel() <= kernels_cpu.MAX_VECTORS * self.num_columns:

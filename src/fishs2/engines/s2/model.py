@@ -16,6 +16,7 @@ from fishs2.engines.s2.config import (
 )
 from fishs2.engines.s2.fast_ar import FastAr
 from fishs2.engines.s2.generate import DualAr
+from fishs2.engines.s2.kernel_choice import Kernels, choose_ops
 from fishs2.engines.s2.loading import Loader, Progress, WeightsMode, ignore_progress
 from fishs2.engines.s2.slow_ar import SlowAr
 from fishs2.engines.s2.tensors import Weights
@@ -43,12 +44,14 @@ class Precision:
     """How the ARs compute. The codec is always dense float32.
 
     device: as PyTorch names it. dtype: of matrices and caches. mode: packed keeps quantised
-    matrices small; plain floats are dense in either mode.
+    matrices small; plain floats are dense in either mode. kernels: what computes decode steps on an
+    NVIDIA card; auto is Triton where it is installed.
     """
 
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     mode: WeightsMode = "dense"
+    kernels: Kernels = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +77,8 @@ def load_model(
     fast = FastAr(ar_config, load)
     codec = Codec(codec_config, Loader(weights, device=device, on_progress=on_progress))
     weights.check_all_taken(codec=True)
-    ar = DualAr(ar_config, slow, fast, tokenizer.end_id, precision.dtype, device)
+    ops = choose_ops(slow.layers, fast.layers, precision.kernels)
+    ar = DualAr(ar_config, slow, fast, tokenizer.end_id, precision.dtype, device, ops)
     return Model(ar, codec, tokenizer)
 
 

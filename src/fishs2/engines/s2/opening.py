@@ -1,6 +1,6 @@
 """From plain settings to an S2Engine: which device, in which precision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +8,7 @@ import torch
 
 from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.engine import S2Engine
+from fishs2.engines.s2.kernel_choice import Kernels
 from fishs2.engines.s2.model import Model, ModelFiles, Precision
 from fishs2.engines.s2.runner import slot_bytes
 from fishs2.engines.s2.sequence import RAMP_FRAMES
@@ -26,10 +27,13 @@ _UNKNOWN_FREE_BYTES = 4_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class S2Place:
-    """Where the model computes. backend: auto is a CUDA card if PyTorch sees one."""
+    """Where the model computes. backend: auto is a CUDA card if PyTorch sees one. kernels: see
+    `Precision`.
+    """
 
     backend: Literal["auto", "cuda", "metal", "cpu"] = "auto"
     gpu_device: int = 0
+    kernels: Kernels = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,10 @@ def _free_bytes(device: torch.device) -> int:
 
 def choose_precision(files: ModelFiles, place: S2Place) -> Precision:
     """Packed, in bfloat16, save for small models on a CPU. Plain floats are dense anyway."""
+    return replace(_choose_device(files, place), kernels=place.kernels)
+
+
+def _choose_device(files: ModelFiles, place: S2Place) -> Precision:
     backend = place.backend
     if backend == "auto":
         backend = "cuda" if torch.cuda.is_available() else "cpu"

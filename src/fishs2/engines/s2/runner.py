@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.s2.generate import DualAr, FrameDraw, next_frame, sampling_rows
+from fishs2.engines.s2.graphs import CudaRecorder, DecodeGraphs, Recorder
 from fishs2.engines.s2.kv_cache import allocate_kv_cache
 from fishs2.engines.s2.layers import place_steps, run_blocks
+from fishs2.engines.s2.row_step import allocate_tables, describe_row, pack_rows
 from fishs2.engines.s2.sampler import NO_CODE, RAS_WINDOW, uniform_numbers
 from fishs2.engines.s2.scheduler import Piece
 from fishs2.engines.s2.sequence import Frame, Sequence
@@ -35,6 +37,12 @@ class Runner:
 
     def __init__(self, ar: DualAr, *, num_slots: int, max_positions: int) -> None:
         self._ar = ar
+        self._graphs: DecodeGraphs | None = None
+        if ar.ops is not None:
+            tables = allocate_tables(ar, num_slots, max_positions)
+            self._cache, self._hidden = tables.cache, tables.hidden
+            self._graphs = DecodeGraphs(ar, ar.ops, tables, _open_recorder(ar.device))
+            return
         self._cache = allocate_kv_cache(
             ar.config.slow, num_slots, max_positions, dtype=ar.dtype, device=ar.device
         )
@@ -60,6 +68,9 @@ class Runner:
 
     def decode(self, sequences: SequenceOf[Sequence]) -> list[Frame]:
         """Draw the next frame of each sequence: its first, or the one after its last."""
+        if self._graphs is not None:
+            rows = pack_rows([describe_row(each) for each in sequences])
+            return list(self._graphs.decode(rows))
         started = [each for each in sequences if each.frames]
         if started:
             self._advance(started)
@@ -119,6 +130,11 @@ class Runner:
 
     def _to_device(self, values: NDArray[np.integer | np.bool]) -> Tensor:
         return torch.from_numpy(values).long().to(self._ar.device)
+
+
+def _open_recorder(device: torch.device) -> Recorder | None:
+    # Frames are waited for, samples are not: the codec's kernels give way to those of the ARs.
+    return CudaRecorder(device, priority=-1) if device.type == "cuda" else None
 
 
 def slot_bytes(ar: DualAr, max_positions: int) -> int:

@@ -1,0 +1,207 @@
+"""Decode steps through recorded graphs: a fake recorder replays on a CPU what a card would."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fishs2.engines.s2.core import Core
+from fishs2.engines.s2.graphs import DecodeGraphs, batch_sizes, spans
+from fishs2.engines.s2.model import Model
+from fishs2.engines.s2.row_ops import PLAIN, RowOps
+from fishs2.engines.s2.row_step import NUM_COLUMNS, StepColumn, allocate_tables, pack_rows
+from fishs2.engines.s2.sequence import Sequence
+from tests.engines.s2.golden import load_golden_model
+from tests.engines.s2.test_core import LIMITS, TEXTS, make, speak
+
+NUM_SLOTS, MAX_POSITIONS = 5, 600
+
+
+class FakeRecorder:
+    """Does the work once, as a capture does, and again at every replay; counts both."""
+
+    def __init__(self, *, num_failures: int = 0) -> None:
+        self.num_recorded = self.num_replayed = 0
+        self._num_failures = num_failures
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        if self.num_recorded < self._num_failures:
+            self.num_recorded += 1
+            raise torch.OutOfMemoryError("out of memory\nof which there is little")
+        work()
+        self.num_recorded += 1
+
+        def replay() -> None:
+            self.num_replayed += 1
+            work()
+
+        return replay
+
+
+@pytest.fixture(scope="module")
+def plain() -> Model:
+    """The model as it decodes step by step."""
+    return load_golden_model()
+
+
+@pytest.fixture(scope="module")
+def model(plain: Model) -> Model:
+    """The same for decoding in rows."""
+    return replace(plain, ar=replace(plain.ar, ops=PLAIN))
+
+
+def open_graphs(
+    model: Model, recorder: FakeRecorder | None, ops: RowOps = PLAIN
+) -> tuple[DecodeGraphs, list[torch.Tensor]]:
+    """Graphs over caches in which no number is set."""
+    tables = allocate_tables(model.ar, NUM_SLOTS, MAX_POSITIONS)
+    caches = [*tables.cache.keys, *tables.cache.values]
+    for each in caches:
+        each.fill_(float("nan"))
+    return DecodeGraphs(model.ar, ops, tables, recorder), caches
+
+
+def row(slot: int, position: int, **columns: int) -> list[int]:
+    bits = int(np.float32(0.9).view(np.int32))
+    values = [slot, 0, position, position + 1, 1, 1, 7, bits, bits, 30]
+    for name, value in columns.items():
+        values[StepColumn[name]] = value
+    return values
+
+
+@pytest.mark.parametrize("num_streams", [1, 3, 8])
+def test_frames_are_those_of_the_plain_runner(plain: Model, model: Model, num_streams: int) -> None:
+    def spoken(by: Model) -> list[Sequence]:
+        sequences = [
+            make(by, TEXTS[n % 4], seed=n, frames=4 + 3 * n, voice=n % 2)
+            for n in range(num_streams)
+        ]
+        speak(Core(by, LIMITS), sequences)
+        return sequences
+
+    for ours, theirs in zip(spoken(model), spoken(plain), strict=True):
+        np.testing.assert_array_equal(ours.frames, theirs.frames)
+
+
+def test_aborts_and_late_comers_change_nothing_for_others(plain: Model, model: Model) -> None:
+    chance = random.Random(3)
+    core = Core(model, LIMITS)
+    expected = {}
+    for seed in range(8):
+        alone = make(plain, TEXTS[seed % 4], seed=seed, frames=9)
+        speak(Core(plain, LIMITS), [alone])
+        expected[seed] = alone.frames
+    waiting = [(make(model, TEXTS[seed % 4], seed=seed, frames=9), seed) for seed in range(8)]
+    doomed = {sequence for sequence, _ in waiting[1::3]}
+    left: list[tuple[Sequence, int]] = []
+    while waiting or left:
+        if waiting and chance.random() < 0.5:
+            left.append(waiting.pop(0))
+            core.add(left[-1][0])
+        list(core.step())
+        for sequence, seed in list(left):
+            if sequence.state == "finished":
+                np.testing.assert_array_equal(sequence.frames, expected[seed])
+            elif sequence not in doomed or chance.random() < 0.7:
+                continue
+            left.remove((sequence, seed))
+            core.release(sequence)
+    core.check_integrity()
+
+
+def test_replayed_steps_are_those_computed_anew(model: Model) -> None:
+    rows = [row(4, 0), row(1, 0, SEED=-5), row(2, 0, TOP_K=1)]
+    recorder = FakeRecorder()
+    recorded, _ = open_graphs(model, recorder)
+    anew, _ = open_graphs(model, None)
+
+    for step in range(6):
+        for each in rows:
+            each[StepColumn.POSITION : StepColumn.FRAME + 1] = [step, step + 1, step + 1]
+        ours = recorded.decode(pack_rows(rows))
+        np.testing.assert_array_equal(ours, anew.decode(pack_rows(rows)))
+
+    assert recorder.num_replayed == 6
+    assert anew.num_recorded == 0
+
+
+def test_same_row_draws_the_same_in_any_slot_and_company(model: Model) -> None:
+    alone, _ = open_graphs(model, None)
+    crowd, _ = open_graphs(model, None)
+
+    for step in range(5):
+        frame = {"FRAME": step + 1, "SEED": 11}
+        [one] = alone.decode(pack_rows([row(0, step, **frame)]))
+        rows = [row(2, step, SEED=1), row(4, step), row(1, step, **frame)]
+        np.testing.assert_array_equal(crowd.decode(pack_rows(rows))[2], one)
+
+
+def test_padding_touches_no_position_that_belongs_to_anybody(model: Model) -> None:
+    graphs, caches = open_graphs(model, None)
+    for each in caches:
+        each.fill_(0.5)
+
+    graphs.decode(pack_rows([row(0, 3), row(3, 8), row(4, 2)]))  # of four
+
+    for cache in caches:
+        changed = (cache != 0.5).any(-1).any(1)
+        # The three that were asked for, and the spare position of the last slot.
+        assert changed.nonzero().tolist() == [[0, 3], [3, 8], [4, 2], [4, MAX_POSITIONS]]
+
+
+def test_first_frame_comes_from_the_prompt_and_not_from_an_earlier_owner(model: Model) -> None:
+    frames = []
+    for earlier in range(2):
+        tables = allocate_tables(model.ar, NUM_SLOTS, MAX_POSITIONS)
+        graphs = DecodeGraphs(model.ar, PLAIN, tables, None)
+        for step in range(earlier * 3):
+            graphs.decode(pack_rows([row(2, step)]))
+        torch.manual_seed(0)
+        tables.hidden[2] = torch.randn(tables.hidden.shape[1])
+        frames.append(graphs.decode(pack_rows([row(2, 9, SEEN=1, IS_FIRST=1, FRAME=0)])))
+        assert (tables.window[2] == -1).all()
+
+    np.testing.assert_array_equal(frames[0], frames[1])
+
+
+def test_every_size_is_recorded_the_largest_first(model: Model) -> None:
+    graphs, _ = open_graphs(model, FakeRecorder())
+
+    # Attention that cannot read lengths from the device has a graph per number of positions.
+    assert graphs.num_recorded == len(batch_sizes(NUM_SLOTS)) * len(spans(MAX_POSITIONS)) == 8
+    assert [size for size, _ in graphs._replays] == [5, 5, 4, 4, 2, 2, 1, 1]
+    graphs, _ = open_graphs(model, FakeRecorder(), replace(PLAIN, reads_filled=True))
+    assert graphs.num_recorded == 4
+
+
+@pytest.mark.parametrize("num_slots", [1, 3, 64, 100, 256])
+def test_sizes_grow_and_end_at_the_number_of_slots(num_slots: int) -> None:
+    sizes = batch_sizes(num_slots)
+
+    assert sizes == sorted(set(sizes))
+    assert (sizes[0], sizes[-1]) == (1, num_slots)
+
+
+def test_graph_that_cannot_be_recorded_is_replaced_by_plain_steps(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = FakeRecorder(num_failures=2)
+    graphs, _ = open_graphs(model, recorder)
+    anew, _ = open_graphs(model, None)
+    rows = pack_rows([row(slot, 0) for slot in range(5)])
+
+    ours = graphs.decode(rows)
+
+    np.testing.assert_array_equal(ours, anew.decode(rows))
+    assert recorder.num_replayed == 0
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(warnings) == 2
+    assert "for 5 rows and 600 positions cannot be captured" in warnings[0]
+    assert warnings[0].endswith("out of memory")
+
+
+def test_columns_have_one_place_each() -> None:
+    assert len(row(0, 0)) == NUM_COLUMNS == 10
