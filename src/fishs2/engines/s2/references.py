@@ -18,6 +18,7 @@ import torch
 
 from fishs2.engines.base import Reference
 from fishs2.engines.s2.codec import Codebook, Codec, encode_pieces
+from fishs2.engines.s2.device_stream import beside
 from fishs2.engines.s2.prompt import Codes, EncodedReference
 from fishs2.engines.s2.resample import resample
 from fishs2.errors import UserError
@@ -79,13 +80,13 @@ class ReferenceCache:
     def _encode(self, reference: Reference, is_wanted: Callable[[], bool]) -> Codes:
         rate_hz = self.codec.config.sample_rate_hz
         pcm = torch.from_numpy(resample(reference.pcm, reference.sample_rate_hz, rate_hz))
-        with torch.inference_mode():
+        with torch.inference_mode(), beside(self.codec.device):
             pieces = []
             for piece in encode_pieces(self.codec, pcm.to(self.codec.device)):
                 if not is_wanted():
                     raise Unwanted
                 pieces.append(piece)
-        codes: Codes = torch.cat(pieces, dim=-1).int().cpu().numpy()
+            codes: Codes = torch.cat(pieces, dim=-1).int().cpu().numpy()
         return codes
 
     def _path(self, folder: Path, audio_hash: str) -> Path:

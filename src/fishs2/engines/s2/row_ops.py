@@ -85,7 +85,7 @@ def place_heads(
     config = attention.config
     num_kv = config.num_kv_heads
     heads = mixed.view(mixed.shape[0], -1, 1, config.head_dim)  # [N, H, 1, d]
-    q, k, v = torch.split(heads, (config.num_heads, num_kv, num_kv), dim=1)
+    q, k, v = torch.split(heads, [config.num_heads, num_kv, num_kv], dim=1)
     if attention.q_norm is not None and attention.k_norm is not None:
         q, k = attention.q_norm(q), attention.k_norm(k)
     turn = rope[at.angle][:, None]  # [N, 1, d / 2, 2]

@@ -39,7 +39,8 @@ class Sequence:
     of its chunks. runaway_frames: it has run away by then; None lets it.
     slot: its row in all caches while it has one. num_prefilled: columns of the prompt that are in
     the cache. frames: what was drawn. num_voiced: frames whose samples were made, in `num_chunks`
-    chunks; the last `num_silent` of them are silent. fault: why it is not speech; "" if it is.
+    chunks, of which `num_pending` are still on their way; the last `num_silent` of those that came
+    are silent. fault: why it is not speech; "" if it is.
     """
 
     prompt: NDArray[np.int32]
@@ -55,6 +56,7 @@ class Sequence:
     frames: list[Frame] = field(default_factory=list)
     num_voiced: int = 0
     num_chunks: int = 0
+    num_pending: int = 0
     num_silent: int = 0
     fault: str = ""
 
@@ -69,7 +71,8 @@ class Sequence:
     @property
     def is_spoken(self) -> bool:
         """Nothing more will be heard of it."""
-        return self.state == "finished" and (bool(self.fault) or not self.num_unvoiced)
+        is_left = self.num_unvoiced > 0 or self.num_pending > 0
+        return self.state == "finished" and (bool(self.fault) or not is_left)
 
     def fail(self, fault: str) -> None:
         """It is no speech, and ends here."""
