@@ -225,7 +225,7 @@ def speak(core: Core, sequences: list[Sequence]) -> Spoken:
             num_late += now_s > deadlines[sequence] + _LATE_S
             deadlines[sequence] += len(pcm) / 2048 * FRAME_S
         steps.append(time.perf_counter() - begun_s)
-        for each in [each for each in left if each.state == "finished" and not each.num_pending]:
+        for each in [each for each in left if each.is_spoken]:
             left.remove(each)
             core.release(each)
     return Spoken(time.perf_counter() - started_s, steps, firsts, num_late, num_chunks)

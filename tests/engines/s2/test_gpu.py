@@ -56,7 +56,7 @@ def spoken(model: Model, count: int, *, temperature: float = 0.8) -> list[Sequen
     while left:
         list(core.step())
         for each in list(left):
-            if each.state == "finished" and not each.num_pending:
+            if each.is_spoken:
                 left.remove(each)
                 core.release(each)
     core.check_integrity()
@@ -105,7 +105,7 @@ def test_graph_draws_what_the_same_kernels_draw_one_by_one(kernels: str) -> None
     for sequence in spoken(model, 4):
         again = Sequence(sequence.prompt, sequence.num_prefix, sequence.params, sequence.max_frames)
         core.add(again)
-        while again.state != "finished" or again.num_pending:
+        while not again.is_spoken:
             list(core.step())
         core.release(again)
         np.testing.assert_array_equal(again.frames, sequence.frames)
