@@ -163,7 +163,7 @@ def test_samples_of_somebody_who_left_are_dropped(codec: Codec) -> None:
 
 
 def test_rows_times_frames_of_one_call_are_bounded(codec: Codec) -> None:
-    stream = open_stream(codec, num_slots=64)
+    stream = CodecStream(codec, num_slots=64, lane=FakeLane(), recorder=None, kind="f32")
 
     assert stream.max_rows(1) == 32
     assert stream.max_rows(16) == 8
