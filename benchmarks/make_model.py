@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod, sqrt
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gguf
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,6 +33,9 @@ from fishs2.engines.s2.loading import Loader
 from fishs2.engines.s2.quant import BLOCK_TYPES, BlockType
 from fishs2.engines.s2.slow_ar import SlowAr
 from fishs2.engines.s2.tensors import Weights
+
+if TYPE_CHECKING:
+    import gguf
 
 _META = torch.device("meta")
 _SLICE_ELEMENTS = 32 << 20
@@ -235,6 +237,8 @@ def _pieces(
 
 def write_gguf(path: Path, size: Size, kind: str, *, w2_kind: str | None, seed: int) -> None:
     """Write the model file. kind: type of AR matrices; w2_kind: another one for `w2`."""
+    import gguf  # only files need it: models that are made on a card have none
+
     blocks = {block.name: (number, block) for number, block in BLOCK_TYPES.items()}
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, "fish-speech")
@@ -267,7 +271,7 @@ def write_gguf(path: Path, size: Size, kind: str, *, w2_kind: str | None, seed: 
     writer.close()
 
 
-def _add_metadata(writer: gguf.GGUFWriter, size: Size) -> None:
+def _add_metadata(writer: "gguf.GGUFWriter", size: Size) -> None:
     slow, fast, ar = size.ar.slow, size.ar.fast, size.ar
     for key, value in (
         ("fish-speech.context_length", slow.max_positions),

@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="s2: utterances at once at most. Empty means what half of the free memory "
-        "holds, up to 8 on a CPU and 64 on a card.",
+        "holds, up to 8 on a CPU and 192 on a card.",
     )
     kernels: Kernels = Field(
         "auto",

@@ -197,7 +197,7 @@ def test_parts_of_a_speech_sound_as_if_they_were_one(model: Model) -> None:
     heard = np.concatenate(speak(core, spoken))
 
     np.testing.assert_allclose(heard, decoded_in_one_go(model, spoken), rtol=0, atol=1e-5)
-    assert len(core._vocoder._turns.speeches) == 0
+    assert len(core._vocoder._speeches) == 0
 
 
 def test_part_that_is_drawn_early_sounds_after_the_one_before_it(model: Model) -> None:
@@ -250,7 +250,7 @@ def test_speeches_that_were_left_are_forgotten(model: Model) -> None:
         first.part = Part(f"speech {number}", 0, is_last=False)
         speak(core, [first])
 
-    assert len(core._vocoder._turns.speeches) == 2 * LIMITS.num_slots
+    assert len(core._vocoder._speeches) == 2 * LIMITS.num_slots
 
 
 def test_runaway_is_ended_and_its_slot_is_free(model: Model) -> None:

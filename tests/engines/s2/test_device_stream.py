@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from fishs2.engines.base import Part
 from fishs2.engines.s2.codec import Codec, decode_frames
 from fishs2.engines.s2.device_stream import (
     CODEC_TYPES,
@@ -20,7 +19,7 @@ from fishs2.engines.s2.device_stream import (
 )
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.sequence import Sequence
-from fishs2.engines.s2.vocoder_stream import StreamVocoder
+from fishs2.engines.s2.vocoder import Vocoder
 from tests.engines.s2.golden import load_codec
 from tests.engines.s2.test_graphs import FakeRecorder
 
@@ -70,6 +69,11 @@ def open_stream(
     return CodecStream(codec, num_slots=num_slots, lane=lane, recorder=recorder, kind="f32")
 
 
+def open_vocoder(codec: Codec, *, delay: int) -> Vocoder:
+    rows = open_stream(codec, delay=delay)
+    return Vocoder(codec, num_slots=4, max_positions=512, rows=rows)
+
+
 def random_codes(codec: Codec, num_frames: int, seed: int) -> np.ndarray:
     sizes = [getattr(each, "num_codes", 0) for each in codec.codebooks]
     rng = np.random.default_rng(seed)
@@ -101,18 +105,16 @@ def expected(codec: Codec, codes: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("delay", [0, 2, 50])
 def test_streams_of_any_length_give_the_samples_of_the_whole(codec: Codec, delay: int) -> None:
-    vocoder = StreamVocoder(open_stream(codec, delay=delay), max_carried=999)
+    vocoder = open_vocoder(codec, delay=delay)
     codes = {slot: random_codes(codec, 3 + 9 * slot, slot) for slot in range(4)}
     sequences = {speaking(codes[slot], slot): slot for slot in codes}
     heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}
-    for each in sequences:
-        vocoder.enter(each)
 
     with torch.inference_mode():
-        while running := [each for each in sequences if not each.is_spoken]:
-            for each in running:
-                grow(each, codes[sequences[each]])
-            for sequence, pcm in vocoder.collect(running):
+        while not all(each.is_spoken for each in sequences):
+            for each, slot in sequences.items():
+                grow(each, codes[slot])
+            for sequence, pcm in vocoder.collect(list(sequences)):
                 heard[sequence].append(pcm)
 
     for each, slot in sequences.items():
@@ -127,7 +129,7 @@ def test_a_slot_begins_anew_and_padding_leaves_others_alone(codec: Codec) -> Non
     # Three rows in a graph of four; slot 3 speaks on where it was.
     parts = [stream.launch([3], first[None, :, :2]).take()[0]]
     stream.launch([0, 1, 2], np.stack([second[:, :1]] * 3)).take()
-    stream.reset(0)
+    stream.begin(0)
     [anew] = stream.launch([0], second[None]).take()
     parts += stream.launch([3], first[None, :, 2:]).take()
 
@@ -145,17 +147,15 @@ def test_chunks_are_replayed_and_not_computed_anew(codec: Codec) -> None:
 
 
 def test_samples_of_somebody_who_left_are_dropped(codec: Codec) -> None:
-    vocoder = StreamVocoder(open_stream(codec, delay=1), max_carried=999)
+    vocoder = open_vocoder(codec, delay=2)
     codes = random_codes(codec, 8, 1)
     stays, leaves = speaking(codes, 0), speaking(codes, 1)
     for each in (stays, leaves):
-        vocoder.enter(each)
         grow(each, codes)
         grow(each, codes)
 
     assert not list(vocoder.collect([stays, leaves]))
     vocoder.leave(leaves)
-    stays.state = "finished"
     heard = list(vocoder.collect([stays]))
 
     assert [sequence for sequence, _ in heard] == [stays]
@@ -163,7 +163,7 @@ def test_samples_of_somebody_who_left_are_dropped(codec: Codec) -> None:
 
 
 def test_rows_times_frames_of_one_call_are_bounded(codec: Codec) -> None:
-    stream = open_stream(codec, num_slots=64)
+    stream = CodecStream(codec, num_slots=64, lane=FakeLane(), recorder=None, kind="f32")
 
     assert stream.max_rows(1) == 32
     assert stream.max_rows(16) == 8
@@ -208,29 +208,6 @@ def test_types_are_put_back() -> None:
     assert before == (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
 
 
-@pytest.mark.parametrize("delay", [0, 3])
-def test_parts_of_a_speech_are_one_stream(codec: Codec, delay: int) -> None:
-    vocoder = StreamVocoder(open_stream(codec, delay=delay), max_carried=999)
-    codes = [random_codes(codec, num_frames, num_frames) for num_frames in (7, 5)]
-    parts = [speaking(each, slot) for slot, each in enumerate(codes)]
-    heard: list[np.ndarray] = []
-    for index, each in enumerate(parts):
-        each.part = Part("a speech", index, is_last=index == 1)
-        vocoder.enter(each)
-
-    with torch.inference_mode():
-        while parts:
-            for each in parts:
-                grow(each, codes[each.slot])
-            heard += [pcm for _, pcm in vocoder.collect(parts)]
-            for each in [each for each in parts if each.is_spoken]:
-                vocoder.leave(each)
-                parts.remove(each)
-
-    whole = expected(codec, np.concatenate(codes, axis=1))
-    np.testing.assert_allclose(np.concatenate(heard), whole, rtol=0, atol=1e-5)
-
-
 def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
     from fishs2.engines.s2.core import Core
     from tests.engines.s2.golden import load_golden_model
@@ -239,7 +216,7 @@ def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
     model = load_golden_model()
     alone = [speak(Core(model, LIMITS), [make(model, text, seed=3)])[0] for text in TEXTS[:3]]
     core = Core(replace(model), LIMITS)
-    core._vocoder = StreamVocoder(open_stream(model.codec, delay=1), max_carried=999)
+    core._vocoder = open_vocoder(model.codec, delay=1)
     heard: dict[Sequence, list[np.ndarray]] = {}
     for text in TEXTS[:3]:
         sequence = make(model, text, seed=3)

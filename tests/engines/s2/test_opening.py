@@ -1,12 +1,15 @@
 """How many utterances at once: what fits, and no more than was asked for."""
 
+from typing import Literal
+
 import pytest
 
 from fishs2.engines.s2 import opening
-from fishs2.engines.s2.model import Model
-from fishs2.engines.s2.opening import S2Wishes, choose_limits
+from fishs2.engines.s2.model import Model, Precision, load_model
+from fishs2.engines.s2.opening import S2Place, S2Wishes, choose_limits, choose_precision
 from fishs2.engines.s2.runner import slot_bytes
-from tests.engines.s2.golden import load_golden_model
+from fishs2.errors import EngineUnavailableError
+from tests.engines.s2.golden import MODEL_FILES, load_golden_model
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +35,19 @@ def test_half_of_the_free_memory_goes_to_slots(
 
     assert limits.num_slots == expected
     assert limits.max_positions == 1024
+
+
+@pytest.mark.parametrize("kernels", ["auto", "triton", "torch"])
+def test_kernels_that_were_asked_for_come_with_the_precision(
+    kernels: Literal["auto", "triton", "torch"],
+) -> None:
+    place = S2Place("cuda", 1, kernels)
+
+    precision = choose_precision(MODEL_FILES, place)
+
+    assert (precision.device, precision.kernels) == ("cuda:1", kernels)
+
+
+def test_kernels_of_a_card_are_refused_on_a_cpu() -> None:
+    with pytest.raises(EngineUnavailableError, match="needs an NVIDIA card"):
+        load_model(MODEL_FILES, Precision(kernels="triton"))

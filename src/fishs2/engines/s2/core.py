@@ -13,8 +13,6 @@ import numpy as np
 import torch
 
 from fishs2.engines.base import EngineStats, Pcm
-from fishs2.engines.s2.codec import Codec
-from fishs2.engines.s2.device_stream import open_codec_stream
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prefixes import PrefixCache
@@ -22,8 +20,7 @@ from fishs2.engines.s2.prompt import build_system, build_turns
 from fishs2.engines.s2.runner import Runner
 from fishs2.engines.s2.scheduler import Batch, Piece, Scheduler
 from fishs2.engines.s2.sequence import RAMP_FRAMES, Sequence
-from fishs2.engines.s2.vocoder import Vocoder, max_carried
-from fishs2.engines.s2.vocoder_stream import StreamVocoder
+from fishs2.engines.s2.vocoder import Vocoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,10 @@ class Core:
         self._runner = Runner(
             model.ar, num_slots=limits.num_slots, max_positions=limits.max_positions
         )
-        self._vocoder = _open_vocoder(model.codec, limits)
+        self._vocoder = Vocoder(
+            model.codec, num_slots=limits.num_slots, max_positions=limits.max_positions
+        )
+
         self._fixed_bytes = self._runner.num_bytes + self._vocoder.num_bytes
 
     def stats(self) -> EngineStats:
@@ -166,10 +166,3 @@ class Core:
         if piece.stop == sequence.num_prefix:
             prefix = self._runner.save_prefix(sequence.slot, sequence.num_prefix)
             self.prefixes.add(sequence, prefix)
-
-
-def _open_vocoder(codec: Codec, limits: Limits) -> Vocoder | StreamVocoder:
-    if codec.device.type == "cuda":
-        stream = open_codec_stream(codec, limits.num_slots)
-        return StreamVocoder(stream, max_carried=max_carried(codec, limits.max_positions))
-    return Vocoder(codec, num_slots=limits.num_slots, max_positions=limits.max_positions)

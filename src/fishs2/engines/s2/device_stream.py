@@ -86,7 +86,7 @@ class CudaLane:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
+class LaunchedChunk:
     """Samples on their way. pieces: float32 [B, n] each, there once `mark` is reached."""
 
     pieces: list[Tensor]
@@ -117,7 +117,7 @@ class CodecStream:
     ) -> None:
         """recorder: None computes every chunk anew. kind: see `choose_codec_type`."""
         self._codec, self._lane, self._kind = codec, lane, kind
-        self.num_slots = num_slots
+        self._num_slots = num_slots
         self._is_card = codec.device.type == "cuda"
         # One row more than slots: those that pad a batch share it.
         self._state = new_state(codec.decoder, num_slots + 1, codec.device)
@@ -134,31 +134,31 @@ class CodecStream:
         if recorder is not None:
             self._record_all(recorder)
 
+    def begin(self, slot: int) -> None:
+        """Start a slot anew, after what was launched for it."""
+        with self._lane.active():
+            reset_rows(self._state, slot)
+
+    def put(self, slot: int, state: StreamState) -> None:
+        """Let a slot continue a stream of one row."""
+        with self._lane.active():
+            put_rows(self._state, torch.tensor([slot], device=self._codec.device), state)
+
+    def take(self, slot: int) -> StreamState:
+        """A copy of a slot's state, after what was launched for it."""
+        with self._lane.active():
+            return take_rows(self._state, torch.tensor([slot], device=self._codec.device))
+
     @property
     def num_bytes(self) -> int:
         """Of the states of all slots."""
         return sum(each.nbytes for each in state_tensors(self._state))
 
-    def reset(self, slot: int) -> None:
-        """Start a slot anew, after what was launched for it."""
-        with self._lane.active():
-            reset_rows(self._state, slot)
-
-    def take(self, slot: int) -> StreamState:
-        """A copy of what a slot remembers, after what was launched for it."""
-        with self._lane.active():
-            return take_rows(self._state, self._row(slot))
-
-    def put(self, slot: int, state: StreamState) -> None:
-        """Let a slot remember what `take` gave."""
-        with self._lane.active():
-            put_rows(self._state, self._row(slot), state)
-
     def max_rows(self, num_frames: int) -> int:
         """How many rows one call may decode."""
         return max(1, min(self._sizes[-1], _MAX_FRAMES // min(num_frames, _PIECES[0])))
 
-    def launch(self, slots: Sequence[int], codes: NDArray[np.int64]) -> Chunk:
+    def launch(self, slots: Sequence[int], codes: NDArray[np.int64]) -> LaunchedChunk:
         """Begin to decode the next frames of some slots; does not wait.
 
         codes: int64 [B, K, n], B no more than `max_rows(n)`.
@@ -167,7 +167,7 @@ class CodecStream:
         rate = self._codec.config.samples_per_frame
         pieces: list[Tensor] = []
         size = next(each for each in self._sizes if each >= num_rows)
-        rows = [*slots, *[self.num_slots] * (size - num_rows)]
+        rows = [*slots, *[self._num_slots] * (size - num_rows)]
         with self._lane.active():
             self._slots[:size].copy_(self._pinned(torch.tensor(rows)), non_blocking=True)
             start = 0
@@ -183,10 +183,7 @@ class CodecStream:
                 here.copy_(self._samples[:num_rows, : piece * rate], non_blocking=True)
                 pieces.append(here)
                 start += piece
-            return Chunk(pieces, self._lane.mark())
-
-    def _row(self, slot: int) -> Tensor:
-        return torch.tensor([slot], device=self._codec.device)
+            return LaunchedChunk(pieces, self._lane.mark())
 
     def _pinned(self, values: Tensor) -> Tensor:
         return values.contiguous().pin_memory() if self._is_card else values
@@ -201,7 +198,7 @@ class CodecStream:
         self._samples[:size, : samples.shape[1]] = samples
 
     def _record_all(self, recorder: Recorder) -> None:
-        self._slots[:] = self.num_slots
+        self._slots[:] = self._num_slots
         for size in reversed(self._sizes):
             for piece in _PIECES:
                 if size > self.max_rows(piece):

@@ -68,9 +68,9 @@ class _Bench:
 
     def normal(self, *shape: int) -> Tensor:
         """The same float32 numbers for the same shape, on the device."""
-        seeded = torch.Generator().manual_seed(prod(shape))
         device = self.stacks[0].attention_norm.weight.device
-        return torch.randn(shape, generator=seeded).to(device)
+        seeded = torch.Generator(device).manual_seed(prod(shape))
+        return torch.randn(shape, generator=seeded, device=device)
 
     def add_norm(self, ops: RowOps) -> Iterator[Tensor]:
         norm = self.stacks[0].attention_norm
@@ -91,8 +91,9 @@ class _Bench:
                 at, keys, values = self._cache(block, num_rows, _SPAN)
                 mixed = self.normal(num_rows, num_heads * config.head_dim).to(self.dtype)
                 yield ops.place_heads(mixed, block.attention, at, rope, keys, values)
-                yield keys
-                yield values
+                for cache in (keys, values):
+                    yield cache[at.cache_row, :, at.position]
+                    yield cache
 
     def attend(self, ops: RowOps) -> Iterator[Tensor]:
         config = self.stacks[0].attention.config

@@ -6,6 +6,7 @@ left out with a warning: speed is lost, never correctness.
 """
 
 import logging
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 from math import inf, isnan
@@ -52,7 +53,10 @@ def choose_ops(slow: nn.ModuleList, fast: nn.ModuleList, kernels: Kernels) -> Ro
             )
         logger.warning("Triton is not installed; S2 decodes with plain PyTorch, slower")
         return PLAIN
+    logger.info("compiling and checking the Triton kernels; the first time takes a minute")
+    started_s = time.perf_counter()
     ops = use_kernels(slow, fast, triton_ops())
+    logger.info("checked the Triton kernels in %.1f s", time.perf_counter() - started_s)
     if ops.multiply is not PLAIN.multiply:
         for module in (*slow.modules(), *fast.modules()):
             if isinstance(module, QuantLinear):

@@ -151,6 +151,8 @@ def open_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # of this thread: streams, events and Triton ask for it
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise EngineUnavailableError(
             f"PyTorch cannot use the device {name!r} here; choose cpu, or install a PyTorch that "

@@ -22,7 +22,7 @@ _SLOTS_SHARE, _PREFIX_SHARE = 0.5, 0.1
 _STREAM_BYTES = 30_000_000
 """What the codec remembers of one stream, and what a step needs for it."""
 
-_MAX_BATCH_CPU, _MAX_BATCH_CARD = 8, 64
+_MAX_BATCH_CPU, _MAX_BATCH_CARD = 8, 192
 _UNKNOWN_FREE_BYTES = 4_000_000_000
 
 

@@ -101,10 +101,10 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, at: RowPlaces) -> Tensor:
     """
     columns = torch.arange(at.span, device=q.device)
     mask = (columns < at.seen[:, None])[:, None, None]  # [N, 1, 1, span]
-    is_set = mask.transpose(2, 3)
+    is_unset = ~mask.transpose(2, 3)
     # A weight of zero times an unset value may still be NaN.
-    k = keys[:, :, : at.span][at.cache_row].where(is_set, 0)
-    v = values[:, :, : at.span][at.cache_row].where(is_set, 0)
+    k = keys[:, :, : at.span][at.cache_row].masked_fill(is_unset, 0)
+    v = values[:, :, : at.span][at.cache_row].masked_fill(is_unset, 0)
     grouped = q.view(q.shape[0], keys.shape[1], -1, q.shape[2])  # [N, Hkv, G, d]
     seen = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask)
     return seen.flatten(1)

@@ -159,7 +159,7 @@ class FrameStep:
         code = (index - 1).clamp(min=0)
         codes = self._draw_codes(hidden, code, sampling, uniforms)
         begin = self._ar.config.semantic_begin_id
-        token = torch.where(index == END, self._ar.end_id, begin + index - 1)
+        token = (begin - 1 + index).masked_fill(index == END, self._ar.end_id)
         frames = torch.cat((token[:, None], codes), dim=1)
         # The first frame never enters the window (spec 4.2); an end is the last of its sequence.
         shifted = torch.cat((window[:, 1:], code[:, None]), dim=1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fishs2.engines.s2.generate import DualAr, FrameDraw, next_frame, sampling_rows
 from fishs2.engines.s2.graphs import CudaRecorder, DecodeGraphs, Recorder
-from fishs2.engines.s2.kv_cache import allocate_kv_cache
+from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.layers import place_steps, run_blocks
 from fishs2.engines.s2.row_step import allocate_tables, describe_row, pack_rows
 from fishs2.engines.s2.sampler import NO_CODE, RAS_WINDOW, uniform_numbers
@@ -41,6 +41,7 @@ class Runner:
         if ar.ops is not None:
             tables = allocate_tables(ar, num_slots, max_positions)
             self._cache, self._hidden = tables.cache, tables.hidden
+            self._fast_cache = KvCache((), ())  # the graphs have one of their own
             self._graphs = DecodeGraphs(ar, ar.ops, tables, _open_recorder(ar.device))
             return
         self._cache = allocate_kv_cache(
@@ -55,8 +56,9 @@ class Runner:
 
     @property
     def num_bytes(self) -> int:
-        """Of the cache of prompts and frames."""
-        return sum(each.nbytes for each in (*self._cache.keys, *self._cache.values))
+        """Of the caches."""
+        caches = (self._cache, self._fast_cache)
+        return sum(each.nbytes for cache in caches for each in (*cache.keys, *cache.values))
 
     def prefill(self, piece: Piece) -> None:
         """Read a piece of a prompt into the slot of its sequence."""

@@ -92,7 +92,7 @@ def draw(kept: Kept, uniform: Tensor) -> Tensor:
     place = torch.searchsorted(mass, wanted, right=True)[:, 0]
     # Rounding may carry `wanted` up to the whole mass, past the last token that is possible.
     rank = torch.arange(mass.shape[-1], device=mass.device)
-    last = torch.where(kept.probability > 0, rank, 0).amax(-1)
+    last = ((kept.probability > 0) * rank).amax(-1)
     return kept.index.gather(-1, torch.minimum(place, last)[:, None])[:, 0]
 
 

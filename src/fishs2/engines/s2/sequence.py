@@ -39,8 +39,8 @@ class Sequence:
     of its chunks. runaway_frames: it has run away by then; None lets it.
     slot: its row in all caches while it has one. num_prefilled: columns of the prompt that are in
     the cache. frames: what was drawn. num_voiced: frames whose samples were made, in `num_chunks`
-    chunks, of which `num_pending` are still on their way; the last `num_silent` frames are silent.
-    fault: why it is not speech; "" if it is.
+    chunks, of which `num_pending` are still on their way; the last `num_silent` of those that came
+    are silent. fault: why it is not speech; "" if it is.
     """
 
     prompt: NDArray[np.int32]
@@ -71,9 +71,8 @@ class Sequence:
     @property
     def is_spoken(self) -> bool:
         """Nothing more will be heard of it."""
-        return self.state == "finished" and (
-            bool(self.fault) or not (self.num_unvoiced or self.num_pending)
-        )
+        is_left = self.num_unvoiced > 0 or self.num_pending > 0
+        return self.state == "finished" and (bool(self.fault) or not is_left)
 
     def fail(self, fault: str) -> None:
         """It is no speech, and ends here."""

@@ -7,12 +7,9 @@ again, so the one after it waits.
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
 
 from fishs2.engines.s2.sequence import Sequence
 from fishs2.engines.s2.streaming import StreamState
-
-_SPEECHES_PER_SLOT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,63 +27,6 @@ class _Speech:
     next_index: int
     num_inside: int = 0
     carried: Carried | None = None
-
-
-class SlotStates(Protocol):
-    """What the codec remembers of each slot."""
-
-    def reset(self, slot: int) -> None:
-        """Start a slot anew."""
-        ...
-
-    def take(self, slot: int) -> StreamState:
-        """A copy of what a slot remembers, of one row."""
-        ...
-
-    def put(self, slot: int, state: StreamState) -> None:
-        """Let a slot remember what `take` gave."""
-        ...
-
-
-class Turns:
-    """Whose samples come next, and what they continue, in `num_slots` slots."""
-
-    def __init__(self, states: SlotStates, *, num_slots: int, max_carried: int) -> None:
-        """max_carried: frames after which a stream begins afresh with its next part."""
-        self.speeches = Speeches(max_idle=_SPEECHES_PER_SLOT * num_slots)
-        self._states = states
-        self._max_carried = max_carried
-        self._num_streamed = [0] * num_slots
-
-    def enter(self, sequence: Sequence) -> None:
-        """A sequence will come; to be followed by `leave`."""
-        self.speeches.enter(sequence)
-
-    def leave(self, sequence: Sequence) -> None:
-        """Nothing more comes from a sequence; its slot is still its own."""
-        is_whole = sequence.is_spoken and not sequence.fault and sequence.frames
-        if is_whole and sequence.part is not None and not sequence.part.is_last:
-            slot = sequence.slot
-            carried = Carried(self._states.take(slot), self._num_streamed[slot])
-            self.speeches.end(sequence, carried)
-        self.speeches.leave(sequence)
-
-    def is_turn(self, sequence: Sequence) -> bool:
-        """Whether the parts before this one have been spoken."""
-        return self.speeches.is_turn(sequence)
-
-    def note_chunk(self, sequence: Sequence, num_frames: int) -> None:
-        """A chunk is about to be decoded; the first one lets the slot begin, or continue."""
-        slot = sequence.slot
-        if not sequence.num_voiced:
-            carried = self.speeches.begin(sequence)
-            if carried is None or carried.num_frames > self._max_carried:
-                self._states.reset(slot)
-                self._num_streamed[slot] = 0
-            else:
-                self._states.put(slot, carried.state)
-                self._num_streamed[slot] = carried.num_frames
-        self._num_streamed[slot] += num_frames
 
 
 class Speeches:

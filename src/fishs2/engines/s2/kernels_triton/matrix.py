@@ -318,7 +318,8 @@ def _multiply_tiles(x: Tensor, stored: _Stored, *, num_parts: int, dtype: torch.
         BLOCK_R=block_rows,
         BLOCK_C=_TILE_COLUMNS,
         num_warps=4,
-        num_stages=3,
+        # Tiles in flight; of float32 three would need more than most cards have on chip.
+        num_stages=2 if x.dtype == torch.float32 else 3,
     )
     return out
 

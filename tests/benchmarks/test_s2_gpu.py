@@ -1,0 +1,63 @@
+"""The script for the first hour on a card goes through all its motions here."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import s2_gpu
+from benchmarks.make_model import sizes
+from benchmarks.random_model import frame_bytes, make_random_model
+from benchmarks.s2_gpu import Report, main
+
+CPU = torch.device("cpu")
+
+
+def test_dry_run_measures_every_section_and_writes_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["s2_gpu", "--dry-run", "--widths", "bf16", "--output", str(tmp_path)]
+    )
+
+    main()
+
+    figures = json.loads((tmp_path / "s2_gpu.json").read_text(encoding="utf-8"))
+    assert len(figures) == 7
+    assert all(found and "failed" not in found for found in figures.values()), figures
+    assert "everything, RTF" in figures["bf16: one stream"]
+    assert "2 streams: late chunks, share" in figures["bf16: many streams"]
+
+
+def test_section_that_fails_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(budget_s=60)
+
+    report.section("bad", lambda: iter([("one", 1.0), ("two", 1 / int("0"))]))
+    report.section("good", lambda: iter([("three", 3.0)]))
+
+    assert report.figures["bad"] == {"failed": "ZeroDivisionError: division by zero"}
+    assert report.figures["good"] == {"three": 3.0}
+    assert "FAILED: ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_no_section_begins_when_the_time_is_over() -> None:
+    report = Report(budget_s=-1)
+
+    report.section("late", lambda: iter([("one", 1.0)]))
+
+    assert report.figures["late"] == {"not measured": "no time was left"}
+
+
+@pytest.mark.parametrize(("width", "size"), [("bf16", 4.0), ("q8_0", 1.0625), ("q4_0", 0.625)])
+def test_bytes_of_a_frame_are_those_of_the_passes_over_the_weights(
+    width: s2_gpu.Width, size: float
+) -> None:
+    model = make_random_model(sizes()["tiny"], width, CPU)
+    layer = 256 * (256 + 2 * 128) + 256 * 512 + 3 * 256 * 512  # wqkv of 8 and 2 heads of 64, wo
+    head, codes = 1025 * 256 * 4, 1024 * 256
+
+    expected = 2 * layer * size + head + 9 * (layer + codes) * size
+
+    assert frame_bytes(model) == pytest.approx(expected, rel=0.1)
