@@ -28,6 +28,7 @@ EXPECTED = {
     "streaming": ("stream.ogg", "opus", 3.0, 6.0),
     "clone": ("lighthouse.flac", "flac", 1.5, 5.0),
     "say": ("dinner.mp3", "mp3float", 0.5, 2.0),
+    "fish": ("tide.mp3", "mp3float", 2.0, 6.0),
     "key": ("secret.mp3", "mp3float", 1.0, 4.0),
 }
 
