@@ -10,11 +10,9 @@ and the others go on; what no time is left for is named. Speed does not depend o
 import argparse
 import gc
 import json
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +27,7 @@ from benchmarks.random_model import (
     use_product,
     with_plain_ops,
 )
+from benchmarks.report import Report
 from benchmarks.s2_batch import make
 from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.device_stream import (
@@ -80,35 +79,6 @@ REAL = Plan(
     420.0,
 )
 DRY = Plan(torch.device("cpu"), "tiny", ("bf16", "q8_0"), (1, 2), 4, 1024, (1, 20), 1, 60.0)
-
-
-@dataclass(slots=True)
-class Report:
-    """Figures by section and name; everything is printed at once."""
-
-    budget_s: float
-    started_s: float = field(default_factory=time.perf_counter)
-    figures: dict[str, dict[str, float | str]] = field(default_factory=dict)
-
-    def section(self, name: str, measure: Callable[[], Iterator[tuple[str, float | str]]]) -> None:
-        """Measure, if there is time; a failure is one more line."""
-        found = self.figures.setdefault(name, {})
-        used_s = time.perf_counter() - self.started_s
-        print(f"\n{name}  [{used_s:.0f} s]", flush=True)
-        if used_s > self.budget_s:
-            found["not measured"] = "no time was left"
-            print("  no time is left", flush=True)
-            return
-        try:
-            for label, value in measure():
-                found[label] = value
-                shown = value if isinstance(value, str) else f"{value:12.3f}"
-                print(f"  {label:<58} {shown}", flush=True)
-        except Exception as error:  # noqa: BLE001 - see below
-            # Out of memory, a missing library: the other figures are still worth having.
-            found["failed"] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            print(f"  FAILED: {found['failed']}", flush=True)
-            traceback.print_exc(file=sys.stdout)
 
 
 def wait(device: torch.device) -> None:

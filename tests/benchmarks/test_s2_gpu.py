@@ -10,7 +10,8 @@ import torch
 from benchmarks import s2_gpu
 from benchmarks.make_model import sizes
 from benchmarks.random_model import frame_bytes, make_random_model
-from benchmarks.s2_gpu import Report, main
+from benchmarks.report import Report
+from benchmarks.s2_gpu import main
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from triton.compiler import ASTSource, compile
 from triton.runtime.jit import JITFunction
 
 from fishs2.engines.s2.config import TransformerConfig
-from fishs2.engines.s2.kernels_triton import attend, draws, matrix, rows
+from fishs2.engines.s2.kernels_triton import attend, draws, matrix, rows, tiles
 from fishs2.engines.s2.layers import Attention, RmsNorm
 from fishs2.engines.s2.linear import Linear, QuantLinear
 from fishs2.engines.s2.quant import PackedInt8, PackedUint4
@@ -82,7 +82,7 @@ def launches() -> None:
     for held in matrices()[1:]:
         matrix.gate(torch.empty(1, 2560, dtype=_BF16), held, held)
         assert isinstance(held, QuantLinear)
-        matrix.unpack(held)
+        tiles.unpack(held)
 
 
 def heads(*, has_norm: bool) -> Attention:

@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="Triton is made for Linux only")
 from fishs2.engines.s2 import row_ops
 from fishs2.engines.s2.config import TransformerConfig
 from fishs2.engines.s2.kernel_choice import choose_ops, triton_ops, use_kernels
-from fishs2.engines.s2.kernels_triton import attend, draws, matrix, rows
+from fishs2.engines.s2.kernels_triton import attend, draws, matrix, rows, tiles
 from fishs2.engines.s2.layers import Attention, RmsNorm
 from fishs2.engines.s2.linear import Linear, QuantLinear
 from fishs2.engines.s2.quant import PackedInt8, PackedUint4
@@ -185,7 +185,7 @@ def test_unpacked_matrix_has_the_values_of_the_plain_path(kind: str) -> None:
     held = stored(kind, 11, 608, torch.float32)
     assert isinstance(held, QuantLinear)
 
-    assert_near(matrix.unpack(held), held.rows(slice(None)), torch.float32)
+    assert_near(tiles.unpack(held), held.rows(slice(None)), torch.float32)
 
 
 def test_counted_numbers_are_the_same_to_the_last_bit() -> None:

@@ -5,7 +5,7 @@ the truth; `kernel_choice` compares the two on the device before one is used. Tr
 here and nowhere else. With TRITON_INTERPRET=1 the kernels run on CPU tensors, slowly.
 
     rows.py      residual and norm; heads: norm, rotation, place in the cache; SwiGLU
-    matrix.py    dense and packed matrices times vectors
+    matrix.py    dense and packed matrices times vectors: stored (what they are), few, tiles
     attend.py    attention over the filled part of a cache
     draws.py     counted random numbers; draws
 """
