@@ -127,6 +127,8 @@ def s2_server(folder: Path, model: Path) -> Iterator[tuple[str, psutil.Process]]
         "OMP_NUM_THREADS": "1",
         # The kernels' threads would only wait for each other on products this small.
         "NUMBA_NUM_THREADS": "1",
+        # With an arena per thread, glibc's resident memory wanders by more than a leak would show.
+        "MALLOC_ARENA_MAX": "1",
     }
     known = {child.pid for child in psutil.Process().children()}
     with server_process(folder, wait_for_engine=True, arguments=("serve",), **environment) as url:

@@ -24,7 +24,7 @@ from fishs2.errors import UserError
 from fishs2.settings import load_settings
 
 _DEFAULT_URL = "http://127.0.0.1:8020"
-_TABLE_CHARS = 110
+_TABLE_CHARS = 132
 """A narrower terminal wraps the lines; figures that are cut short would be worse."""
 
 Url = Annotated[str | None, typer.Option(help=f"Server to measure.  [default: {_DEFAULT_URL}]")]
