@@ -20,7 +20,8 @@ def test_every_dependency_is_pinned() -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {re_name(line) for line in pins if "==" in line}
 
-    assert names <= pinned
+    # Each build of PyTorch for NVIDIA cards wants a Triton of its own.
+    assert names - {"triton"} <= pinned
 
 
 def re_name(requirement: str) -> str:
