@@ -54,6 +54,9 @@ class TimedEngine:
             pcm[:2].view(np.float64)[0] = time.perf_counter()
             yield AudioChunk(pcm, 44_100)
 
+    def end_speech(self, speech: str) -> None:
+        """It carries nothing over."""
+
     def stats(self) -> EngineStats:
         return EngineStats()
 

@@ -11,7 +11,7 @@ from tests.serving import server_process
 # The models in the tests are tiny: more threads, here or in the servers that tests start, would
 # only wait for each other.
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

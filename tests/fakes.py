@@ -69,6 +69,7 @@ class FakeEngine:
         self._num_runaways = num_runaways
         self._start_error = start_error
         self.utterances: list[Utterance] = []
+        self.ended_speeches: list[str] = []
         self.num_active = 0
         self.num_finished = 0
         self.num_aborted = 0
@@ -115,6 +116,9 @@ class FakeEngine:
             self.num_active -= 1
             self.num_finished += is_finished
             self.num_aborted += not is_finished
+
+    def end_speech(self, speech: str) -> None:
+        self.ended_speeches.append(speech)
 
     def stats(self) -> None:
         """It counts nothing."""

@@ -203,11 +203,6 @@ async def test_failing_prefill_is_an_error_answer(
     assert later.status_code == 200
 
 
-@pytest.mark.xfail(
-    reason="an error outside of a step ends the engine thread, and everybody waits for ever",
-    strict=True,
-)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_failure_where_an_utterance_comes_in_reaches_its_client_and_not_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,10 +216,6 @@ async def test_failure_where_an_utterance_comes_in_reaches_its_client_and_not_th
     assert later.status_code == 200
 
 
-@pytest.mark.xfail(
-    reason="what the encoder raises is not made an EngineError: 500 internal_server_error",
-    strict=True,
-)
 async def test_encoder_that_fails_is_the_error_of_its_request_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

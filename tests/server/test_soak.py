@@ -35,8 +35,7 @@ async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobo
     process = psutil.Process()
     async with serving(engine) as served:
         voices = await asyncio.to_thread(store_voices, served.url)
-        # Not yet texts of several utterances: see tests/engines/s2/test_many_speeches.py.
-        kinds = make_kinds(voices, num=16, seed=3, max_frames=6, has_long_texts=False)
+        kinds = make_kinds(voices, num=16, seed=3, max_frames=6)
         alone = await hear_alone(served.url, kinds)
         await wait_until_idle(served.url)
         num_tasks = len(asyncio.all_tasks())

@@ -183,3 +183,19 @@ async def test_mixed_loads_and_random_departures_leak_nothing() -> None:
 
     assert answer.status_code == 200
     assert engine.num_finished + engine.num_aborted == len(engine.utterances)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_engine_is_told_that_a_speech_has_ended_however_it_ended(leaves: bool) -> None:
+    engine = FakeEngine()
+    async with serving(engine) as served:
+        async with served.client.stream("POST", SPEECH, json=body(stream=True)) as answer:
+            pieces = answer.aiter_raw()
+            await anext(pieces)
+            if not leaves:
+                [piece async for piece in pieces]
+        await wait_for_idle(served)
+
+    speeches = {utterance.part.speech for utterance in engine.utterances if utterance.part}
+    assert len(speeches) == 1
+    assert set(engine.ended_speeches) == speeches

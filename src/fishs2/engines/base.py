@@ -185,6 +185,13 @@ class SpeechEngine(Protocol):
         """
         ...
 
+    def end_speech(self, speech: str) -> None:
+        """Forget what was carried over for a speech: no more parts of it come. Returns at once.
+
+        Whoever sends parts calls it, however the speech ended.
+        """
+        ...
+
     def stats(self) -> EngineStats | None:
         """What it has done, if it counts; costs nothing and may be called at any time."""
         ...

@@ -111,6 +111,9 @@ class BuiltinEngine:
                 f"use a name such as {DEFAULT_VOICE}, de or fr-fr+f3"
             )
 
+    def end_speech(self, speech: str) -> None:
+        """It carries nothing over."""
+
     def stats(self) -> None:
         """It counts nothing."""
 

@@ -100,6 +100,11 @@ class HostedEngine:
                 if has_spoken or is_last_try:
                     raise EngineError(f"the engine's process {error} while it spoke") from None
 
+    def end_speech(self, speech: str) -> None:
+        """As SpeechEngine says. A child that is lost has forgotten it."""
+        if self._link is not None:
+            self._link.end_speech(speech)
+
     def stats(self) -> EngineStats:
         """What the child has last said, with the restarts of the child among its own."""
         link = self._link

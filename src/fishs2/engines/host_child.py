@@ -192,6 +192,8 @@ class _Server:
                 self._references.add(unpack(Samples, message.payload))
             case Kind.FORGET:
                 self._references.forget(message.payload.decode())
+            case Kind.SPEECH_END:
+                self._engine.end_speech(message.payload.decode())
             case Kind.PING:
                 write_message(self._writer, Kind.PONG, 0, pack(self._engine.stats()))
             case _:

@@ -198,6 +198,10 @@ class Link:
         loop = asyncio.get_running_loop()
         self._leaving = loop.call_later(self._limits.close_s, self.kill, "was stopped")
 
+    def end_speech(self, speech: str) -> None:
+        """As SpeechEngine says."""
+        self._write(Kind.SPEECH_END, 0, speech.encode())
+
     async def close(self) -> None:
         """Take back all that belongs to the child, which is killed if it runs; again is harmless.
 

@@ -9,6 +9,7 @@ for MessagePack; who says what and when is `host_link`'s (in the server) and `ho
                       FORGET     the key of a reference that is not mentioned again
                       SPEAK      an Utterance, its references without their audio
                       ABORT      nothing; stop that utterance
+                      SPEECH_END the name of a speech of which no more parts come
                       PING       nothing
                       CLOSE      nothing; leave
     child -> server   READY      a Profile: the engine has started
@@ -68,6 +69,7 @@ class Kind(IntEnum):
     DONE = 11
     PONG = 12
     LOG = 13
+    SPEECH_END = 14
 
 
 class Message(NamedTuple):

@@ -26,6 +26,9 @@ class MissingEngine:
     def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         raise EngineUnavailableError(self._reason)
 
+    def end_speech(self, speech: str) -> None:
+        """It carries nothing over."""
+
     def stats(self) -> None:
         """It counts nothing."""
 

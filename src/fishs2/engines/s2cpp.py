@@ -179,6 +179,9 @@ class S2cppEngine:
             if not work.cancel():
                 await _settled(work)
 
+    def end_speech(self, speech: str) -> None:
+        """It carries nothing over."""
+
     def stats(self) -> EngineStats:
         """What the library has done. That it changes shows that the library gets on."""
         pipeline = self._pipeline

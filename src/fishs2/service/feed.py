@@ -75,6 +75,11 @@ class UtteranceFeed:
         # A task that is cancelled before its first step never reaches its own `finally`.
         self._end_turn()
 
+    def end_speech(self) -> None:
+        """Let the engine forget the speech that this utterance is a part of."""
+        if self._utterance.part is not None:
+            self._engine.end_speech(self._utterance.part.speech)
+
     def _revoke(self) -> None:
         self._patience.reschedule(asyncio.get_running_loop().time())
 

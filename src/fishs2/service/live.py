@@ -163,6 +163,7 @@ class LiveSpeech:
                 upcoming.exception()  # Seen already, or by nobody because nobody listens.
             for feed in list(self._feeds):
                 await self._close(feed)
+            self._service.end_speech(self._speech_id)
 
     async def _start_next(self) -> _Started | None:
         """Send the next utterance to the engine, once there is text for it; None at the end."""

@@ -49,3 +49,4 @@ async def speak_parts(
         for feed in feeds:
             await feed.close()
             report.num_rerolls += feed.num_rerolls
+        feeds[0].end_speech()

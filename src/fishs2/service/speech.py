@@ -243,6 +243,10 @@ class SpeechService:
         """One utterance, not yet started; the caller closes it."""
         return UtteranceFeed(self._engine, self._admission, utterance)
 
+    def end_speech(self, speech: str) -> None:
+        """No more parts of this speech come."""
+        self._engine.end_speech(speech)
+
     @property
     def sample_rate_hz(self) -> int:
         """Of the engine's PCM."""

@@ -197,7 +197,6 @@ def test_parts_of_a_speech_sound_as_if_they_were_one(model: Model) -> None:
     heard = np.concatenate(speak(core, spoken))
 
     np.testing.assert_allclose(heard, decoded_in_one_go(model, spoken), rtol=0, atol=1e-5)
-    assert len(core._vocoder._speeches) == 0
 
 
 def test_part_that_is_drawn_early_sounds_after_the_one_before_it(model: Model) -> None:
@@ -243,14 +242,19 @@ def finish(core: Core, sequence: Sequence) -> list[np.ndarray]:
     return heard
 
 
-def test_speeches_that_were_left_are_forgotten(model: Model) -> None:
+def test_speech_is_forgotten_when_its_end_is_said_and_its_parts_are_done(model: Model) -> None:
     core = Core(model, LIMITS)
-    for number in range(50):
-        [first, _] = parts(model, TEXTS[:2], frames=1)
-        first.part = Part(f"speech {number}", 0, is_last=False)
-        speak(core, [first])
+    first, second = parts(model, TEXTS[:2], frames=1)
+    speak(core, [first])
+    core.add(second)
 
-    assert len(core._vocoder._speeches) == 2 * LIMITS.num_slots
+    core.end_speech("a speech")
+    assert len(core._vocoder._speeches) == 1
+    finish(core, second)
+    assert len(core._vocoder._speeches) == 0
+
+    core.end_speech("a speech")
+    core.end_speech("never heard of")
 
 
 def test_runaway_is_ended_and_its_slot_is_free(model: Model) -> None:

@@ -1,7 +1,6 @@
 """A speech of several parts goes on as it would alone, whoever else has spoken meanwhile."""
 
 import numpy as np
-import pytest
 
 from fishs2.engines.base import Part, Sampling, Utterance
 from fishs2.engines.s2.core import Limits
@@ -16,10 +15,6 @@ async def listen(engine: S2Engine, speech: str, index: int) -> np.ndarray:
     return np.concatenate([chunk.pcm async for chunk in engine.speak(utterance)])
 
 
-@pytest.mark.xfail(
-    reason="the engine forgets speeches that wait for their next part when many others do",
-    strict=True,
-)
 async def test_speech_that_waits_long_for_its_next_part_goes_on_where_it_was() -> None:
     # A reader that is slow, or a queue that is full, lets a speech wait between two parts.
     engine = S2Engine(MODEL_FILES, Precision(), choose_limits=lambda _: Limits(num_slots=1))

@@ -91,6 +91,10 @@ class Core:
         self._vocoder.enter(sequence)
         self._scheduler.add(sequence)
 
+    def end_speech(self, speech: str) -> None:
+        """Forget what was carried over for a speech."""
+        self._vocoder.end_speech(speech)
+
     @torch.inference_mode()
     def release(self, sequence: Sequence) -> None:
         """Forget a sequence in whatever state it is, and free what it has."""

@@ -176,6 +176,10 @@ class S2Engine:
         """As CodesEngine says."""
         return await self._codes.decode(codes)
 
+    def end_speech(self, speech: str) -> None:
+        """As SpeechEngine says."""
+        self._thread.end_speech(speech)
+
     def stats(self) -> EngineStats:
         """What the engine thread has done."""
         return self._thread.stats()
@@ -227,6 +231,10 @@ class S2Engine:
                 return EngineError("the s2 engine was closed")
             except Fishs2Error as error:
                 return error
+            except Exception as error:
+                # Lack of memory, a device that fails: whatever it is, the client hears of it.
+                logger.exception("a reference could not be encoded")
+                return EngineError(f"the reference cannot be encoded: {type(error).__name__}")
 
         # One thread: a second request with the same new voice finds what the first has made.
         assert self._voices_thread is not None

@@ -5,7 +5,6 @@ it: its first samples continue where the last ones of the other ended. A part th
 again, so the one after it waits.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from fishs2.engines.s2.sequence import Sequence
@@ -22,19 +21,22 @@ class Carried:
 
 @dataclass(slots=True, eq=False)
 class _Speech:
-    """next_index: the part that sounds next. num_inside: of its parts that are in the engine."""
+    """next_index: the part that sounds next. num_inside: of its parts that are in the engine.
+
+    is_over: no more come.
+    """
 
     next_index: int
     num_inside: int = 0
+    is_over: bool = False
     carried: Carried | None = None
 
 
 class Speeches:
-    """Speeches by name. `max_idle` of those that have no part in the engine are remembered."""
+    """Speeches by name, until `forget` and the end of those of their parts that are here."""
 
-    def __init__(self, *, max_idle: int) -> None:
-        self._max_idle = max_idle
-        self._speeches: OrderedDict[str, _Speech] = OrderedDict()
+    def __init__(self) -> None:
+        self._speeches: dict[str, _Speech] = {}
 
     def __len__(self) -> int:
         return len(self._speeches)
@@ -53,11 +55,16 @@ class Speeches:
         name = sequence.part.speech
         speech = self._speeches[name]
         speech.num_inside -= 1
-        self._speeches.move_to_end(name)
-        if not speech.num_inside and sequence.part.is_last:
+        if speech.is_over and not speech.num_inside:
             del self._speeches[name]
-        idle = [name for name, each in self._speeches.items() if not each.num_inside]
-        for name in idle[: max(0, len(idle) - self._max_idle)]:
+
+    def forget(self, name: str) -> None:
+        """No more parts of a speech come."""
+        speech = self._speeches.get(name)
+        if speech is None:
+            return
+        speech.is_over = True
+        if not speech.num_inside:
             del self._speeches[name]
 
     def is_turn(self, sequence: Sequence) -> bool:

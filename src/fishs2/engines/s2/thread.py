@@ -72,13 +72,23 @@ class _LoadOrder:
     on_loaded: OnLoaded
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _SpeechEnd:
+    """No more parts of this speech come."""
+
+    speech: str
+
+
+_Item = Task | _LoadOrder | _SpeechEnd
+
+
 class EngineThread:
     """Loads the model, speaks what is submitted, and ends when it is closed."""
 
     def __init__(self, loading: Loading) -> None:
         self._loading = loading
         # Unbounded: it holds at most the utterances that the service lets in.
-        self._inbox: queue.SimpleQueue[Task | _LoadOrder | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="fishs2-s2")
         self._tasks: dict[Sequence, Task] = {}
         self._core: Core | None = None
@@ -116,6 +126,10 @@ class EngineThread:
         """Speak; the task hears of everything."""
         self._inbox.put(task)
 
+    def end_speech(self, speech: str) -> None:
+        """Forget a speech."""
+        self._inbox.put(_SpeechEnd(speech))
+
     def close(self) -> None:
         """End the thread and wait for it. What is in work ends with EngineError."""
         self.is_closing.set()
@@ -136,16 +150,15 @@ class EngineThread:
         while not self.is_closing.is_set():
             try:
                 item = self._next_item()
+                if item is not None:
+                    self._handle(item)
             except queue.Empty:
                 if self._tasks:
                     return True
                 self._unload()
-                continue
-            if item is not None:
-                self._handle(item)
         return False
 
-    def _next_item(self) -> Task | _LoadOrder | None:
+    def _next_item(self) -> _Item | None:
         """What has come; waits for it if there is nothing to do. Raises queue.Empty."""
         if not self._tasks:
             return self._inbox.get(timeout=self._loading.idle_s)
@@ -153,7 +166,11 @@ class EngineThread:
             return self._inbox.get(timeout=_STUCK_S)
         return self._inbox.get_nowait()
 
-    def _handle(self, item: Task | _LoadOrder) -> None:
+    def _handle(self, item: _Item) -> None:
+        if isinstance(item, _SpeechEnd):
+            if self._core is not None:
+                self._core.end_speech(item.speech)
+            return
         loaded = self._ensure_loaded()
         if isinstance(item, _LoadOrder):
             item.on_loaded(loaded)
@@ -161,8 +178,16 @@ class EngineThread:
             item.put(loaded)
         elif item.is_wanted():
             assert self._core is not None
-            self._tasks[item.sequence] = item
-            self._core.add(item.sequence)
+            self._add(self._core, item)
+
+    def _add(self, core: Core, task: Task) -> None:
+        self._tasks[task.sequence] = task
+        try:
+            core.add(task.sequence)
+        except Exception as error:
+            # As in a step: whatever it is, nobody may wait for ever.
+            logger.exception("the s2 engine could not take an utterance")
+            self._restart(error)
 
     def _step(self, core: Core) -> None:
         try:
@@ -217,7 +242,9 @@ class EngineThread:
                 return
             if isinstance(item, _LoadOrder):
                 item.on_loaded(error)
-            elif item is not None:
+            elif isinstance(item, _SpeechEnd) or item is None:
+                continue
+            else:
                 item.put(error)
 
     def _ensure_loaded(self) -> Model | Fishs2Error:
@@ -243,7 +270,11 @@ class EngineThread:
         if self.model is None:
             return
         self.model = self._core = None
-        self._loading.on_unload()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        try:
+            self._loading.on_unload()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        except Exception:
+            # The memory may not be free, but the next one who speaks must find a thread.
+            logger.exception("the s2 engine could not free all memory")
         logger.info("unloaded the model, as nobody has spoken for %g s", self._loading.idle_s)

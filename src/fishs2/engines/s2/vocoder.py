@@ -30,8 +30,6 @@ from fishs2.engines.s2.streaming import (
     take_rows,
 )
 
-_SPEECHES_PER_SLOT = 2
-
 
 class Chunk(Protocol):
     """Samples of some rows, perhaps still on their way."""
@@ -136,7 +134,7 @@ class Vocoder:
         self._num_streamed = [0] * num_slots
         # A stream that could pass the end of the codec's tables begins afresh with its next part.
         self._max_carried = codec.config.frame_transformer.max_positions - max_positions
-        self._speeches = Speeches(max_idle=_SPEECHES_PER_SLOT * num_slots)
+        self._speeches = Speeches()
         # Bounded by the steps that a chunk takes: each adds at most one per sequence.
         self._on_their_way: deque[tuple[list[Sequence], Chunk]] = deque()
 
@@ -148,6 +146,10 @@ class Vocoder:
     def enter(self, sequence: Sequence) -> None:
         """A sequence will come; to be followed by `leave`."""
         self._speeches.enter(sequence)
+
+    def end_speech(self, speech: str) -> None:
+        """No more parts of this speech come."""
+        self._speeches.forget(speech)
 
     def leave(self, sequence: Sequence) -> None:
         """Nothing more comes from a sequence; its slot is still its own."""
