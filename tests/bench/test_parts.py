@@ -74,10 +74,11 @@ async def test_runs_are_spread_over_all_cases() -> None:
 async def test_figures_are_those_of_the_engine() -> None:
     engine = FakeEngine(timing=Timing(first_audio_s=0.05, rtf=0.02, chunk_s=0.5))
 
-    findings = await run(replace(PLAN, num_requests=1, num_runs=1, num_chars=150), engine)
+    findings = await run(replace(PLAN, num_requests=1, num_runs=1, num_chars=60), engine)
 
     (summary,) = summarize(findings.measurements)
     spoken = engine.utterances[-1].text
+    assert engine.utterances[-1].part is None
     assert summary.audio_s == pytest.approx(len(spoken) / 15, abs=0.01)
     assert summary.first_audio_s is not None
     assert summary.first_audio_s.median >= 0.06

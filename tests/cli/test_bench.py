@@ -211,7 +211,7 @@ def test_interrupted_benchmark_leaves_no_server(tmp_path: Path, end: signal.Sign
     while not server.net_connections() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(end)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=50)
 
     assert process.returncode in (128 + end, 1)
     assert "Traceback" not in errors

@@ -56,6 +56,7 @@ UTTERANCE = Utterance(
     verbose=False,
 )
 STATS = EngineStats(
+    is_loaded=False,
     num_slots=1,
     num_running=2,
     num_steps=3,
@@ -65,10 +66,21 @@ STATS = EngineStats(
     num_voice_hits=6,
     num_voice_misses=7,
     num_restarts=8,
+    num_runaways=9,
+    cache_bytes=10,
     trouble="none",
 )
 CAPABILITIES = Capabilities(
-    "n", "metal", 44_100, 3, 400, ("a", "b"), "full", speaks_tags=True, honours=frozenset("xy")
+    "n",
+    "metal",
+    44_100,
+    3,
+    400,
+    ("a", "b"),
+    "full",
+    speaks_tags=True,
+    honours=frozenset("xy"),
+    device="mps:0",
 )
 
 

@@ -55,9 +55,11 @@ async def test_speech_of_all_text_is_one_stream_with_one_finish() -> None:
 async def test_audio_comes_before_the_last_text() -> None:
     async with serving() as served, live(served) as client:
         await client.start()
-        for sentence in SENTENCES[:3]:
+        for number, sentence in enumerate(SENTENCES[:3], start=1):
             await client.say("text", text=sentence)
             assert await client.hear_audio()
+            # What was heard may be the rest of the sentence before.
+            await until(lambda number=number: len(served.engine.utterances) == number)
             await is_idle_engine(served)
         await client.say("stop")
         await client.hear_all()

@@ -194,7 +194,7 @@ def test_seed_and_the_rest_of_the_other_servers_fields_reach_the_engine(recorded
 
 
 def test_chunk_length_bounds_the_utterances(recorded: Recorded) -> None:
-    text = "One sentence of forty characters, ends. " * 10
+    text = "One sentence of forty characters, ends. " * 11
 
     recorded.speak(input=text, chunk_length=100)
     short = recorded.record.read_text().splitlines()[-1]
