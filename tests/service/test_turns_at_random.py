@@ -38,7 +38,7 @@ class PartsEngine(FakeEngine):
         with self._counted():
             assert self.num_active <= self._num_turns, "more utterances than turns"
             await self._pass_time()
-            while self.next_parts[part.speech] < part.index:
+            while self.next_parts[part.speech] < part.index:  # noqa: ASYNC110 - rounds are counted
                 await asyncio.sleep(0)
             for index in range(3):
                 await self._pass_time()

@@ -142,11 +142,11 @@ class Admission:
                 # `_hand_over` may have passed over it already.
                 with suppress(ValueError):
                     self._waiters.remove(waiter)
-                if turn in self._waiters_ahead:
+                if turn is not None and turn in self._waiters_ahead:
                     self._waiters_ahead.remove(turn)
             else:
                 # The turn came just before the cancellation: pass it on.
-                if turn in self._held_ahead:
+                if turn is not None and turn in self._held_ahead:
                     self._held_ahead.remove(turn)
                 self._hand_over()
             raise

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fishs2.engines.base import (
     CodecLayout,
     Codes,
     EngineStats,
+    Part,
     Pcm,
     Reference,
     Utterance,
@@ -99,6 +101,8 @@ class S2Engine:
         self._codec_layout = CodecLayout((), 0.0)
         self._num_turns = 1
         self._sample_rate_hz = 44100
+        # By speech, as long as somebody holds one or waits for it.
+        self._entrances: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._max_positions = 0
         self._device_name = precision.device
         self._is_running = False
@@ -150,12 +154,13 @@ class S2Engine:
             raise EngineError("the s2 engine is not running")
         is_aborted = threading.Event()
         try:
-            sequence = await self._prepare(utterance, is_aborted)
-            if not self._is_running:
-                # Closed while the reference was encoded: the thread would never answer.
-                raise EngineError("the s2 engine was closed")
-            task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
-            self._thread.submit(task)
+            async with self._in_order(utterance.part):
+                sequence = await self._prepare(utterance, is_aborted)
+                if not self._is_running:
+                    # Closed while the reference was encoded: the thread would never answer.
+                    raise EngineError("the s2 engine was closed")
+                task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
+                self._thread.submit(task)
             while (item := await task.pieces.get()) is not None:
                 if isinstance(item, Fishs2Error):
                     raise item
@@ -187,6 +192,12 @@ class S2Engine:
         if self._voices_thread is not None:
             await asyncio.to_thread(self._voices_thread.shutdown)
 
+    def _in_order(self, part: Part | None) -> asyncio.Lock:
+        """Held while a part is prepared: one that is ready sooner must not pass the one before."""
+        if part is None:
+            return asyncio.Lock()
+        return self._entrances.setdefault(part.speech, asyncio.Lock())
+
     async def _prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
         """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
         params = params_of(utterance.sampling)
@@ -204,7 +215,8 @@ class S2Engine:
         sequence.ramp = ramp_for(utterance.latency, self._ramp)
         # Who sets a limit of their own gets speech of that length.
         if self._is_guarded and params.max_new_tokens == GenerateParams().max_new_tokens:
-            sequence.runaway_frames = min(max_frames, longest_speech(utterance.text))
+            longest = params.min_tokens_before_end + longest_speech(utterance.text)
+            sequence.runaway_frames = min(max_frames, longest)
         return sequence
 
     async def _encode(

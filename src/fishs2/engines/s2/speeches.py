@@ -46,15 +46,15 @@ class Speeches:
         name, index = sequence.part.speech, sequence.part.index
         self._speeches.setdefault(name, _Speech(index)).num_inside += 1
 
-    def leave(self, sequence: Sequence) -> None:
-        """A part goes, spoken or not."""
+    def leave(self, sequence: Sequence, *, is_whole: bool) -> None:
+        """A part goes. is_whole: spoken to its end; otherwise it may come again."""
         if sequence.part is None:
             return
         name = sequence.part.speech
         speech = self._speeches[name]
         speech.num_inside -= 1
         self._speeches.move_to_end(name)
-        if not speech.num_inside and sequence.part.is_last:
+        if not speech.num_inside and sequence.part.is_last and is_whole:
             del self._speeches[name]
         idle = [name for name, each in self._speeches.items() if not each.num_inside]
         for name in idle[: max(0, len(idle) - self._max_idle)]:
@@ -74,5 +74,7 @@ class Speeches:
         """The part has been spoken to its end."""
         assert sequence.part is not None
         speech = self._speeches[sequence.part.speech]
+        if sequence.part.index < speech.next_index - 1:
+            return  # one after it has been spoken already; back there nobody would go on
         speech.next_index = sequence.part.index + 1
         speech.carried = carried

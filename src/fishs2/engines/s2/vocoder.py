@@ -151,12 +151,12 @@ class Vocoder:
 
     def leave(self, sequence: Sequence) -> None:
         """Nothing more comes from a sequence; its slot is still its own."""
-        is_whole = sequence.is_spoken and not sequence.fault and sequence.frames
+        is_whole = sequence.is_spoken and not sequence.fault and bool(sequence.frames)
         if is_whole and sequence.part is not None and not sequence.part.is_last:
             slot = sequence.slot
             carried = Carried(self._rows.take(slot), self._num_streamed[slot])
             self._speeches.end(sequence, carried)
-        self._speeches.leave(sequence)
+        self._speeches.leave(sequence, is_whole=is_whole)
         sequence.num_pending = 0
 
     def collect(self, sequences: Iterable[Sequence]) -> Iterator[tuple[Sequence, Pcm]]:
