@@ -26,8 +26,9 @@ _Waiter = asyncio.Future[None]
 class AheadTurn:
     """A turn that is wanted before its utterance is.
 
-    revoke: called when somebody else needs the turn; its owner gives it back soon. is_needed:
-    somebody listens, and it is a turn like any other. waiter: set while it is waited for.
+    revoke: called when somebody else needs the turn, perhaps before its owner has heard that it has
+    one; the owner gives it back soon. is_needed: somebody listens, and it is a turn like any other.
+    waiter: set while it is waited for.
     """
 
     revoke: Callable[[], None]
@@ -51,7 +52,8 @@ class Admission:
         self._num_queued = 0
         # Bounded: each of at most max_streams requests waits for at most two turns.
         self._waiters: deque[_Waiter] = deque()
-        self._waiters_ahead: deque[_Waiter] = deque()
+        self._waiters_ahead: deque[AheadTurn] = deque()
+        # A turn is here from the moment it is given, before its owner has heard of it.
         self._held_ahead: list[AheadTurn] = []
         self._turn_s = _FIRST_GUESS_TURN_S
 
@@ -106,23 +108,22 @@ class Admission:
             return
         if self._free_turns > 0:
             self._free_turns -= 1
-        else:
-            turn.waiter = asyncio.get_running_loop().create_future()
-            self._waiters_ahead.append(turn.waiter)
-            try:
-                await self._wait(turn.waiter)
-            finally:
-                turn.waiter = None
-        if not turn.is_needed:
             self._held_ahead.append(turn)
+            return
+        turn.waiter = asyncio.get_running_loop().create_future()
+        self._waiters_ahead.append(turn)
+        try:
+            await self._wait(turn.waiter, turn)
+        finally:
+            turn.waiter = None
 
     def need(self, turn: AheadTurn) -> None:
         """Somebody listens: from now on it is a turn like any other, held or waited for."""
         turn.is_needed = True
         if turn in self._held_ahead:
             self._held_ahead.remove(turn)
-        elif turn.waiter is not None and turn.waiter in self._waiters_ahead:
-            self._waiters_ahead.remove(turn.waiter)
+        elif turn.waiter is not None and turn in self._waiters_ahead:
+            self._waiters_ahead.remove(turn)
             self._waiters.append(turn.waiter)
             self._revoke_one()
 
@@ -133,27 +134,35 @@ class Admission:
         self._turn_s += 0.1 * (used_s - self._turn_s)
         self._hand_over()
 
-    async def _wait(self, waiter: _Waiter) -> None:
+    async def _wait(self, waiter: _Waiter, turn: AheadTurn | None = None) -> None:
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
                 # `_hand_over` may have passed over it already.
-                for waiters in (self._waiters, self._waiters_ahead):
-                    with suppress(ValueError):
-                        waiters.remove(waiter)
+                with suppress(ValueError):
+                    self._waiters.remove(waiter)
+                if turn is not None and turn in self._waiters_ahead:
+                    self._waiters_ahead.remove(turn)
             else:
                 # The turn came just before the cancellation: pass it on.
+                if turn is not None and turn in self._held_ahead:
+                    self._held_ahead.remove(turn)
                 self._hand_over()
             raise
 
     def _hand_over(self) -> None:
-        for waiters in (self._waiters, self._waiters_ahead):
-            while waiters:
-                waiter = waiters.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-                    return
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        while self._waiters_ahead:
+            turn = self._waiters_ahead.popleft()
+            if turn.waiter is not None and not turn.waiter.done():
+                turn.waiter.set_result(None)
+                self._held_ahead.append(turn)
+                return
         self._free_turns += 1
 
     def _revoke_one(self) -> None:

@@ -32,9 +32,10 @@ class UtteranceFeed:
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue()
         self._turn = AheadTurn(self._revoke)
         self._turn_started_s: float | None = None
-        self._patience = asyncio.timeout(None)
+        self._patience: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_heard = False
+        self._is_revoked = False
 
     async def start_as_first(self) -> None:
         """Start as the first utterance of a request, which may be refused with BusyError."""
@@ -65,10 +66,15 @@ class UtteranceFeed:
             async for pcm in pieces:
                 yield pcm
 
-    async def close(self) -> None:
-        """Abort what the engine has not finished and wait until it has let go."""
+    def abort(self) -> None:
+        """Begin to abort what the engine has not finished; to be followed by `close`."""
         if self._task is not None:
             self._task.cancel()
+
+    async def close(self) -> None:
+        """Abort what the engine has not finished and wait until it has let go."""
+        self.abort()
+        if self._task is not None:
             await asyncio.wait([self._task])
             if not self._task.cancelled():
                 self._task.exception()  # Seen by `read`, or by nobody because nobody reads.
@@ -81,12 +87,17 @@ class UtteranceFeed:
             self._engine.end_speech(self._utterance.part.speech)
 
     def _revoke(self) -> None:
-        self._patience.reschedule(asyncio.get_running_loop().time())
+        # At once, and not when the engine has let go: whoever begins to read now must not hear the
+        # beginning twice.
+        self._is_revoked = True
+        self._forget_unheard()
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     async def _run(self) -> None:
         try:
             while not await self._speak_in_a_turn():
-                self._forget_unheard()
+                pass
         finally:
             self._queue.put_nowait(None)
 
@@ -96,27 +107,29 @@ class UtteranceFeed:
             await self._admission.take_turn_ahead(self._turn)
             self._turn_started_s = time.perf_counter()
         try:
-            async with asyncio.timeout(None) as self._patience:
-                await self._speak_until_it_is_speech()
+            if not self._is_revoked:
+                async with asyncio.timeout(None) as self._patience:
+                    await self._speak_until_it_is_speech()
         except TimeoutError:
-            if not self._patience.expired():
+            if not self._is_revoked:
                 raise
-            return False
         finally:
+            is_revoked, self._is_revoked, self._patience = self._is_revoked, False, None
             self._end_turn()
-        return True
+        return not is_revoked
 
     async def _speak_until_it_is_speech(self) -> None:
-        utterance = self._utterance
+        # Counted anew in every turn: what is heard must not hang on whether one was revoked.
+        num_rerolls = 0
         while True:
             try:
-                await self._speak(utterance)
+                await self._speak(_with_other_seed(self._utterance, num_rerolls))
             except RunawaySpeechError:
-                if self._is_heard or self.num_rerolls == _MAX_REROLLS:
+                if self._is_heard or num_rerolls == _MAX_REROLLS:
                     raise
+                num_rerolls += 1
                 self.num_rerolls += 1
                 self._forget_unheard()
-                utterance = _with_other_seed(self._utterance, self.num_rerolls)
             else:
                 return
 
@@ -126,7 +139,8 @@ class UtteranceFeed:
             async for chunk in chunks:
                 if chunk.sample_rate_hz != rate_hz:
                     raise EngineError(f"the engine changed its rate to {chunk.sample_rate_hz} Hz")
-                self._queue.put_nowait(chunk.pcm)
+                if not self._is_revoked:
+                    self._queue.put_nowait(chunk.pcm)
 
     def _forget_unheard(self) -> None:
         while not self._queue.empty():
@@ -142,6 +156,6 @@ class UtteranceFeed:
 def _with_other_seed(utterance: Utterance, number: int) -> Utterance:
     """Without a seed the engine draws another one by itself."""
     seed = utterance.sampling.seed
-    if seed is None:
+    if seed is None or not number:
         return utterance
     return replace(utterance, sampling=replace(utterance.sampling, seed=seed + number))

@@ -158,6 +158,9 @@ class LiveSpeech:
             raise
         finally:
             upcoming.cancel()
+            # All at once: who is cancelled while it waits for one must not leave another behind.
+            for feed in self._feeds:
+                feed.abort()
             await asyncio.wait([upcoming])
             if not upcoming.cancelled():
                 upcoming.exception()  # Seen already, or by nobody because nobody listens.

@@ -46,6 +46,9 @@ async def speak_parts(
             if has_sound and pause_s:
                 yield joints.pause(pause_s)
     finally:
+        # All at once: who is cancelled while it waits for one must not leave another behind.
+        for feed in feeds:
+            feed.abort()
         for feed in feeds:
             await feed.close()
             report.num_rerolls += feed.num_rerolls

@@ -234,6 +234,60 @@ def test_part_that_failed_is_waited_for(model: Model) -> None:
     np.testing.assert_allclose(heard, decoded_in_one_go(model, [again, second]), rtol=0, atol=1e-5)
 
 
+def test_last_part_that_was_given_up_goes_on_where_the_one_before_it_ended(model: Model) -> None:
+    first, second = parts(model, TEXTS[:2])
+    core = Core(model, LIMITS)
+    heard = speak(core, [first])
+    core.add(second)
+    list(core.step())
+    core.release(second)
+
+    _, again = parts(model, TEXTS[:2])
+    heard += speak(core, [again])
+
+    whole = decoded_in_one_go(model, [first, again])
+    np.testing.assert_allclose(np.concatenate(heard), whole, rtol=0, atol=1e-5)
+
+
+def test_part_that_comes_before_the_one_it_follows_keeps_nobody_waiting(model: Model) -> None:
+    first, second, third = parts(model, TEXTS[:3], frames=4)
+    core = Core(model, LIMITS)
+    for each in (second, first, third):
+        core.add(each)
+
+    for _ in range(100):
+        list(core.step())
+        for each in [each for each in core._scheduler.running if each.is_spoken]:
+            core.release(each)
+
+    assert core.is_idle
+
+
+def test_part_that_comes_again_finds_a_slot_where_a_later_one_waits_in_it(model: Model) -> None:
+    first, second = parts(model, TEXTS[:2], frames=4)
+    core = Core(model, LIMITS.with_slots(1))
+    core.add(first)
+    core.add(second)
+    list(core.step())
+    first.fail("it ran away")
+    core.release(first)
+    for _ in range(6):
+        list(core.step())
+    again, _ = parts(model, TEXTS[:2], frames=4)
+
+    core.add(again)
+    heard: list[np.ndarray] = []
+    for _ in range(30):
+        heard += [pcm for _, pcm in core.step()]
+        for each in [each for each in core._scheduler.running if each.is_spoken]:
+            core.release(each)
+
+    assert core.is_idle
+    core.check_integrity()
+    whole = decoded_in_one_go(model, [again, second])
+    np.testing.assert_allclose(np.concatenate(heard), whole, rtol=0, atol=1e-5)
+
+
 def finish(core: Core, sequence: Sequence) -> list[np.ndarray]:
     heard = []
     while not sequence.is_spoken:

@@ -233,3 +233,16 @@ def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
 
     for one, pieces in zip(alone, heard.values(), strict=True):
         np.testing.assert_allclose(np.concatenate(pieces), one, rtol=0, atol=1e-4)
+
+
+def test_rows_that_pad_a_batch_never_come_to_the_end_of_the_tables(codec: Codec) -> None:
+    stream = open_stream(codec)
+    [window, *_] = stream._state.windows.values()
+    window.position[-1] = codec.config.frame_transformer.max_positions - 3
+    codes = np.stack([random_codes(codec, 2, slot) for slot in range(3)])
+
+    with torch.inference_mode():
+        for _ in range(3):
+            stream.launch([0, 1, 2], codes).take()
+
+    assert window.position.tolist() == [6, 6, 6, 0, 0]

@@ -3,7 +3,7 @@ import gc
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from fishs2.engines.base import Part, Reference, Sampling, SpeechEngine, Utteran
 from fishs2.engines.s2 import engine as engine_module
 from fishs2.engines.s2 import references as references_module
 from fishs2.engines.s2.codec import Codec, decode_frames
+from fishs2.engines.s2.core import Core
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.generate import generate_frames
-from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.model import Model, Precision
 from fishs2.engines.s2.params import GenerateParams, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_prompt
 from fishs2.engines.s2.references import ReferenceCache
 from fishs2.engines.s2.runner import Runner
+from fishs2.engines.s2.sequence import Sequence
 from fishs2.errors import (
     EngineError,
     EngineUnavailableError,
@@ -270,7 +272,7 @@ async def test_random_model_that_finds_no_end_runs_away_unless_told_how_long(
     engine: S2Engine,
 ) -> None:
     endless = Sampling(seed=1, min_tokens_before_end=1024)
-    with pytest.raises(RunawaySpeechError, match="184 frames and found no end"):
+    with pytest.raises(RunawaySpeechError, match="1024 frames and found no end"):
         await listen(engine, Utterance("Hm.", sampling=endless))
     assert engine.stats().num_runaways == 1
 
@@ -319,3 +321,80 @@ async def test_parts_of_a_speech_are_one_stream_through_the_engine(engine: S2Eng
     ]
     whole = decode_frames(model.codec, torch.from_numpy(np.stack(frames, axis=1)[1:]).long())
     np.testing.assert_allclose(together, whole, rtol=0, atol=1e-5)
+
+
+async def test_parts_enter_in_order_whichever_is_prepared_first(
+    engine: S2Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["Hello there.", "How are you?", "Well."]
+    spoken = [
+        Utterance(text, sampling=GREEDY, part=Part("s", index, is_last=index == 2))
+        for index, text in enumerate(texts)
+    ]
+    expected = np.concatenate(await asyncio.gather(*(listen(engine, each) for each in spoken)))
+    prepare, second_is_in = engine._prepare, asyncio.Event()
+
+    async def prepare_first_last(utterance: Utterance, is_aborted: threading.Event) -> Sequence:
+        part = utterance.part
+        if part is not None and part.index == 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(second_is_in.wait(), 0.2)
+        sequence = await prepare(utterance, is_aborted)
+        if part is not None and part.index == 1:
+            asyncio.get_running_loop().call_soon(second_is_in.set)
+        return sequence
+
+    monkeypatch.setattr(engine, "_prepare", prepare_first_last)
+    async with asyncio.timeout(20):
+        heard = await asyncio.gather(
+            *(listen(engine, replace(each, part=replace_speech(each))) for each in spoken)
+        )
+
+    assert np.array_equal(np.concatenate(heard), expected)
+
+
+def replace_speech(utterance: Utterance) -> Part:
+    assert utterance.part is not None
+    return replace(utterance.part, speech="another")
+
+
+async def test_frames_that_were_asked_for_are_no_runaway(engine: S2Engine) -> None:
+    wished = Utterance("Hm.", sampling=Sampling(min_tokens_before_end=500))
+
+    sequence = await engine._prepare(wished, threading.Event())
+
+    assert sequence.runaway_frames == 500 + 184
+
+
+async def test_with_too_little_memory_for_its_caches_it_speaks_fewer_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warm_up = Core.warm_up
+
+    def fail_if_many(core: Core, model: Model) -> None:
+        if core.limits.num_slots > 1:
+            raise torch.OutOfMemoryError("no memory left")
+        warm_up(core, model)
+
+    monkeypatch.setattr(Core, "warm_up", fail_if_many)
+    engine = S2Engine(MODEL_FILES, Precision())
+    try:
+        await engine.start()
+        assert engine.capabilities.num_turns == 1
+        assert len(await listen(engine, Utterance("Hi.", sampling=GREEDY))) > 0
+    finally:
+        await engine.close()
+
+
+async def test_long_chinese_sentence_has_room_for_all_of_its_syllables(engine: S2Engine) -> None:
+    wide, narrow = Utterance("好" * 400), Utterance("good " * 80)
+    limited = replace(wide, sampling=Sampling(max_new_tokens=1024))
+
+    frames = [
+        (await engine._prepare(each, threading.Event())).max_frames
+        for each in (wide, narrow, limited)
+    ]
+
+    # 400 syllables, 4 in a second of 21.5 frames, make 2,150.
+    assert 2_150 < frames[0] < 3_000
+    assert frames[1:] == [1_024, 1_024]

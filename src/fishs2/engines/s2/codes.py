@@ -17,6 +17,7 @@ from torch import Tensor
 from fishs2.engines.base import CodecLayout, Codes, Pcm
 from fishs2.engines.s2.codec import Codec, decode_pieces, encode_pieces
 from fishs2.engines.s2.config import CodecConfig
+from fishs2.engines.s2.device_stream import beside
 from fishs2.engines.s2.references import MAX_REFERENCE_S
 from fishs2.engines.s2.resample import resample
 from fishs2.errors import BusyError, EngineError, UserError
@@ -59,13 +60,15 @@ class CodesWork:
             rate_hz = codec.config.sample_rate_hz
             resampled = await _run(thread, lambda: resample(pcm, sample_rate_hz, rate_hz))
             pieces = encode_pieces(codec, torch.from_numpy(resampled).to(codec.device))
-            return np.concatenate(await _collect(thread, pieces), axis=1, dtype=np.int32)
+            made = await _collect(thread, pieces, codec.device)
+            return np.concatenate(made, axis=1, dtype=np.int32)
 
     async def decode(self, codes: Codes) -> Pcm:
         """The samples of codes. Raises BusyError, EngineError."""
         async with self._take_turn() as (codec, thread):
             given = torch.from_numpy(codes).long().to(codec.device)
-            return np.concatenate(await _collect(thread, decode_pieces(codec, given)))
+            pieces = decode_pieces(codec, given)
+            return np.concatenate(await _collect(thread, pieces, codec.device))
 
     @asynccontextmanager
     async def _take_turn(self) -> AsyncGenerator[tuple[Codec, ThreadPoolExecutor]]:
@@ -85,11 +88,13 @@ class CodesWork:
             self._turn.release()
 
 
-async def _collect(thread: ThreadPoolExecutor, pieces: Iterator[Tensor]) -> list[np.ndarray]:
+async def _collect(
+    thread: ThreadPoolExecutor, pieces: Iterator[Tensor], device: torch.device
+) -> list[np.ndarray]:
     """All pieces, each made on its own, so that others get in between."""
 
     def make_next() -> np.ndarray | None:
-        with torch.inference_mode():
+        with torch.inference_mode(), beside(device):
             piece = next(pieces, None)
             return None if piece is None else piece.cpu().numpy()
 

@@ -118,6 +118,11 @@ class Core:
             num_chunks += 1
             yield chunk
         self._is_stuck = not (batch.prefill or batch.decode or num_chunks)
+        if self._is_stuck and self._scheduler.num_waiting:
+            # With fewer slots than utterances, the part that they wait for may be the one without.
+            for sequence in list(self._scheduler.running):
+                if not (sequence.num_chunks or sequence.is_spoken):
+                    self._scheduler.park(sequence)
         self._count(batch, time.perf_counter() - started_s)
 
     def warm_up(self, model: Model) -> None:
@@ -155,6 +160,8 @@ class Core:
 
     def _admit(self) -> None:
         while (sequence := self._scheduler.admit()) is not None:
+            if sequence.state == "finished":
+                continue  # it has all its frames
             prefix = self.prefixes.find(sequence)
             if prefix is not None:
                 self._runner.load_prefix(sequence.slot, prefix)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import inf, log10
 from typing import Literal, Protocol
 
@@ -71,9 +72,13 @@ class CudaLane:
     """A stream of a card."""
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        # Weights and state were put there by the stream of the ARs.
-        self._stream.wait_stream(torch.cuda.current_stream(device))
+        self.follow()
+
+    def follow(self) -> None:
+        """Begin after what the thread's own stream was told: it puts weights and state there."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -195,6 +200,9 @@ class CodecStream:
             samples = decode_step(self._codec, self._codes[:size, :, :num_frames], state)
         for old, new in zip(state_tensors(self._state), state_tensors(state), strict=True):
             old[slots] = new.to(old.dtype)
+        # Nobody begins the row for padding: without this it would run past the rotation tables.
+        for window in self._state.windows.values():
+            window.position[self._num_slots] = 0
         self._samples[:size, : samples.shape[1]] = samples
 
     def _record_all(self, recorder: Recorder) -> None:
@@ -237,9 +245,18 @@ def beside(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    lane = CudaLane(device)
+    lane = _lane_beside(device)
+    lane.follow()
     with lane.active(), computing_in("f32"):
         yield
+
+
+@cache
+def _lane_beside(device: torch.device) -> CudaLane:
+    """One for good: PyTorch has 32 streams and gives them out in turn, so that one more for every
+    recording would soon be the one on which others are decoded, or captured.
+    """
+    return CudaLane(device)
 
 
 def _pieces(num_frames: int) -> Iterator[int]:

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fishs2.engines.base import (
     CodecLayout,
     Codes,
     EngineStats,
+    Part,
     Pcm,
     Reference,
     Utterance,
@@ -45,6 +47,9 @@ logger = logging.getLogger(__name__)
 MAX_UTTERANCE_CHARS = 400
 _MIN_ROOM = 1024
 """Frames that must fit behind a prompt: the longest utterance, and 90 s of reference before it."""
+
+_ROOM_SHARE = 4
+"""What has run away by `longest_speech` is longer than slow speech by this factor."""
 
 _PROGRESS_S = 3.0
 
@@ -99,6 +104,8 @@ class S2Engine:
         self._codec_layout = CodecLayout((), 0.0)
         self._num_turns = 1
         self._sample_rate_hz = 44100
+        # By speech, as long as somebody holds one or waits for it.
+        self._entrances: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._max_positions = 0
         self._device_name = precision.device
         self._is_running = False
@@ -150,12 +157,13 @@ class S2Engine:
             raise EngineError("the s2 engine is not running")
         is_aborted = threading.Event()
         try:
-            sequence = await self._prepare(utterance, is_aborted)
-            if not self._is_running:
-                # Closed while the reference was encoded: the thread would never answer.
-                raise EngineError("the s2 engine was closed")
-            task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
-            self._thread.submit(task)
+            async with self._in_order(utterance.part):
+                sequence = await self._prepare(utterance, is_aborted)
+                if not self._is_running:
+                    # Closed while the reference was encoded: the thread would never answer.
+                    raise EngineError("the s2 engine was closed")
+                task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
+                self._thread.submit(task)
             while (item := await task.pieces.get()) is not None:
                 if isinstance(item, Fishs2Error):
                     raise item
@@ -191,9 +199,15 @@ class S2Engine:
         if self._voices_thread is not None:
             await asyncio.to_thread(self._voices_thread.shutdown)
 
+    def _in_order(self, part: Part | None) -> asyncio.Lock:
+        """Held while a part is prepared: one that is ready sooner must not pass the one before."""
+        if part is None:
+            return asyncio.Lock()
+        return self._entrances.setdefault(part.speech, asyncio.Lock())
+
     async def _prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
         """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
-        params = params_of(utterance.sampling)
+        params = _with_room(params_of(utterance.sampling), utterance)
         model = self._thread.model or await self._load_model()
         shown = [await self._encode(model, each, is_aborted) for each in utterance.references]
         num_codebooks = model.ar.config.num_codebooks
@@ -207,8 +221,10 @@ class S2Engine:
         sequence.part = utterance.part
         sequence.ramp = ramp_for(utterance.latency, self._ramp)
         # Who sets a limit of their own gets speech of that length.
-        if self._is_guarded and params.max_new_tokens == GenerateParams().max_new_tokens:
-            sequence.runaway_frames = min(max_frames, longest_speech(utterance.text))
+        asked = utterance.sampling.max_new_tokens
+        if self._is_guarded and asked in (None, GenerateParams().max_new_tokens):
+            longest = params.min_tokens_before_end + longest_speech(utterance.text)
+            sequence.runaway_frames = min(max_frames, longest)
         return sequence
 
     async def _encode(
@@ -291,3 +307,11 @@ class S2Engine:
     def _forget(self) -> None:
         # It holds the codec, whose memory is wanted back.
         self._references = None
+
+
+def _with_room(params: GenerateParams, utterance: Utterance) -> GenerateParams:
+    """Room for the whole text, if nobody has set a limit: a Chinese character takes a syllable."""
+    if utterance.sampling.max_new_tokens is not None:
+        return params
+    likely_most = longest_speech(utterance.text) // _ROOM_SHARE
+    return replace(params, max_new_tokens=max(params.max_new_tokens, likely_most))

@@ -75,9 +75,18 @@ class Scheduler:
             return None
         sequence = self._waiting.popleft()
         sequence.slot = heapq.heappop(self._free_slots)
-        sequence.state = "prefilling"
+        if sequence.state == "waiting":
+            sequence.state = "prefilling"
         self._running.append(sequence)
         return sequence
+
+    def park(self, sequence: Sequence) -> None:
+        """Let one whose frames are all drawn wait for a slot again, behind everybody else."""
+        assert sequence.state == "finished"
+        self._running.remove(sequence)
+        heapq.heappush(self._free_slots, sequence.slot)
+        sequence.slot = -1
+        self._waiting.append(sequence)
 
     def schedule(self) -> Batch:
         """Decide the next step: pieces of prompts, and a frame for all who can."""
@@ -117,7 +126,7 @@ class Scheduler:
 
     def release(self, sequence: Sequence) -> None:
         """Forget a sequence, whatever state it is in, and free its slot."""
-        if sequence.state == "waiting":
+        if sequence.slot < 0:
             self._waiting.remove(sequence)
         else:
             self._running.remove(sequence)

@@ -81,5 +81,7 @@ class Speeches:
         """The part has been spoken to its end."""
         assert sequence.part is not None
         speech = self._speeches[sequence.part.speech]
+        if sequence.part.index < speech.next_index - 1:
+            return  # one after it has been spoken already; back there nobody would go on
         speech.next_index = sequence.part.index + 1
         speech.carried = carried

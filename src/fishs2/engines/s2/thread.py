@@ -222,9 +222,12 @@ class EngineThread:
         self.num_restarts += 1
         self._end_all(EngineError(f"the s2 engine failed: {type(error).__name__}"))
         self._core = None
-        limits = self._limits
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) and limits is not None:
-            self._limits = limits.with_slots(max(1, limits.num_slots // 2))
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            self._halve_slots()
+
+    def _halve_slots(self) -> None:
+        if self._limits is not None:
+            self._limits = self._limits.with_slots(max(1, self._limits.num_slots // 2))
             logger.warning(
                 "out of memory: %d utterances at once from now on", self._limits.num_slots
             )
@@ -253,10 +256,7 @@ class EngineThread:
                 self.model = self._loading.load()
             if self._core is None:
                 self._limits = self._limits or self._loading.choose_limits(self.model)
-                self._core = Core(self.model, self._limits)
-                started_s = time.perf_counter()
-                self._core.warm_up(self.model)
-                logger.info("warmed up in %.1f s", time.perf_counter() - started_s)
+                self._core = self._open_core(self.model)
             return self.model
         except Fishs2Error as error:
             return error
@@ -265,6 +265,20 @@ class EngineThread:
             logger.exception("the model cannot be loaded")
             self.model = self._core = None
             return EngineUnavailableError(f"the model cannot be used: {type(error).__name__}")
+
+    def _open_core(self, model: Model) -> Core:
+        """Caches for as many utterances as there is memory for, warmed up."""
+        while True:
+            assert self._limits is not None
+            try:
+                return _warm_core(model, self._limits)
+            except (torch.OutOfMemoryError, MemoryError):
+                if self._limits.num_slots == 1:
+                    raise
+            # Out here, where the error no longer keeps alive what did not fit.
+            self._halve_slots()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def _unload(self) -> None:
         if self.model is None:
@@ -278,3 +292,11 @@ class EngineThread:
             # The memory may not be free, but the next one who speaks must find a thread.
             logger.exception("the s2 engine could not free all memory")
         logger.info("unloaded the model, as nobody has spoken for %g s", self._loading.idle_s)
+
+
+def _warm_core(model: Model, limits: Limits) -> Core:
+    started_s = time.perf_counter()
+    core = Core(model, limits)
+    core.warm_up(model)
+    logger.info("warmed up in %.1f s", time.perf_counter() - started_s)
+    return core
