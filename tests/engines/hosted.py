@@ -6,14 +6,23 @@ import os
 import sys
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fishs2 import errors
-from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Utterance
+from fishs2.engines.base import (
+    AudioChunk,
+    Capabilities,
+    CodecLayout,
+    Codes,
+    EngineStats,
+    Pcm,
+    Utterance,
+)
 from fishs2.engines.host_messages import Recipe
-from fishs2.errors import EngineUnavailableError, NotFoundError, SettingsError, UserError
+from fishs2.errors import BusyError, EngineUnavailableError, NotFoundError, SettingsError, UserError
 from tests.fakes import FakeEngine
 
 _CAPABILITIES = Capabilities(
@@ -150,6 +159,42 @@ class _FragileEngine(TextSteeredEngine):
 
 class _LanguageEngine(FakeEngine):
     """Finds voices by language, as the builtin engine does."""
+
+
+class _CodesEngine(TextSteeredEngine):
+    """Has codes, of two codebooks: samples in thousandths, in turns. The rate steers it as well."""
+
+    codec_layout = CodecLayout((1_001, 1_001), 12_000.0)
+
+    async def encode(self, pcm: Pcm, sample_rate_hz: int) -> Codes:
+        match sample_rate_hz:
+            case 1:
+                self._act("once", Utterance("encoded"))
+            case 2:
+                os.abort()
+            case 3:
+                self._is_at_work = True
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self._is_at_work = False
+            case 4:
+                raise BusyError("8 recordings wait", retry_after_s=5)
+            case 5:
+                raise UserError("too long", code="audio_too_long", param="audios")
+        return np.ascontiguousarray(np.rint(pcm * 1_000).astype(np.int32).reshape(-1, 2).T)
+
+    _is_at_work = False
+
+    async def decode(self, codes: Codes) -> Pcm:
+        return (codes.T.reshape(-1) / 1_000).astype(np.float32)
+
+    def stats(self) -> EngineStats:  # type: ignore[override]
+        return replace(super().stats(), num_voice_misses=int(self._is_at_work))
+
+
+def make_with_codes(marks: str = "") -> TextSteeredEngine:
+    return _CodesEngine(marks)
 
 
 def make_engine(marks: str = "") -> TextSteeredEngine:

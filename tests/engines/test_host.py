@@ -252,7 +252,7 @@ async def test_child_lost_before_its_first_chunk_is_no_error(engine: HostedEngin
 
 
 async def test_utterance_that_kills_twice_is_an_error(engine: HostedEngine) -> None:
-    with pytest.raises(EngineError, match="was killed by SIGABRT while it spoke"):
+    with pytest.raises(EngineError, match="was killed by SIGABRT while it worked"):
         await listen(engine, "abort")
 
     assert len(await listen(engine)) > 0

@@ -11,6 +11,7 @@ import pytest
 from fishs2 import errors
 from fishs2.engines.base import (
     Capabilities,
+    CodecLayout,
     EngineStats,
     Part,
     Reference,
@@ -20,6 +21,7 @@ from fishs2.engines.base import (
 from fishs2.engines.host_messages import (
     MAX_PIECE_BYTES,
     Failure,
+    Profile,
     Samples,
     error_of,
     failure_of,
@@ -56,6 +58,7 @@ UTTERANCE = Utterance(
     verbose=False,
 )
 STATS = EngineStats(
+    is_loaded=False,
     num_slots=1,
     num_running=2,
     num_steps=3,
@@ -65,10 +68,18 @@ STATS = EngineStats(
     num_voice_hits=6,
     num_voice_misses=7,
     num_restarts=8,
+    num_runaways=9,
+    cache_bytes=10,
     trouble="none",
 )
 CAPABILITIES = Capabilities(
-    "n", "metal", 44_100, 3, 400, ("a", "b"), "full", speaks_tags=True, honours=frozenset("xy")
+    *("n", "metal", 44_100, 3, 400, ("a", "b"), "full"),
+    speaks_tags=True,
+    honours=frozenset("xy"),
+    device="a card",
+)
+PROFILE = Profile(
+    CAPABILITIES, "a", {"a": "b"}, Failure("NotFoundError", "no", {}), CodecLayout((4, 2), 21.5)
 )
 
 
@@ -96,7 +107,7 @@ def defaults_left(record: Any) -> list[str]:
     return left
 
 
-@pytest.mark.parametrize("record", [UTTERANCE, REFERENCE, STATS, CAPABILITIES])
+@pytest.mark.parametrize("record", [UTTERANCE, REFERENCE, STATS, PROFILE])
 def test_all_fields_arrive(record: Any) -> None:
     """Fails as well when a field is added that `record` above does not give a value of its own."""
     arrived = unpack(type(record), pack(record))
