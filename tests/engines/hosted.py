@@ -37,6 +37,10 @@ _CAPABILITIES = Capabilities(
 )
 
 
+FORKED_S = 25.731
+"""How long what "fork" starts would live; tells it from others."""
+
+
 def recipe(function: str = "make_engine", **arguments: object) -> Recipe:
     """How the child makes one of the engines below."""
     return Recipe("tests.engines.hosted", function, arguments)
@@ -99,6 +103,13 @@ class TextSteeredEngine(FakeEngine):
             case "print":
                 os.write(1, b"\x00\xffgarbage " * 50_000)
                 sys.stderr.write("a complaint\n")
+            case "chatter":
+                os.write(2, b"chatter\n" * 100_000 + b"the last words\n")
+                os.abort()
+            case "fork":
+                # By the C library, as a library would: it gets all that can be inherited.
+                os.system(f"sleep {FORKED_S} &")
+                os.abort()
             case "unknown":
                 raise ValueError("a secret text")
             case "tell":

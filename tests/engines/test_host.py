@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ from fishs2.errors import (
     SettingsError,
     UserError,
 )
-from tests.engines.hosted import recipe
+from tests.engines.hosted import FORKED_S, recipe
 from tests.fakes import fake_speech
 from tests.serving import until
 
@@ -256,6 +257,60 @@ async def test_utterance_that_kills_twice_is_an_error(engine: HostedEngine) -> N
         await listen(engine, "abort")
 
     assert len(await listen(engine)) > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shell")
+async def test_process_that_outlives_the_child_holds_up_nobody(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    await engine.start()
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(EngineError, match="was killed by SIGABRT"):
+                await listen(engine, "fork")
+            assert len(await listen(engine)) > 0
+    finally:
+        for each in psutil.process_iter(["cmdline"]):
+            if each.info["cmdline"] == ["sleep", str(FORKED_S)]:
+                each.kill()
+        await engine.close()
+
+
+async def test_last_words_are_logged_however_much_was_printed_before(
+    engine: HostedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EngineError):
+        await listen(engine, "chatter")
+
+    assert caplog.text.count("chatter") < 2 * 400
+    assert "the last words" in caplog.text
+    assert "SIGABRT" in caplog.text or "Aborted" in caplog.text
+
+
+async def test_folder_that_is_tidied_away_is_made_again(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    await engine.start()
+    shutil.rmtree(tmp_path / "temp")
+    (child,) = [each for each in find_children() if str(tmp_path) in " ".join(each.cmdline())]
+    child.kill()
+
+    assert len(await listen(engine)) > 0
+    await engine.close()
+
+
+async def test_child_that_cannot_be_started_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    await engine.start()
+    shutil.rmtree(tmp_path / "temp")
+    (tmp_path / "temp").touch()  # in its way
+    (child,) = [each for each in find_children() if str(tmp_path) in " ".join(each.cmdline())]
+    child.kill()
+    async with asyncio.timeout(10):
+        await until(lambda: "cannot be started" in engine.stats().trouble)
+        (tmp_path / "temp").unlink()
+        await until(lambda: not engine.stats().trouble)
+
+    assert len(await listen(engine)) > 0
+    await engine.close()
 
 
 async def test_child_that_hangs_in_mid_speech_is_killed(hasty: HostedEngine) -> None:

@@ -78,7 +78,10 @@ def _open_channel(channel: str) -> socket.socket:
         while len(shared) < num_bytes:
             shared += os.read(0, num_bytes - len(shared))
         return socket.fromshare(shared)
-    return socket.socket(fileno=int(channel))
+    connection = socket.socket(fileno=int(channel))
+    # Else a process that a library starts would hold the channel open after our end.
+    connection.set_inheritable(False)
+    return connection
 
 
 def _end_with_server(folder: str) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import shutil
 import socket
-from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -36,9 +35,8 @@ from fishs2.engines.host_messages import (
     write_message,
     write_pieces,
 )
-from fishs2.engines.host_output import log_output
 from fishs2.engines.host_references import ReferenceBook, cut_samples, without_audio
-from fishs2.engines.host_start import describe_end, start_child
+from fishs2.engines.host_start import Child, describe_end, start_child
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
 
 logger = logging.getLogger(__name__)
@@ -95,8 +93,7 @@ class Link:
         self._recipe = recipe
         self._limits = limits
         self._folder = folder
-        self._child: Process | None = None
-        self._printed: list[asyncio.Task[None]] = []
+        self._child: Child | None = None
         self._answers: dict[int, _Answer] = {}
         self._last_number = 0
         self._references = ReferenceBook()
@@ -118,20 +115,12 @@ class Link:
         Raises EngineUnavailableError or SettingsError as the engine did; LostError if the child
         died. Must not be cancelled: asyncio would leave the process behind.
         """
-        # Nobody else may read voices; a child that has left may have removed the outer folder.
-        self._folder.parent.mkdir(mode=0o700, exist_ok=True)
-        self._folder.mkdir()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._child = await start_child(self._recipe, self._folder, theirs)
-            except OSError as error:
-                ours.close()
-                raise EngineUnavailableError(
-                    f"the engine's process cannot be started: {error.strerror}"
-                ) from error
-        self._log_output_of(self._child)
-        self._streams = await open_streams(ours)
+        try:
+            self._streams = await self._start_child()
+        except OSError as error:
+            raise EngineUnavailableError(
+                f"the engine's process cannot be started: {error.strerror}"
+            ) from error
         if self._verdict:  # killed before there was anything to kill
             self.kill(self._verdict)
         try:
@@ -185,9 +174,8 @@ class Link:
         """End the process at once. verdict: why, as it follows on "the engine's process"."""
         self._verdict = self._verdict or verdict
         self.is_alive = False
-        if self._child is not None and self._child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.kill()
+        if self._child is not None:
+            self._child.kill()
 
     def ask_to_leave(self) -> None:
         """Let the child end its work and go; it is killed if it does not."""
@@ -209,14 +197,19 @@ class Link:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
 
-    def _log_output_of(self, child: Process) -> None:
-        for name, level, stream in (
-            ("stdout", logging.DEBUG, child.stdout),
-            ("stderr", logging.WARNING, child.stderr),
-        ):
-            assert stream is not None
-            output = log_output(stream, name, logger, level=level)
-            self._printed.append(asyncio.create_task(output))
+    async def _start_child(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # Nobody else may read voices; a child that has left may have removed the outer folder,
+        # and whoever tidies up the one around it.
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._child = await start_child(self._recipe, self._folder, theirs)
+            return await open_streams(ours)
+        except BaseException:
+            ours.close()
+            raise
 
     async def _await_ready(self, reader: asyncio.StreamReader) -> Profile:
         while True:
@@ -383,18 +376,16 @@ class Link:
         self._answers.clear()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _end_child(self, child: Process) -> None:
+    async def _end_child(self, child: Child) -> None:
         if not self._verdict:
             # It has closed the channel, so it is about to end; its status says how.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(child.wait(), self._limits.close_s)
-            if child.returncode is None:
+            if child.status is None:
                 self._verdict = "closed the connection and did not end"
         self.kill("")
-        assert child.stdin is not None
-        child.stdin.close()
-        await asyncio.gather(*self._printed)
         status = await child.wait()
+        await child.close()
         self._verdict = self._verdict or describe_end(status)
 
 
