@@ -2,8 +2,10 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -54,6 +56,7 @@ class TextSteeredEngine(FakeEngine):
 
     def __init__(self, marks: str = "") -> None:
         super().__init__(capabilities=_CAPABILITIES)
+        self._is_loaded = True
         self._marks = Path(marks)
 
     def find_voice(self, voice: str | None, language: str | None) -> str:
@@ -65,9 +68,14 @@ class TextSteeredEngine(FakeEngine):
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         words = utterance.text.split()
         self._act(words[0] if words else "", utterance)
+        if words[0] == "load":
+            self._is_loaded = False
+            await asyncio.sleep(0.5)
+            self._is_loaded = True
         if words[0] == "stall":
             await asyncio.Event().wait()
         if words[0] == "stubborn":
+            self.num_active += 1
             await _ignore_cancelling()
         if words[0] == "reference":
             for reference in utterance.references:
@@ -110,6 +118,8 @@ class TextSteeredEngine(FakeEngine):
                 # By the C library, as a library would: it gets all that can be inherited.
                 os.system(f"sleep {FORKED_S} &")
                 os.abort()
+            case "misreport":
+                logging.getLogger("engine").warning("%d frames", "no")
             case "unknown":
                 raise ValueError("a secret text")
             case "tell":
@@ -120,7 +130,7 @@ class TextSteeredEngine(FakeEngine):
                 raise getattr(errors, utterance.text.split()[1])("a message")
 
     def stats(self) -> EngineStats:  # type: ignore[override]
-        return EngineStats(num_slots=4, num_running=self.num_active)
+        return EngineStats(self._is_loaded, num_slots=4, num_running=self.num_active)
 
 
 def _name(utterance: Utterance) -> str:
@@ -168,6 +178,16 @@ class _FragileEngine(TextSteeredEngine):
         mark.touch()
 
 
+class _ClingingEngine(TextSteeredEngine):
+    """Cannot be closed, and has a thread that would keep the process."""
+
+    async def start(self) -> None:
+        threading.Thread(target=threading.Event().wait).start()
+
+    async def close(self) -> None:
+        raise ZeroDivisionError
+
+
 class _LanguageEngine(FakeEngine):
     """Finds voices by language, as the builtin engine does."""
 
@@ -210,6 +230,10 @@ def make_with_codes(marks: str = "") -> TextSteeredEngine:
 
 def make_engine(marks: str = "") -> TextSteeredEngine:
     return TextSteeredEngine(marks)
+
+
+def make_clinging() -> TextSteeredEngine:
+    return _ClingingEngine()
 
 
 def make_silent() -> TextSteeredEngine:

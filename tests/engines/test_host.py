@@ -306,6 +306,7 @@ async def test_child_that_cannot_be_started_again_is_tried_until_it_can(tmp_path
     child.kill()
     async with asyncio.timeout(10):
         await until(lambda: "cannot be started" in engine.stats().trouble)
+        assert not engine.stats().is_loaded
         (tmp_path / "temp").unlink()
         await until(lambda: not engine.stats().trouble)
 
@@ -329,6 +330,50 @@ async def test_child_that_gets_nowhere_is_killed(hasty: HostedEngine) -> None:
         await listen(hasty, "stall")
 
     assert len(await listen(hasty)) > 0
+
+
+async def test_child_that_loads_its_model_again_gets_the_time_of_a_start(tmp_path: Path) -> None:
+    limits = replace(QUICK, stall_s=0.2)
+    engine = HostedEngine(recipe(), limits=limits, temp_dir=tmp_path)
+    await engine.start()
+    heard = await listen(engine, "load again")
+    num_restarts = engine.stats().num_restarts
+    await engine.close()
+
+    assert len(heard) > 0
+    assert num_restarts == 0
+
+
+async def test_those_who_leave_do_not_open_the_breaker(tmp_path: Path) -> None:
+    limits = replace(QUICK, abort_s=0.02, max_losses=2, open_s=60)
+    engine = HostedEngine(recipe(), limits=limits, temp_dir=tmp_path)
+    await engine.start()
+    for num_lost in range(1, 4):
+        reading = asyncio.create_task(listen(engine, "stubborn"))
+        await until(lambda: engine.stats().num_running == 1)
+        reading.cancel()
+        await until(lambda num=num_lost: engine.stats().num_restarts == num)
+    trouble = engine.stats().trouble
+    await engine.close()
+
+    assert not trouble
+
+
+async def test_engine_that_cannot_be_closed_does_not_keep_the_child(tmp_path: Path) -> None:
+    others = find_children()
+    limits = replace(QUICK, close_s=20)
+    engine = HostedEngine(recipe("make_clinging"), limits=limits, temp_dir=tmp_path)
+    await engine.start()
+
+    async with asyncio.timeout(5):
+        await engine.close()
+
+    assert find_children() == others
+    assert os.listdir(tmp_path) == []
+
+
+async def test_log_line_that_cannot_be_written_harms_no_speech(engine: HostedEngine) -> None:
+    assert len(await listen(engine, "misreport and go on")) > 0
 
 
 async def test_child_that_does_not_stop_is_killed(hasty: HostedEngine) -> None:

@@ -26,6 +26,7 @@ from fishs2.engines.host_messages import (
     error_of,
     failure_of,
     pack,
+    read_pcm,
     unpack,
 )
 from fishs2.engines.host_references import (
@@ -159,6 +160,12 @@ def test_error_of_no_known_class_is_an_engine_error(name: str) -> None:
 
     assert type(arrived) is EngineError
     assert arrived.message == "what was wrong"
+
+
+@pytest.mark.parametrize("payload", [b"", b"abc", b"ratehalf-"])
+def test_damaged_samples_are_an_error(payload: bytes) -> None:
+    with pytest.raises(EngineError, match="damaged"):
+        read_pcm(payload)
 
 
 def test_references_are_put_together_again() -> None:

@@ -120,7 +120,8 @@ class HostedEngine:
     def stats(self) -> EngineStats:
         """What the child has last said, with the restarts of the child among its own."""
         link = self._link
-        stats = (link.stats if link is not None else None) or EngineStats()
+        # Without a child there is no model in memory.
+        stats = (link.stats if link is not None else None) or EngineStats(link is not None)
         return replace(
             stats, num_restarts=stats.num_restarts + self._num_restarts, trouble=self._trouble
         )
@@ -182,7 +183,8 @@ class HostedEngine:
             await self._forget(link)
             if self._is_closed:
                 return
-            self._losses.note(reason, has_served=link.num_finished > 0)
+            if link.is_to_blame:
+                self._losses.note(reason, has_served=link.num_finished > 0)
             logger.error("the engine's process %s", reason)
             link = await self._restart()
             self._set_link(link)

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 
@@ -64,11 +65,17 @@ def main() -> None:
     faulthandler.enable()  # a crash in a C library names the Python lines that led there
     connection = _open_channel(channel)
     threading.Thread(target=_end_with_server, args=(folder,), daemon=True).start()
-    asyncio.run(_run(connection))
-    _remove(folder)
-    sys.stderr.flush()
-    # Not by returning: a library's threads may hang, and Python would wait for them.
-    os._exit(0)
+    status = 1
+    try:
+        asyncio.run(_run(connection))
+        status = 0
+    except Exception:  # noqa: BLE001 - the server reads it in the log
+        # As Python would; but a library's threads may hang, and it would wait for them.
+        traceback.print_exc()
+    finally:
+        _remove(folder)
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _open_channel(channel: str) -> socket.socket:
@@ -271,7 +278,11 @@ class _LogSender(logging.Handler):
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)[:_MAX_LOG_CHARS]
+        try:
+            text = self.format(record)[:_MAX_LOG_CHARS]
+        except Exception:  # noqa: BLE001 - as every handler does: whoever logs must not fail at it
+            self.handleError(record)
+            return
         line = pack(LogRecord(record.levelno, record.name, text))
         # The loop may be closed: then the server is no longer interested.
         with contextlib.suppress(RuntimeError):

@@ -31,6 +31,7 @@ from fishs2.engines.host_messages import (
     pack_rate,
     read_message,
     read_pcm,
+    read_stats,
     unpack,
     write_message,
     write_pieces,
@@ -48,9 +49,10 @@ class HostLimits:
 
     start_s: to make its engine; a large model on a slow disk takes minutes. ping_s: between two
     questions whether it is alive; everything here is counted in these. silence_s: without any
-    answer. stall_s: without any progress while it speaks. abort_s: to end an aborted utterance.
-    close_s: to leave. open_s: between two tries once it is lost too often, which `max_losses` in a
-    row are; the first of them is replaced at once, and then the pause doubles from `pause_s`.
+    answer. stall_s: without any progress while it works; start_s while its model is not in memory.
+    abort_s: to end an aborted order. close_s: to leave. open_s: between two tries once it is lost
+    too often, which `max_losses` in a row are; the first of them is replaced at once, and then the
+    pause doubles from `pause_s`.
     """
 
     start_s: float = 900.0
@@ -106,7 +108,9 @@ class Link:
         self._leaving: asyncio.TimerHandle | None = None
         self.is_alive = False
         self.num_finished = 0
-        """Utterances that were spoken to their end."""
+        """Orders that were carried out to their end."""
+        self.is_to_blame = True
+        """Whether its loss says anything about the engine."""
         self.stats: EngineStats | None = None
 
     async def start(self) -> Profile:
@@ -305,7 +309,7 @@ class Link:
                 self._num_idle_pings = 0
                 self._take_answer(message)
             case Kind.PONG:
-                stats = _read_stats(message.payload)
+                stats = read_stats(message.payload)
                 if stats != self.stats:
                     self._num_idle_pings = 0
                 self.stats = stats
@@ -344,6 +348,9 @@ class Link:
         limits = self._limits
         while True:
             await asyncio.sleep(limits.ping_s)
+            # One that was idle loads its model again first, which takes as long as at the start.
+            is_loading = self.stats is not None and not self.stats.is_loaded
+            stall_s = limits.start_s if is_loading else limits.stall_s
             self._write(Kind.PING)
             self._num_silent_pings += 1
             self._num_idle_pings = self._num_idle_pings + 1 if self._answers else 0
@@ -352,9 +359,12 @@ class Link:
                 answer.num_aborted_pings = (answer.num_aborted_pings or 0) + 1
             if self._num_silent_pings * limits.ping_s > limits.silence_s:
                 self.kill(f"did not answer for {limits.silence_s:g} s")
-            elif self._num_idle_pings * limits.ping_s > limits.stall_s:
-                self.kill(f"got nowhere for {limits.stall_s:g} s")
+            elif self._num_idle_pings * limits.ping_s > stall_s:
+                self.kill(f"got nowhere for {stall_s:g} s")
             elif any((s.num_aborted_pings or 0) * limits.ping_s > limits.abort_s for s in aborted):
+                # Many an engine cannot be stopped everywhere, and clients that leave must not take
+                # it away from the others.
+                self.is_to_blame = False
                 self.kill(f"did not stop within {limits.abort_s:g} s")
 
     async def _close(self) -> None:
@@ -387,7 +397,3 @@ class Link:
         status = await child.wait()
         await child.close()
         self._verdict = self._verdict or describe_end(status)
-
-
-def _read_stats(payload: bytes) -> EngineStats | None:
-    return None if payload == pack(None) else unpack(EngineStats, payload)

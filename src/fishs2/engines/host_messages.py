@@ -45,7 +45,7 @@ import ormsgpack
 from numpy.typing import NDArray
 
 from fishs2 import errors
-from fishs2.engines.base import AudioChunk, Capabilities, CodecLayout, Pcm
+from fishs2.engines.base import AudioChunk, Capabilities, CodecLayout, EngineStats, Pcm
 from fishs2.errors import EngineError, Fishs2Error
 
 _HEADER = struct.Struct("<BII")  # kind, number, payload bytes
@@ -198,10 +198,18 @@ def write_pieces(
 
 
 def read_pcm(payload: bytes) -> AudioChunk:
-    """The chunk in the payload of a PCM message."""
-    rate_hz = read_rate(payload)
+    """The chunk in the payload of a PCM message. Raises EngineError for what is none."""
+    try:
+        pcm = np.frombuffer(payload, np.float32, offset=_RATE.size)
+    except ValueError as error:
+        raise EngineError("samples between server and engine are damaged") from error
     # A copy: callers may write into their samples, and nobody may write into bytes.
-    return AudioChunk(np.frombuffer(payload, np.float32, offset=_RATE.size).copy(), rate_hz)
+    return AudioChunk(pcm.copy(), read_rate(payload))
+
+
+def read_stats(payload: bytes) -> EngineStats | None:
+    """The stats in the payload of a PONG."""
+    return None if payload == pack(None) else unpack(EngineStats, payload)
 
 
 def pack_rate(sample_rate_hz: int) -> bytes:
