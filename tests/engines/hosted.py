@@ -2,18 +2,29 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fishs2 import errors
-from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Utterance
+from fishs2.engines.base import (
+    AudioChunk,
+    Capabilities,
+    CodecLayout,
+    Codes,
+    EngineStats,
+    Pcm,
+    Utterance,
+)
 from fishs2.engines.host_messages import Recipe
-from fishs2.errors import EngineUnavailableError, NotFoundError, SettingsError, UserError
+from fishs2.errors import BusyError, EngineUnavailableError, NotFoundError, SettingsError, UserError
 from tests.fakes import FakeEngine
 
 _CAPABILITIES = Capabilities(
@@ -26,6 +37,10 @@ _CAPABILITIES = Capabilities(
     cloning="full",
     honours=frozenset({"seed", "top_k"}),
 )
+
+
+FORKED_S = 25.731
+"""How long what "fork" starts would live; tells it from others."""
 
 
 def recipe(function: str = "make_engine", **arguments: object) -> Recipe:
@@ -41,6 +56,7 @@ class TextSteeredEngine(FakeEngine):
 
     def __init__(self, marks: str = "") -> None:
         super().__init__(capabilities=_CAPABILITIES)
+        self._is_loaded = True
         self._marks = Path(marks)
 
     def find_voice(self, voice: str | None, language: str | None) -> str:
@@ -52,9 +68,14 @@ class TextSteeredEngine(FakeEngine):
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         words = utterance.text.split()
         self._act(words[0] if words else "", utterance)
+        if words[0] == "load":
+            self._is_loaded = False
+            await asyncio.sleep(0.5)
+            self._is_loaded = True
         if words[0] == "stall":
             await asyncio.Event().wait()
         if words[0] == "stubborn":
+            self.num_active += 1
             await _ignore_cancelling()
         if words[0] == "reference":
             for reference in utterance.references:
@@ -90,6 +111,15 @@ class TextSteeredEngine(FakeEngine):
             case "print":
                 os.write(1, b"\x00\xffgarbage " * 50_000)
                 sys.stderr.write("a complaint\n")
+            case "chatter":
+                os.write(2, b"chatter\n" * 100_000 + b"the last words\n")
+                os.abort()
+            case "fork":
+                # By the C library, as a library would: it gets all that can be inherited.
+                os.system(f"sleep {FORKED_S} &")
+                os.abort()
+            case "misreport":
+                logging.getLogger("engine").warning("%d frames", "no")
             case "unknown":
                 raise ValueError("a secret text")
             case "tell":
@@ -100,7 +130,7 @@ class TextSteeredEngine(FakeEngine):
                 raise getattr(errors, utterance.text.split()[1])("a message")
 
     def stats(self) -> EngineStats:  # type: ignore[override]
-        return EngineStats(num_slots=4, num_running=self.num_active)
+        return EngineStats(self._is_loaded, num_slots=4, num_running=self.num_active)
 
 
 def _name(utterance: Utterance) -> str:
@@ -148,12 +178,62 @@ class _FragileEngine(TextSteeredEngine):
         mark.touch()
 
 
+class _ClingingEngine(TextSteeredEngine):
+    """Cannot be closed, and has a thread that would keep the process."""
+
+    async def start(self) -> None:
+        threading.Thread(target=threading.Event().wait).start()
+
+    async def close(self) -> None:
+        raise ZeroDivisionError
+
+
 class _LanguageEngine(FakeEngine):
     """Finds voices by language, as the builtin engine does."""
 
 
+class _CodesEngine(TextSteeredEngine):
+    """Has codes, of two codebooks: samples in thousandths, in turns. The rate steers it as well."""
+
+    codec_layout = CodecLayout((1_001, 1_001), 12_000.0)
+
+    async def encode(self, pcm: Pcm, sample_rate_hz: int) -> Codes:
+        match sample_rate_hz:
+            case 1:
+                self._act("once", Utterance("encoded"))
+            case 2:
+                os.abort()
+            case 3:
+                self._is_at_work = True
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self._is_at_work = False
+            case 4:
+                raise BusyError("8 recordings wait", retry_after_s=5)
+            case 5:
+                raise UserError("too long", code="audio_too_long", param="audios")
+        return np.ascontiguousarray(np.rint(pcm * 1_000).astype(np.int32).reshape(-1, 2).T)
+
+    _is_at_work = False
+
+    async def decode(self, codes: Codes) -> Pcm:
+        return (codes.T.reshape(-1) / 1_000).astype(np.float32)
+
+    def stats(self) -> EngineStats:  # type: ignore[override]
+        return replace(super().stats(), num_voice_misses=int(self._is_at_work))
+
+
+def make_with_codes(marks: str = "") -> TextSteeredEngine:
+    return _CodesEngine(marks)
+
+
 def make_engine(marks: str = "") -> TextSteeredEngine:
     return TextSteeredEngine(marks)
+
+
+def make_clinging() -> TextSteeredEngine:
+    return _ClingingEngine()
 
 
 def make_silent() -> TextSteeredEngine:

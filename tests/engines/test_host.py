@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ from fishs2.errors import (
     SettingsError,
     UserError,
 )
-from tests.engines.hosted import recipe
+from tests.engines.hosted import FORKED_S, recipe
 from tests.fakes import fake_speech
 from tests.serving import until
 
@@ -252,10 +253,65 @@ async def test_child_lost_before_its_first_chunk_is_no_error(engine: HostedEngin
 
 
 async def test_utterance_that_kills_twice_is_an_error(engine: HostedEngine) -> None:
-    with pytest.raises(EngineError, match="was killed by SIGABRT while it spoke"):
+    with pytest.raises(EngineError, match="was killed by SIGABRT while it worked"):
         await listen(engine, "abort")
 
     assert len(await listen(engine)) > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shell")
+async def test_process_that_outlives_the_child_holds_up_nobody(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    await engine.start()
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(EngineError, match="was killed by SIGABRT"):
+                await listen(engine, "fork")
+            assert len(await listen(engine)) > 0
+    finally:
+        for each in psutil.process_iter(["cmdline"]):
+            if each.info["cmdline"] == ["sleep", str(FORKED_S)]:
+                each.kill()
+        await engine.close()
+
+
+async def test_last_words_are_logged_however_much_was_printed_before(
+    engine: HostedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EngineError):
+        await listen(engine, "chatter")
+
+    assert caplog.text.count("chatter") < 2 * 400
+    assert "the last words" in caplog.text
+    assert "SIGABRT" in caplog.text or "Aborted" in caplog.text
+
+
+async def test_folder_that_is_tidied_away_is_made_again(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    await engine.start()
+    shutil.rmtree(tmp_path / "temp")
+    (child,) = [each for each in find_children() if str(tmp_path) in " ".join(each.cmdline())]
+    child.kill()
+
+    assert len(await listen(engine)) > 0
+    await engine.close()
+
+
+async def test_child_that_cannot_be_started_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    await engine.start()
+    shutil.rmtree(tmp_path / "temp")
+    (tmp_path / "temp").touch()  # in its way
+    (child,) = [each for each in find_children() if str(tmp_path) in " ".join(each.cmdline())]
+    child.kill()
+    async with asyncio.timeout(10):
+        await until(lambda: "cannot be started" in engine.stats().trouble)
+        assert not engine.stats().is_loaded
+        (tmp_path / "temp").unlink()
+        await until(lambda: not engine.stats().trouble)
+
+    assert len(await listen(engine)) > 0
+    await engine.close()
 
 
 async def test_child_that_hangs_in_mid_speech_is_killed(hasty: HostedEngine) -> None:
@@ -274,6 +330,50 @@ async def test_child_that_gets_nowhere_is_killed(hasty: HostedEngine) -> None:
         await listen(hasty, "stall")
 
     assert len(await listen(hasty)) > 0
+
+
+async def test_child_that_loads_its_model_again_gets_the_time_of_a_start(tmp_path: Path) -> None:
+    limits = replace(QUICK, stall_s=0.2)
+    engine = HostedEngine(recipe(), limits=limits, temp_dir=tmp_path)
+    await engine.start()
+    heard = await listen(engine, "load again")
+    num_restarts = engine.stats().num_restarts
+    await engine.close()
+
+    assert len(heard) > 0
+    assert num_restarts == 0
+
+
+async def test_those_who_leave_do_not_open_the_breaker(tmp_path: Path) -> None:
+    limits = replace(QUICK, abort_s=0.02, max_losses=2, open_s=60)
+    engine = HostedEngine(recipe(), limits=limits, temp_dir=tmp_path)
+    await engine.start()
+    for num_lost in range(1, 4):
+        reading = asyncio.create_task(listen(engine, "stubborn"))
+        await until(lambda: engine.stats().num_running == 1)
+        reading.cancel()
+        await until(lambda num=num_lost: engine.stats().num_restarts == num)
+    trouble = engine.stats().trouble
+    await engine.close()
+
+    assert not trouble
+
+
+async def test_engine_that_cannot_be_closed_does_not_keep_the_child(tmp_path: Path) -> None:
+    others = find_children()
+    limits = replace(QUICK, close_s=20)
+    engine = HostedEngine(recipe("make_clinging"), limits=limits, temp_dir=tmp_path)
+    await engine.start()
+
+    async with asyncio.timeout(5):
+        await engine.close()
+
+    assert find_children() == others
+    assert os.listdir(tmp_path) == []
+
+
+async def test_log_line_that_cannot_be_written_harms_no_speech(engine: HostedEngine) -> None:
+    assert len(await listen(engine, "misreport and go on")) > 0
 
 
 async def test_child_that_does_not_stop_is_killed(hasty: HostedEngine) -> None:

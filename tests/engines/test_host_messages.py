@@ -11,6 +11,7 @@ import pytest
 from fishs2 import errors
 from fishs2.engines.base import (
     Capabilities,
+    CodecLayout,
     EngineStats,
     Part,
     Reference,
@@ -20,10 +21,12 @@ from fishs2.engines.base import (
 from fishs2.engines.host_messages import (
     MAX_PIECE_BYTES,
     Failure,
+    Profile,
     Samples,
     error_of,
     failure_of,
     pack,
+    read_pcm,
     unpack,
 )
 from fishs2.engines.host_references import (
@@ -71,16 +74,13 @@ STATS = EngineStats(
     trouble="none",
 )
 CAPABILITIES = Capabilities(
-    "n",
-    "metal",
-    44_100,
-    3,
-    400,
-    ("a", "b"),
-    "full",
+    *("n", "metal", 44_100, 3, 400, ("a", "b"), "full"),
     speaks_tags=True,
     honours=frozenset("xy"),
-    device="mps:0",
+    device="a card",
+)
+PROFILE = Profile(
+    CAPABILITIES, "a", {"a": "b"}, Failure("NotFoundError", "no", {}), CodecLayout((4, 2), 21.5)
 )
 
 
@@ -108,7 +108,7 @@ def defaults_left(record: Any) -> list[str]:
     return left
 
 
-@pytest.mark.parametrize("record", [UTTERANCE, REFERENCE, STATS, CAPABILITIES])
+@pytest.mark.parametrize("record", [UTTERANCE, REFERENCE, STATS, PROFILE])
 def test_all_fields_arrive(record: Any) -> None:
     """Fails as well when a field is added that `record` above does not give a value of its own."""
     arrived = unpack(type(record), pack(record))
@@ -160,6 +160,12 @@ def test_error_of_no_known_class_is_an_engine_error(name: str) -> None:
 
     assert type(arrived) is EngineError
     assert arrived.message == "what was wrong"
+
+
+@pytest.mark.parametrize("payload", [b"", b"abc", b"ratehalf-"])
+def test_damaged_samples_are_an_error(payload: bytes) -> None:
+    with pytest.raises(EngineError, match="damaged"):
+        read_pcm(payload)
 
 
 def test_references_are_put_together_again() -> None:

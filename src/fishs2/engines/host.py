@@ -9,17 +9,30 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Utterance
+import numpy as np
+
+from fishs2.engines.base import (
+    AudioChunk,
+    Capabilities,
+    CodecLayout,
+    Codes,
+    EngineStats,
+    Pcm,
+    Utterance,
+)
 from fishs2.engines.host_link import HostLimits, Link, LostError
 from fishs2.engines.host_messages import NOBODY, Failure, Profile, Recipe, error_of
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class HostedEngine:
@@ -73,6 +86,12 @@ class HostedEngine:
         self._set_link(link)
         self._keeper = asyncio.create_task(self._keep(link))
 
+    @property
+    def codes(self) -> "HostedCodes | None":
+        """The codec of the engine in the child; None if it has none. Valid after `start`."""
+        layout = self._known_profile().codec_layout
+        return None if layout is None else HostedCodes(layout, self._ask)
+
     def find_voice(self, voice: str | None, language: str | None) -> str:
         """As the engine in the child: it speaks any language, in each of its voices."""
         profile = self._known_profile()
@@ -95,10 +114,8 @@ class HostedEngine:
                         yield chunk
                 return
             except LostError as error:
-                if self._is_closed:
-                    raise EngineError("the engine was closed") from None
-                if has_spoken or is_last_try:
-                    raise EngineError(f"the engine's process {error} while it spoke") from None
+                if has_spoken or is_last_try or self._is_closed:
+                    raise self._failure_of(error) from None
 
     def end_speech(self, speech: str) -> None:
         """As SpeechEngine says. A child that is lost has forgotten it."""
@@ -108,7 +125,8 @@ class HostedEngine:
     def stats(self) -> EngineStats:
         """What the child has last said, with the restarts of the child among its own."""
         link = self._link
-        stats = (link.stats if link is not None else None) or EngineStats()
+        # Without a child there is no model in memory.
+        stats = (link.stats if link is not None else None) or EngineStats(link is not None)
         return replace(
             stats, num_restarts=stats.num_restarts + self._num_restarts, trouble=self._trouble
         )
@@ -128,6 +146,23 @@ class HostedEngine:
         await asyncio.gather(*(link.close() for link in set(self._links)))
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def _ask(self, ask: Callable[[Link], Awaitable[_T]]) -> _T:
+        """What a child answers; if it is lost meanwhile, what the next one does."""
+        try:
+            return await ask(await self._take_link())
+        except LostError as error:
+            if self._is_closed:
+                raise self._failure_of(error) from None
+        try:
+            return await ask(await self._take_link())
+        except LostError as error:
+            raise self._failure_of(error) from None
+
+    def _failure_of(self, loss: LostError) -> EngineError:
+        if self._is_closed:
+            return EngineError("the engine was closed")
+        return EngineError(f"the engine's process {loss} while it worked")
 
     def _known_profile(self) -> Profile:
         if self._profile is None:
@@ -153,7 +188,8 @@ class HostedEngine:
             await self._forget(link)
             if self._is_closed:
                 return
-            self._losses.note(reason, has_served=link.num_finished > 0)
+            if link.is_to_blame:
+                self._losses.note(reason, has_served=link.num_finished > 0)
             logger.error("the engine's process %s", reason)
             link = await self._restart()
             self._set_link(link)
@@ -175,7 +211,7 @@ class HostedEngine:
                 self._losses.give_up(error.message)
                 logger.error("the engine cannot be started again: %s", error.message)
                 continue
-            if _is_same(profile.capabilities, self.capabilities):
+            if _is_same(profile, self._known_profile()):
                 self._num_restarts += 1
                 return link
             self._losses.give_up("its model has changed; restart the server")
@@ -222,6 +258,37 @@ class HostedEngine:
         self._changed = asyncio.Event()
 
 
+class _Ask(Protocol):
+    """Lets a child answer."""
+
+    async def __call__(self, ask: Callable[[Link], Awaitable[_T]]) -> _T: ...
+
+
+class HostedCodes:
+    """The codec of an engine in a child process; a CodesEngine.
+
+    Work whose child is lost is done by the next one, once; EngineError if that is lost too.
+    """
+
+    def __init__(self, layout: CodecLayout, ask: _Ask) -> None:
+        self._layout = layout
+        self._ask = ask
+
+    @property
+    def codec_layout(self) -> CodecLayout:
+        """As CodesEngine says."""
+        return self._layout
+
+    async def encode(self, pcm: Pcm, sample_rate_hz: int) -> Codes:
+        """As CodesEngine says."""
+        raw = await self._ask(lambda link: link.encode(pcm, sample_rate_hz))
+        return np.frombuffer(raw, np.int32).reshape(len(self._layout.codebook_sizes), -1).copy()
+
+    async def decode(self, codes: Codes) -> Pcm:
+        """As CodesEngine says."""
+        return await self._ask(lambda link: link.decode(codes))
+
+
 class _Losses:
     """How often the child was lost in a row, and what follows from it."""
 
@@ -260,9 +327,10 @@ class _Losses:
         )
 
 
-def _is_same(new: Capabilities, old: Capabilities) -> bool:
+def _is_same(new: Profile, old: Profile) -> bool:
     """Whether what the service has planned with still holds."""
-    return replace(new, num_turns=old.num_turns) == old
+    capabilities = replace(new.capabilities, num_turns=old.capabilities.num_turns)
+    return (capabilities, new.codec_layout) == (old.capabilities, old.codec_layout)
 
 
 def _name_voice(refusal: Failure, voice: str) -> Fishs2Error:

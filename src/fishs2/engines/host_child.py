@@ -19,10 +19,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 
-from fishs2.engines.base import SpeechEngine, Utterance
+import numpy as np
+
+from fishs2.engines.base import AudioChunk, CodesEngine, SpeechEngine, Utterance
 from fishs2.engines.host_messages import (
     NOBODY,
     Kind,
@@ -35,9 +38,11 @@ from fishs2.engines.host_messages import (
     open_streams,
     pack,
     read_message,
+    read_rate,
     unpack,
     write_message,
     write_pcm,
+    write_pieces,
 )
 from fishs2.engines.host_references import ReferenceStock
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, UserError
@@ -60,11 +65,17 @@ def main() -> None:
     faulthandler.enable()  # a crash in a C library names the Python lines that led there
     connection = _open_channel(channel)
     threading.Thread(target=_end_with_server, args=(folder,), daemon=True).start()
-    asyncio.run(_run(connection))
-    _remove(folder)
-    sys.stderr.flush()
-    # Not by returning: a library's threads may hang, and Python would wait for them.
-    os._exit(0)
+    status = 1
+    try:
+        asyncio.run(_run(connection))
+        status = 0
+    except Exception:  # noqa: BLE001 - the server reads it in the log
+        # As Python would; but a library's threads may hang, and it would wait for them.
+        traceback.print_exc()
+    finally:
+        _remove(folder)
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _open_channel(channel: str) -> socket.socket:
@@ -74,7 +85,10 @@ def _open_channel(channel: str) -> socket.socket:
         while len(shared) < num_bytes:
             shared += os.read(0, num_bytes - len(shared))
         return socket.fromshare(shared)
-    return socket.socket(fileno=int(channel))
+    connection = socket.socket(fileno=int(channel))
+    # Else a process that a library starts would hold the channel open after our end.
+    connection.set_inheritable(False)
+    return connection
 
 
 def _end_with_server(folder: str) -> None:
@@ -154,7 +168,8 @@ def _describe(engine: SpeechEngine) -> Profile:
     else:
         raise EngineUnavailableError("this engine finds voices that it does not have")
     found = {name.lower(): engine.find_voice(name, None) for name in names}
-    return Profile(engine.capabilities, default, found, refusal)
+    layout = engine.codec_layout if isinstance(engine, CodesEngine) else None
+    return Profile(engine.capabilities, default, found, refusal, layout)
 
 
 class _Server:
@@ -167,6 +182,8 @@ class _Server:
         self._reader = reader
         self._writer = writer
         self._references = ReferenceStock()
+        # Of recordings and codes that have not come whole.
+        self._pieces: dict[int, bytearray] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def serve(self) -> None:
@@ -184,8 +201,17 @@ class _Server:
     def _take(self, message: Message) -> None:
         match message.kind:
             case Kind.SPEAK:
-                self._start(message.number, unpack(Utterance, message.payload))
+                utterance = self._references.complete(unpack(Utterance, message.payload))
+                self._start(message.number, self._speak(message.number, utterance))
+            case Kind.PIECE:
+                self._pieces.setdefault(message.number, bytearray()).extend(message.payload)
+            case Kind.ENCODE:
+                rate_hz = read_rate(message.payload)
+                self._start(message.number, self._encode(message.number, rate_hz))
+            case Kind.DECODE:
+                self._start(message.number, self._decode(message.number))
             case Kind.ABORT:
+                self._pieces.pop(message.number, None)
                 if message.number in self._tasks:
                     self._tasks[message.number].cancel()
             case Kind.SAMPLES:
@@ -199,9 +225,8 @@ class _Server:
             case _:
                 raise EngineError(f"the server sent a {message.kind.name}")
 
-    def _start(self, number: int, utterance: Utterance) -> None:
-        whole = self._references.complete(utterance)
-        task = asyncio.create_task(self._speak(number, whole))
+    def _start(self, number: int, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks[number] = task
         # Not in the task: one that is cancelled before its first step runs no line of its own.
         task.add_done_callback(lambda ended: self._end(number, ended))
@@ -213,14 +238,34 @@ class _Server:
                 # bounds it.
                 write_pcm(self._writer, number, chunk)
 
+    async def _encode(self, number: int, sample_rate_hz: int) -> None:
+        pcm = np.frombuffer(self._pieces.pop(number, b""), np.float32)
+        codes = await self._codes_engine().encode(pcm, sample_rate_hz)
+        # Never waits either; a second of audio has a kB of codes.
+        for _ in write_pieces(self._writer, Kind.CODES, number, codes):
+            pass
+
+    async def _decode(self, number: int) -> None:
+        engine = self._codes_engine()
+        num_codebooks = len(engine.codec_layout.codebook_sizes)
+        codes = np.frombuffer(self._pieces.pop(number, b""), np.int32).reshape(num_codebooks, -1)
+        pcm = await engine.decode(codes)
+        write_pcm(self._writer, number, AudioChunk(pcm, self._engine.capabilities.sample_rate_hz))
+
+    def _codes_engine(self) -> CodesEngine:
+        if not isinstance(self._engine, CodesEngine):
+            raise EngineError("the engine has no codec")
+        return self._engine
+
     def _end(self, number: int, task: asyncio.Task[None]) -> None:
         del self._tasks[number]
+        self._pieces.pop(number, None)  # of a task that never began
         error = None if task.cancelled() else task.exception()
         if error is None:
             write_message(self._writer, Kind.DONE, number)
             return
         if not isinstance(error, Fishs2Error):
-            logger.error("an utterance failed", exc_info=error)
+            logger.error("an order failed", exc_info=error)
             error = EngineError(f"the engine failed: {type(error).__name__}")
         write_message(self._writer, Kind.FAILED, number, pack(failure_of(error)))
 
@@ -235,7 +280,11 @@ class _LogSender(logging.Handler):
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)[:_MAX_LOG_CHARS]
+        try:
+            text = self.format(record)[:_MAX_LOG_CHARS]
+        except Exception:  # noqa: BLE001 - as every handler does: whoever logs must not fail at it
+            self.handleError(record)
+            return
         line = pack(LogRecord(record.levelno, record.name, text))
         # The loop may be closed: then the server is no longer interested.
         with contextlib.suppress(RuntimeError):

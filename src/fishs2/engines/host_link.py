@@ -7,17 +7,17 @@ nowhere, does not stop) ends the link, with a reason for people; `host` then mak
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
-import signal
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from fishs2.engines.base import AudioChunk, EngineStats, Utterance
+import numpy as np
+
+from fishs2.engines.base import AudioChunk, Codes, EngineStats, Pcm, Utterance
 from fishs2.engines.host_messages import (
     Failure,
     Kind,
@@ -28,20 +28,19 @@ from fishs2.engines.host_messages import (
     error_of,
     open_streams,
     pack,
+    pack_rate,
     read_message,
     read_pcm,
+    read_stats,
     unpack,
     write_message,
+    write_pieces,
 )
-from fishs2.engines.host_output import log_output
 from fishs2.engines.host_references import ReferenceBook, cut_samples, without_audio
+from fishs2.engines.host_start import Child, describe_end, start_child
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
 
 logger = logging.getLogger(__name__)
-
-_LIBRARY_PATH = {"win32": "PATH", "darwin": "DYLD_LIBRARY_PATH"}.get(
-    sys.platform, "LD_LIBRARY_PATH"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,10 @@ class HostLimits:
 
     start_s: to make its engine; a large model on a slow disk takes minutes. ping_s: between two
     questions whether it is alive; everything here is counted in these. silence_s: without any
-    answer. stall_s: without any progress while it speaks. abort_s: to end an aborted utterance.
-    close_s: to leave. open_s: between two tries once it is lost too often, which `max_losses` in a
-    row are; the first of them is replaced at once, and then the pause doubles from `pause_s`.
+    answer. stall_s: without any progress while it works; start_s while its model is not in memory.
+    abort_s: to end an aborted order. close_s: to leave. open_s: between two tries once it is lost
+    too often, which `max_losses` in a row are; the first of them is replaced at once, and then the
+    pause doubles from `pause_s`.
     """
 
     start_s: float = 900.0
@@ -70,14 +70,16 @@ class LostError(Exception):
     """The child was lost while it worked on an utterance; the text says how, for people."""
 
 
-class _Speech:
-    """What one utterance brings: chunks, then None for the end, or the error that ended it."""
+class _Answer:
+    """What one order brings: chunks or codes, then None for the end, or the error that ended it."""
 
     def __init__(self) -> None:
         self.is_over = False
         self.num_aborted_pings: int | None = None
         # Unbounded on purpose: the engine never waits for its reader, and the utterance bounds it.
-        self.items: asyncio.Queue[AudioChunk | Fishs2Error | LostError | None] = asyncio.Queue()
+        self.items: asyncio.Queue[AudioChunk | bytes | Fishs2Error | LostError | None] = (
+            asyncio.Queue()
+        )
 
     def end(self, outcome: Fishs2Error | LostError | None) -> None:
         if not self.is_over:
@@ -93,9 +95,8 @@ class Link:
         self._recipe = recipe
         self._limits = limits
         self._folder = folder
-        self._child: Process | None = None
-        self._printed: list[asyncio.Task[None]] = []
-        self._speeches: dict[int, _Speech] = {}
+        self._child: Child | None = None
+        self._answers: dict[int, _Answer] = {}
         self._last_number = 0
         self._references = ReferenceBook()
         self._sending = asyncio.Lock()
@@ -107,7 +108,9 @@ class Link:
         self._leaving: asyncio.TimerHandle | None = None
         self.is_alive = False
         self.num_finished = 0
-        """Utterances that were spoken to their end."""
+        """Orders that were carried out to their end."""
+        self.is_to_blame = True
+        """Whether its loss says anything about the engine."""
         self.stats: EngineStats | None = None
 
     async def start(self) -> Profile:
@@ -116,19 +119,12 @@ class Link:
         Raises EngineUnavailableError or SettingsError as the engine did; LostError if the child
         died. Must not be cancelled: asyncio would leave the process behind.
         """
-        # Nobody else may read voices; a child that has left may have removed the outer folder.
-        self._folder.parent.mkdir(mode=0o700, exist_ok=True)
-        self._folder.mkdir()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                await self._start_child(theirs)
-            except OSError as error:
-                ours.close()
-                raise EngineUnavailableError(
-                    f"the engine's process cannot be started: {error.strerror}"
-                ) from error
-        self._streams = await open_streams(ours)
+        try:
+            self._streams = await self._start_child()
+        except OSError as error:
+            raise EngineUnavailableError(
+                f"the engine's process cannot be started: {error.strerror}"
+            ) from error
         if self._verdict:  # killed before there was anything to kill
             self.kill(self._verdict)
         try:
@@ -159,33 +155,31 @@ class Link:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         """Yield what the child says. Raises LostError, and what the engine raises there."""
-        if not self.is_alive:
-            raise LostError(self._verdict)
-        self._last_number += 1
-        number, speech = self._last_number, _Speech()
-        self._speeches[number] = speech
-        is_sent = False
-        try:
-            await self._send(number, utterance)
-            is_sent = True
-            while (item := await speech.items.get()) is not None:
-                if not isinstance(item, AudioChunk):
-                    raise item
-                yield item
-        finally:
-            if not is_sent:
-                self._speeches.pop(number, None)
-            elif not speech.is_over and self.is_alive:
-                speech.num_aborted_pings = 0
-                self._write(Kind.ABORT, number)
+        async with aclosing(self._ask(partial(self._send, utterance))) as pieces:
+            async for piece in pieces:
+                assert isinstance(piece, AudioChunk)
+                yield piece
+
+    async def encode(self, pcm: Pcm, sample_rate_hz: int) -> bytes:
+        """The codes of a recording, int32 [K, T] as bytes. Raises as `speak`."""
+        rate = pack_rate(sample_rate_hz)
+        async with aclosing(self._ask(partial(self._send_array, Kind.ENCODE, rate, pcm))) as pieces:
+            return b"".join([piece async for piece in pieces if isinstance(piece, bytes)])
+
+    async def decode(self, codes: Codes) -> Pcm:
+        """The samples of codes. Raises as `speak`."""
+        async with aclosing(
+            self._ask(partial(self._send_array, Kind.DECODE, b"", codes))
+        ) as pieces:
+            heard = [piece.pcm async for piece in pieces if isinstance(piece, AudioChunk)]
+        return np.concatenate([np.zeros(0, np.float32), *heard])
 
     def kill(self, verdict: str) -> None:
         """End the process at once. verdict: why, as it follows on "the engine's process"."""
         self._verdict = self._verdict or verdict
         self.is_alive = False
-        if self._child is not None and self._child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.kill()
+        if self._child is not None:
+            self._child.kill()
 
     def ask_to_leave(self) -> None:
         """Let the child end its work and go; it is killed if it does not."""
@@ -211,43 +205,19 @@ class Link:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
 
-    async def _start_child(self, theirs: socket.socket) -> None:
-        is_windows = sys.platform == "win32"
-        channel = "-" if is_windows else str(theirs.fileno())
-        self._child = child = await asyncio.create_subprocess_exec(
-            # -P: what lies in the current folder must not stand for our modules.
-            *(sys.executable, "-P", "-m", "fishs2.engines.host_child"),
-            *(channel, str(self._folder)),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            pass_fds=() if is_windows else (theirs.fileno(),),
-            env=self._environment(),
-        )
-        assert child.stdin is not None
-        if sys.platform == "win32":
-            shared = theirs.share(child.pid)
-            child.stdin.write(len(shared).to_bytes(4, "little") + shared)
-        for name, level, stream in (
-            ("stdout", logging.DEBUG, child.stdout),
-            ("stderr", logging.WARNING, child.stderr),
-        ):
-            assert stream is not None
-            output = log_output(stream, name, logger, level=level)
-            self._printed.append(asyncio.create_task(output))
-
-    def _environment(self) -> dict[str, str]:
-        """What the child starts with: all that we have, our module path, and what it is to get."""
-        folder = str(self._folder)
-        known = filter(None, [os.environ.get(_LIBRARY_PATH)])
-        return {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            **self._recipe.environment,
-            _LIBRARY_PATH: os.pathsep.join([*self._recipe.library_folders, *known]),
-            # Whatever the engine or its library leaves there goes with the process.
-            **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder),
-        }
+    async def _start_child(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # Nobody else may read voices; a child that has left may have removed the outer folder,
+        # and whoever tidies up the one around it.
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._child = await start_child(self._recipe, self._folder, theirs)
+            return await open_streams(ours)
+        except BaseException:
+            ours.close()
+            raise
 
     async def _await_ready(self, reader: asyncio.StreamReader) -> Profile:
         while True:
@@ -260,7 +230,45 @@ class Link:
                 case _:
                     self._take(message)
 
-    async def _send(self, number: int, utterance: Utterance) -> None:
+    async def _ask(
+        self, send: Callable[[int], Awaitable[None]]
+    ) -> AsyncGenerator[AudioChunk | bytes]:
+        """Send an order, and yield what it brings."""
+        if not self.is_alive:
+            raise LostError(self._verdict)
+        self._last_number += 1
+        number, answer = self._last_number, _Answer()
+        self._answers[number] = answer
+        is_sent = False
+        try:
+            await send(number)
+            is_sent = True
+            while (item := await answer.items.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            if not is_sent:
+                self._answers.pop(number, None)
+            if not answer.is_over and self.is_alive:
+                answer.num_aborted_pings = 0
+                self._write(Kind.ABORT, number)
+
+    async def _send_array(
+        self, kind: Kind, payload: bytes, array: Pcm | Codes, number: int
+    ) -> None:
+        """Send an order after the array that it is about, in pieces that let others in between."""
+        assert self._streams is not None
+        writer = self._streams[1]
+        try:
+            for _ in write_pieces(writer, Kind.PIECE, number, array):
+                await writer.drain()
+                self._num_idle_pings = 0
+        except ConnectionError:
+            raise await self._lost() from None
+        self._write(kind, number, payload)
+
+    async def _send(self, utterance: Utterance, number: int) -> None:
         """Send an utterance, after the references that the child does not have."""
         assert self._streams is not None
         keys = frozenset(each.key for each in utterance.references)
@@ -301,11 +309,11 @@ class Link:
     def _take(self, message: Message) -> None:
         self._num_silent_pings = 0
         match message.kind:
-            case Kind.PCM | Kind.DONE | Kind.FAILED:
+            case Kind.PCM | Kind.CODES | Kind.DONE | Kind.FAILED:
                 self._num_idle_pings = 0
-                self._take_for_speech(message)
+                self._take_answer(message)
             case Kind.PONG:
-                stats = _read_stats(message.payload)
+                stats = read_stats(message.payload)
                 if stats != self.stats:
                     self._num_idle_pings = 0
                 self.stats = stats
@@ -315,25 +323,26 @@ class Link:
             case _:
                 raise EngineError(f"the engine's process sent a {message.kind.name}")
 
-    def _take_for_speech(self, message: Message) -> None:
-        speech = self._speeches.get(message.number)
-        if speech is None:
+    def _take_answer(self, message: Message) -> None:
+        answer = self._answers.get(message.number)
+        if answer is None:
             return  # given up before it was sent whole
-        is_aborted = speech.num_aborted_pings is not None
-        if message.kind == Kind.PCM:
+        is_aborted = answer.num_aborted_pings is not None
+        if message.kind in (Kind.PCM, Kind.CODES):
             if not is_aborted:
-                speech.items.put_nowait(read_pcm(message.payload))
+                is_pcm = message.kind == Kind.PCM
+                answer.items.put_nowait(read_pcm(message.payload) if is_pcm else message.payload)
             return
-        del self._speeches[message.number]
+        del self._answers[message.number]
         if message.kind == Kind.FAILED:
-            speech.end(error_of(unpack(Failure, message.payload)))
+            answer.end(error_of(unpack(Failure, message.payload)))
             return
         if self._leaving is not None and not is_aborted:
             # It was cut off, because we asked the child to leave.
-            speech.end(LostError(self._verdict))
+            answer.end(LostError(self._verdict))
             return
         self.num_finished += not is_aborted
-        speech.end(None)
+        answer.end(None)
 
     async def _watch(self) -> None:
         """Ask now and then whether the child is alive, and count what it does not do.
@@ -343,17 +352,23 @@ class Link:
         limits = self._limits
         while True:
             await asyncio.sleep(limits.ping_s)
+            # One that was idle loads its model again first, which takes as long as at the start.
+            is_loading = self.stats is not None and not self.stats.is_loaded
+            stall_s = limits.start_s if is_loading else limits.stall_s
             self._write(Kind.PING)
             self._num_silent_pings += 1
-            self._num_idle_pings = self._num_idle_pings + 1 if self._speeches else 0
-            aborted = [s for s in self._speeches.values() if s.num_aborted_pings is not None]
-            for speech in aborted:
-                speech.num_aborted_pings = (speech.num_aborted_pings or 0) + 1
+            self._num_idle_pings = self._num_idle_pings + 1 if self._answers else 0
+            aborted = [s for s in self._answers.values() if s.num_aborted_pings is not None]
+            for answer in aborted:
+                answer.num_aborted_pings = (answer.num_aborted_pings or 0) + 1
             if self._num_silent_pings * limits.ping_s > limits.silence_s:
                 self.kill(f"did not answer for {limits.silence_s:g} s")
-            elif self._num_idle_pings * limits.ping_s > limits.stall_s:
-                self.kill(f"got nowhere for {limits.stall_s:g} s")
+            elif self._num_idle_pings * limits.ping_s > stall_s:
+                self.kill(f"got nowhere for {stall_s:g} s")
             elif any((s.num_aborted_pings or 0) * limits.ping_s > limits.abort_s for s in aborted):
+                # Many an engine cannot be stopped everywhere, and clients that leave must not take
+                # it away from the others.
+                self.is_to_blame = False
                 self.kill(f"did not stop within {limits.abort_s:g} s")
 
     async def _close(self) -> None:
@@ -370,34 +385,19 @@ class Link:
             self._streams[1].close()
             with contextlib.suppress(OSError):
                 await self._streams[1].wait_closed()
-        for speech in self._speeches.values():
-            speech.end(LostError(self._verdict))
-        self._speeches.clear()
+        for answer in self._answers.values():
+            answer.end(LostError(self._verdict))
+        self._answers.clear()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _end_child(self, child: Process) -> None:
+    async def _end_child(self, child: Child) -> None:
         if not self._verdict:
             # It has closed the channel, so it is about to end; its status says how.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(child.wait(), self._limits.close_s)
-            if child.returncode is None:
+            if child.status is None:
                 self._verdict = "closed the connection and did not end"
         self.kill("")
-        assert child.stdin is not None
-        child.stdin.close()
-        await asyncio.gather(*self._printed)
         status = await child.wait()
-        self._verdict = self._verdict or _describe_end(status)
-
-
-def _read_stats(payload: bytes) -> EngineStats | None:
-    return None if payload == pack(None) else unpack(EngineStats, payload)
-
-
-def _describe_end(status: int) -> str:
-    """How a process ended, as it follows on "the engine's process"."""
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-status).name}"
-        return f"was killed by signal {-status}"
-    return f"ended with status {status}" if status else "ended by itself"
+        await child.close()
+        self._verdict = self._verdict or describe_end(status)

@@ -1,25 +1,31 @@
 """What the server and an engine's child process say to each other, and how it is written.
 
-A message is a header (kind, number, payload bytes) and a payload; the number is the utterance's, 0
-where it is about none. Here live the kinds, the framing, and dataclasses and errors as plain values
-for MessagePack; who says what and when is `host_link`'s (in the server) and `host_child`'s matter.
+A message is a header (kind, number, payload bytes) and a payload; the number is the order's (an
+utterance, or a recording to encode or decode), 0 where it is about none. Here live the kinds, the
+framing, and dataclasses and errors as plain values for MessagePack; who says what and when is
+`host_link`'s (in the server) and `host_child`'s matter.
 
     server -> child   RECIPE     a Recipe: which engine to make; the first message
                       SAMPLES    a Samples: a piece of a reference's audio
                       FORGET     the key of a reference that is not mentioned again
                       SPEAK      an Utterance, its references without their audio
-                      ABORT      nothing; stop that utterance
+                      PIECE      some bytes of what the ENCODE or DECODE of that number is about
+                      ENCODE     sample rate; its float32 samples have come in PIECEs
+                      DECODE     nothing; its int32 codes [K, T] have come in PIECEs
+                      ABORT      nothing; stop that order
                       SPEECH_END the name of a speech of which no more parts come
                       PING       nothing
                       CLOSE      nothing; leave
     child -> server   READY      a Profile: the engine has started
-                      PCM        sample rate, then float32 samples
-                      FAILED     a Failure; of the start (the child leaves) or of that utterance
-                      DONE       nothing; that utterance has ended, by itself or by ABORT
+                      PCM        sample rate, then float32 samples; of a SPEAK or DECODE
+                      CODES      int32 codes of an ENCODE: the next bytes of [K, T]
+                      FAILED     a Failure; of the start (the child leaves) or of that order
+                      DONE       nothing; that order has ended, by itself or by ABORT
                       PONG       an EngineStats, or nil
                       LOG        a LogRecord
 
-Both ends are the same build on the same machine: no versions, and this machine's byte order in PCM.
+Both ends are the same build on the same machine: no versions, and this machine's byte order in
+samples and codes.
 """
 
 import asyncio
@@ -27,7 +33,7 @@ import dataclasses
 import socket
 import struct
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -37,9 +43,10 @@ from typing import Literal, NamedTuple, TypeVar, Union, cast, get_args, get_orig
 
 import numpy as np
 import ormsgpack
+from numpy.typing import NDArray
 
 from fishs2 import errors
-from fishs2.engines.base import AudioChunk, Capabilities, Pcm
+from fishs2.engines.base import AudioChunk, Capabilities, CodecLayout, EngineStats, Pcm
 from fishs2.errors import EngineError, Fishs2Error
 
 _HEADER = struct.Struct("<BII")  # kind, number, payload bytes
@@ -70,6 +77,10 @@ class Kind(IntEnum):
     PONG = 12
     LOG = 13
     SPEECH_END = 14
+    PIECE = 15
+    ENCODE = 16
+    DECODE = 17
+    CODES = 18
 
 
 class Message(NamedTuple):
@@ -119,13 +130,15 @@ class Profile:
     """What the server must know of a started engine without asking it again.
 
     default_voice: what `find_voice(None, None)` gave. found_voices: what it gives for each of the
-    engine's own, in lower case. unknown_voice: how it refuses `NOBODY`.
+    engine's own, in lower case. unknown_voice: how it refuses `NOBODY`. codec_layout: of its codes;
+    None if it is no CodesEngine.
     """
 
     capabilities: Capabilities
     default_voice: str
     found_voices: dict[str, str]
     unknown_voice: Failure
+    codec_layout: CodecLayout | None = None
 
 
 NOBODY = "nobody-7f3a"
@@ -171,16 +184,45 @@ def write_pcm(writer: asyncio.StreamWriter, number: int, chunk: AudioChunk) -> N
     """Send the samples of a chunk, in pieces if it is large; never waits."""
     # A copy: what cannot be sent at once is kept, and the engine may use its array again.
     raw = chunk.pcm.astype(np.float32, copy=False).tobytes()
-    rate = _RATE.pack(chunk.sample_rate_hz)
+    rate = pack_rate(chunk.sample_rate_hz)
     for start in range(0, len(raw), MAX_PIECE_BYTES):
         write_message(writer, Kind.PCM, number, rate, raw[start : start + MAX_PIECE_BYTES])
 
 
+def write_pieces(
+    writer: asyncio.StreamWriter, kind: Kind, number: int, array: NDArray[np.float32 | np.int32]
+) -> Iterator[None]:
+    """Send what is in an array, piece by piece: one before each step of the iterator."""
+    raw = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+    for start in range(0, len(raw), MAX_PIECE_BYTES):
+        write_message(writer, kind, number, raw[start : start + MAX_PIECE_BYTES].tobytes())
+        yield
+
+
 def read_pcm(payload: bytes) -> AudioChunk:
-    """The chunk in the payload of a PCM message."""
-    (rate_hz,) = _RATE.unpack_from(payload)
+    """The chunk in the payload of a PCM message. Raises EngineError for what is none."""
+    try:
+        pcm = np.frombuffer(payload, np.float32, offset=_RATE.size)
+    except ValueError as error:
+        raise EngineError("samples between server and engine are damaged") from error
     # A copy: callers may write into their samples, and nobody may write into bytes.
-    return AudioChunk(np.frombuffer(payload, np.float32, offset=_RATE.size).copy(), rate_hz)
+    return AudioChunk(pcm.copy(), read_rate(payload))
+
+
+def read_stats(payload: bytes) -> EngineStats | None:
+    """The stats in the payload of a PONG."""
+    return None if payload == pack(None) else unpack(EngineStats, payload)
+
+
+def pack_rate(sample_rate_hz: int) -> bytes:
+    """The payload of an ENCODE."""
+    return _RATE.pack(sample_rate_hz)
+
+
+def read_rate(payload: bytes) -> int:
+    """The sample rate at the start of a payload."""
+    rate_hz: int = _RATE.unpack_from(payload)[0]
+    return rate_hz
 
 
 def pack(value: object) -> bytes:

@@ -3,32 +3,56 @@
 Bounded in both directions, because nobody knows what a library prints.
 """
 
-import asyncio
 import logging
 
 _MAX_LINE_CHARS = 300
 _MAX_LINES = 300
 """Of one child and stream; a library that floods must not fill the disk."""
 
+_MAX_LAST_LINES, _MAX_LAST_BYTES = 40, 8_192
+"""Of one that has printed more: its last words say why it ended."""
 
-async def log_output(
-    stream: asyncio.StreamReader, name: str, logger: logging.Logger, *, level: int
-) -> None:
-    """Read `stream` to its end; log its first lines, and how many there were."""
-    num_lines = 0
-    rest = b""
-    while piece := await stream.read(65_536):
-        *lines, rest = (rest + piece).split(b"\n")
-        rest = rest[:_MAX_LINE_CHARS]  # a line without an end
+
+class OutputLog:
+    """Logs the first lines of one stream, how many there were, and the last ones."""
+
+    def __init__(self, name: str, logger: logging.Logger, *, level: int) -> None:
+        self._name = name
+        self._logger = logger
+        self._level = level
+        self._num_lines = 0
+        self._rest = b""
+
+    def take(self, piece: bytes) -> None:
+        """Take what has come. Costs next to nothing once there is too much."""
+        if self._num_lines < _MAX_LINES:
+            *lines, piece = (self._rest + piece).split(b"\n", _MAX_LINES - self._num_lines)
+            self._rest = b""
+            self._num_lines += len(lines)
+            self._log(lines)
+        if self._num_lines < _MAX_LINES:
+            self._rest = piece[:_MAX_LINE_CHARS]  # a line without an end
+        else:
+            self._num_lines += piece.count(b"\n")
+            self._rest = (self._rest + piece)[-_MAX_LAST_BYTES:]
+
+    def end(self) -> None:
+        """Log what is left at the end of the stream."""
+        lines = self._rest.split(b"\n")
+        if self._num_lines > _MAX_LINES:
+            self._logger.log(
+                self._level,
+                "it printed %d lines to %s, most of them not shown; the last are:",
+                self._num_lines,
+                self._name,
+            )
+        self._log(lines[-_MAX_LAST_LINES:])
+
+    def _log(self, lines: list[bytes]) -> None:
         for line in filter(None, map(_clean, lines)):
-            num_lines += 1
-            if num_lines <= _MAX_LINES:
-                logger.log(level, "the engine's process printed to %s: %s", name, line)
-    last = _clean(rest)
-    if last and num_lines < _MAX_LINES:
-        logger.log(level, "the engine's process printed to %s: %s", name, last)
-    elif num_lines > _MAX_LINES:
-        logger.log(level, "it printed %d lines to %s, most of them not shown", num_lines, name)
+            self._logger.log(
+                self._level, "the engine's process printed to %s: %s", self._name, line
+            )
 
 
 def _clean(line: bytes) -> str:

@@ -202,7 +202,9 @@ class Runtime:
         """The codec of the engine, if it shows one. Raises EngineUnavailableError."""
         await self.speech()
         engine = self._choice.engine
-        return CodecService(engine, self.voices) if isinstance(engine, CodesEngine) else None
+        # One that hosts cannot be told by its class: what has a codec, or has not, is in the child.
+        codec = engine.codes if isinstance(engine, HostedEngine) else engine
+        return CodecService(codec, self.voices) if isinstance(codec, CodesEngine) else None
 
     def status(self) -> Status:
         """Say how things stand. Touches no engine, file or network."""

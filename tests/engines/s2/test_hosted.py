@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fishs2.engines.base import Reference, Sampling, Utterance
+from fishs2.engines.base import CodesEngine, Reference, Sampling, Utterance
 from fishs2.engines.host import HostedEngine
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.errors import NotFoundError, UserError
@@ -47,11 +47,11 @@ def test_engine_on_a_card_has_a_process_of_its_own_unless_a_setting_says(
     assert type(make_engine(chosen)) is kind
 
 
-async def test_speech_and_refusals_are_the_same_in_a_child(tmp_path: Path) -> None:
+async def test_speech_refusals_and_codes_are_the_same_in_a_child(tmp_path: Path) -> None:
     reference = Reference(arrays("codec_golden")["audio_in"], 44_100, "A voice.", key="a")
     sampling = Sampling(seed=5, max_new_tokens=9)
     utterance = Utterance("Hello there.", references=(reference,), sampling=sampling)
-    heard = []
+    heard, codes = [], []
     for is_hosted in (False, True):
         engine = make_engine(settings(tmp_path, engine_process=is_hosted))
         await engine.start()
@@ -63,9 +63,14 @@ async def test_speech_and_refusals_are_the_same_in_a_child(tmp_path: Path) -> No
             with pytest.raises(UserError, match="tokens; the limit is"):
                 await anext(engine.speak(Utterance("x" * 50_000)))
             assert engine.capabilities.name == "s2"
+            codec = engine.codes if isinstance(engine, HostedEngine) else engine
+            assert isinstance(codec, CodesEngine)
+            made = await codec.encode(reference.pcm, 44_100)
+            codes.append((codec.codec_layout, made.tolist(), (await codec.decode(made)).tolist()))
         finally:
             await engine.close()
 
+    assert codes[0] == codes[1]
     here, there = heard
     assert [len(pcm) for pcm in here] == [len(pcm) for pcm in there]
     assert np.array_equal(np.concatenate(here), np.concatenate(there))

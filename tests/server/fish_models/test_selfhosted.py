@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -9,9 +10,12 @@ import numpy as np
 import ormsgpack
 import pytest
 
+from fishs2.engines.host import HostedEngine
+from fishs2.engines.host_messages import Recipe, to_plain
 from fishs2.engines.s2 import codes as codes_module
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.model import Precision
+from tests.engines.hosted import recipe
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.fish_models.test_errors import check_fish_error
 from tests.server.wrapper.conftest import Recorded, sine_wav
@@ -193,8 +197,21 @@ def s2_engine() -> Any:
     return S2Engine(MODEL_FILES, Precision())
 
 
-async def test_audio_becomes_codes_and_audio_again() -> None:
-    async with serving(s2_engine()) as served:
+def hosted_s2_engine() -> Any:
+    arguments = {"files": to_plain(MODEL_FILES), "place": {}, "wishes": {}}
+    return HostedEngine(Recipe("fishs2.engines.s2.opening", "open_s2_by_values", arguments))
+
+
+async def test_hosted_engine_without_a_codec_says_which_has_one() -> None:
+    async with serving(HostedEngine(recipe())) as served:  # type: ignore[arg-type]
+        for name in ("encode", "decode"):
+            answer = await served.client.post(f"/v1/vqgan/{name}", json={})
+            assert "FISHS2_ENGINE=s2" in check_fish_error(answer, 501)
+
+
+@pytest.mark.parametrize("make", [s2_engine, hosted_s2_engine])
+async def test_audio_becomes_codes_and_audio_again(make: Callable[[], Any]) -> None:
+    async with serving(make()) as served:
         encoded = await pack(served, "encode", audios=[sine_wav(), sine_wav(seconds=2.0)])
         tokens = ormsgpack.unpackb(encoded.content)["tokens"]
         decoded = await pack(served, "decode", tokens=tokens)
