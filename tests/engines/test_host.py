@@ -400,7 +400,7 @@ async def test_stopped_child_is_killed_while_others_are_answered(hasty: HostedEn
 
 
 async def test_crashes_lose_nothing_that_had_not_begun_to_sound(engine: HostedEngine) -> None:
-    texts = [f"once {n} lost" if n % 20 == 7 else f"number {n}" for n in range(200)]
+    texts = [f"once {n} lost" if n % 20 == 7 else f"number {n}" for n in range(60)]
     turns = asyncio.Semaphore(4)
     num_before = engine.stats().num_restarts
 
@@ -418,8 +418,8 @@ async def test_crashes_lose_nothing_that_had_not_begun_to_sound(engine: HostedEn
     outcomes = await asyncio.gather(*map(speak, texts))
 
     assert (False, False) not in outcomes
-    assert outcomes.count((True, True)) >= 200 - 10 * 3  # three neighbours at each crash
-    assert engine.stats().num_restarts == num_before + 10
+    assert outcomes.count((True, True)) >= 60 - 3 * 3  # three neighbours at each crash
+    assert engine.stats().num_restarts == num_before + 3
 
 
 async def test_breaker_opens_says_why_and_closes_again(
