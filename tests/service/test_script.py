@@ -5,7 +5,7 @@ import pytest
 
 from fishs2.engines.base import Capabilities, Reference, Utterance
 from fishs2.errors import UserError
-from fishs2.service.script import Cutting, Line, write_script
+from fishs2.service.script import Cutting, Line, fit_chars, write_script
 from fishs2.service.voice_choice import ChosenVoice
 
 TALK = "<|speaker:0|>How are you?<|speaker:1|>Fine, thanks. <|speaker:0|>Good!"
@@ -117,3 +117,9 @@ def test_short_utterances_take_in_the_next_sentence() -> None:
         "Two. Three. Four.",
         "Five.",
     ]
+
+
+def test_chinese_is_cut_by_how_long_it_takes_to_say() -> None:
+    assert fit_chars("A plain sentence.", 400) == 400
+    assert fit_chars("天" * 300, 400) == 133
+    assert 190 < fit_chars("天 a" * 30, 400) < 250

@@ -35,7 +35,9 @@ class UtteranceFeed:
         self._patience: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_heard = False
+        self._has_sound = False
         self._is_revoked = False
+        self._next: UtteranceFeed | None = None
 
     async def start_as_first(self) -> None:
         """Start as the first utterance of a request, which may be refused with BusyError."""
@@ -47,6 +49,13 @@ class UtteranceFeed:
     def start(self) -> None:
         """Start as soon as there is a turn that nobody else needs."""
         self._task = asyncio.create_task(self._run())
+
+    def start_after(self, before: "UtteranceFeed") -> None:
+        """Start once `before` has sound: until then it gets all that the engine can do."""
+        if before._has_sound:
+            self.start()
+        else:
+            before._next = self
 
     async def read(self) -> AsyncGenerator[Pcm]:
         """Yield float32 [n], chunk by chunk, as they come. Raises EngineError."""
@@ -98,6 +107,7 @@ class UtteranceFeed:
         try:
             while not await self._speak_in_a_turn():
                 pass
+            self._note_sound()
         finally:
             self._queue.put_nowait(None)
 
@@ -141,6 +151,13 @@ class UtteranceFeed:
                     raise EngineError(f"the engine changed its rate to {chunk.sample_rate_hz} Hz")
                 if not self._is_revoked:
                     self._queue.put_nowait(chunk.pcm)
+                self._note_sound()
+
+    def _note_sound(self) -> None:
+        self._has_sound = True
+        if self._next is not None:
+            self._next.start()
+            self._next = None
 
     def _forget_unheard(self) -> None:
         while not self._queue.empty():

@@ -29,7 +29,7 @@ async def speak_parts(
         await feeds[0].start_as_first()
         for index, pause_s in enumerate(pauses_s):
             if index + 1 < len(feeds):
-                feeds[index + 1].start()
+                feeds[index + 1].start_after(feeds[index])
             join = joints.add_before_pause if pause_s else joints.add
             has_sound = False
             async with aclosing(read(feeds[index])) as pieces:

@@ -7,6 +7,7 @@ references of all of them and the turns with their tags, any other speaks each t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import east_asian_width
 
 from fishs2.engines.base import Capabilities, Reference, Utterance
 from fishs2.errors import UserError
@@ -41,6 +42,13 @@ class Cutting:
 
     max_chars: int
     short_chars: int = SHORT_CHARS
+
+
+def fit_chars(text: str, max_chars: int) -> int:
+    """`max_chars` letters, for how `text` is written: a wide character takes as long as three."""
+    num_wide = sum(east_asian_width(char) in "WF" for char in text)
+    share = num_wide / max(1, len(text))
+    return max(MIN_CHUNK_CHARS, int(max_chars / (1 + 2 * share)))
 
 
 def write_script(

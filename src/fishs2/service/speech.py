@@ -24,7 +24,7 @@ from fishs2.service.audio_path import AudioPath, AudioPaths
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.parts import Read, speak_parts
 from fishs2.service.report import SpeechReport
-from fishs2.service.script import Cutting, Line, write_script
+from fishs2.service.script import Cutting, Line, fit_chars, write_script
 from fishs2.service.voice_choice import (
     ChosenVoice,
     Cloning,
@@ -200,7 +200,7 @@ class SpeechService:
         Raises UserError `unknown_speaker`.
         """
         request = plan.request
-        limit = self._capabilities.max_utterance_chars
+        limit = fit_chars(text, self._capabilities.max_utterance_chars)
         cutting = Cutting(max_chars=min(limit, request.max_utterance_chars or limit))
         if request.short_utterance_chars is not None:
             cutting = replace(cutting, short_chars=request.short_utterance_chars)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 from weakref import WeakValueDictionary
 
@@ -47,9 +47,6 @@ logger = logging.getLogger(__name__)
 MAX_UTTERANCE_CHARS = 400
 _MIN_ROOM = 1024
 """Frames that must fit behind a prompt: the longest utterance, and 90 s of reference before it."""
-
-_ROOM_SHARE = 4
-"""What has run away by `longest_speech` is longer than slow speech by this factor."""
 
 _PROGRESS_S = 3.0
 
@@ -207,7 +204,7 @@ class S2Engine:
 
     async def _prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
         """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
-        params = _with_room(params_of(utterance.sampling), utterance)
+        params = params_of(utterance.sampling)
         model = self._thread.model or await self._load_model()
         shown = [await self._encode(model, each, is_aborted) for each in utterance.references]
         num_codebooks = model.ar.config.num_codebooks
@@ -221,8 +218,7 @@ class S2Engine:
         sequence.part = utterance.part
         sequence.ramp = ramp_for(utterance.latency, self._ramp)
         # Who sets a limit of their own gets speech of that length.
-        asked = utterance.sampling.max_new_tokens
-        if self._is_guarded and asked in (None, GenerateParams().max_new_tokens):
+        if self._is_guarded and params.max_new_tokens == GenerateParams().max_new_tokens:
             longest = params.min_tokens_before_end + longest_speech(utterance.text)
             sequence.runaway_frames = min(max_frames, longest)
         return sequence
@@ -307,11 +303,3 @@ class S2Engine:
     def _forget(self) -> None:
         # It holds the codec, whose memory is wanted back.
         self._references = None
-
-
-def _with_room(params: GenerateParams, utterance: Utterance) -> GenerateParams:
-    """Room for the whole text, if nobody has set a limit: a Chinese character takes a syllable."""
-    if utterance.sampling.max_new_tokens is not None:
-        return params
-    likely_most = longest_speech(utterance.text) // _ROOM_SHARE
-    return replace(params, max_new_tokens=max(params.max_new_tokens, likely_most))
