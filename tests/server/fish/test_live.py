@@ -155,6 +155,8 @@ async def test_unknown_events_and_what_follows_stop_are_ignored() -> None:
         await client.say("log", message="x")
         await client.start(text="Hello.")
         await client.say("whatever", text=5)
+        odd = {"event": "odd", 1: 2, "own": ormsgpack.Ext(5, b"x")}
+        await client.socket.send(ormsgpack.packb(odd, option=ormsgpack.OPT_NON_STR_KEYS))
         await client.say("stop")
         await client.say("text", text="No.")
         await client.say("start", request={})
@@ -197,6 +199,8 @@ START = ormsgpack.packb({"event": "start", "request": {"text": "", "format": "pc
         [START, START],
         [START, b""],
         [START, b"\xc1"],
+        [START, ormsgpack.packb({"event": "flush"}) + b"\x00"],
+        [START, ormsgpack.packb({"event": "text", "text": ormsgpack.Ext(5, b"x")})],
         [START, bytes(range(256))],
         [START, ormsgpack.packb(["text"])],
         [START, ormsgpack.packb({"event": 5})],
@@ -210,7 +214,7 @@ START = ormsgpack.packb({"event": "start", "request": {"text": "", "format": "pc
         [START, "a text frame"],
         ["a text frame"],
     ],
-    ids=range(25),
+    ids=range(27),
 )
 async def test_what_is_wrong_ends_with_one_error_that_says_so(frames: list[bytes | str]) -> None:
     async with serving() as served, live(served) as client:
