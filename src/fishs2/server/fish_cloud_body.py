@@ -14,9 +14,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
@@ -28,7 +26,13 @@ from starlette.exceptions import HTTPException
 from fishs2.engines.base import Latency
 from fishs2.server import json_body, msgpack
 from fishs2.server.fish_open_body import MSGPACK_TYPES
-from fishs2.server.speech_body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS, Integer, Number
+from fishs2.server.speech_body import (
+    MAX_REFERENCES,
+    MAX_TRANSCRIPT_CHARS,
+    Integer,
+    JsonBody,
+    Number,
+)
 
 MAX_SPEAKERS = 16
 
@@ -85,9 +89,7 @@ def _is_opus_rate(value: int) -> int:
     )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
+class _Part(JsonBody):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, value: object) -> object:
