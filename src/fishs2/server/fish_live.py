@@ -247,9 +247,11 @@ def _message(error: Fishs2Error) -> str:
 
 
 def _close_code(error: Fishs2Error) -> int:
+    problem = describe_error(error)
     if isinstance(error, BusyError):
-        return _CLOSE_BUSY
-    status = describe_error(error).status
+        # Characters that are used up do not come back by waiting.
+        return _CLOSE_WRONG if problem.code == "insufficient_quota" else _CLOSE_BUSY
+    status = problem.status
     return _CLOSE_BROKEN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _CLOSE_WRONG
 
 

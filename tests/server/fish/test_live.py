@@ -553,6 +553,7 @@ async def test_text_beyond_the_quota_ends_the_speech_and_what_was_heard_is_paid(
             await client.hear_audio()
             await client.say("text", text="This is too much.")
             finish = await client.hear_all()
+            assert await client.close_code() == 1008
         assert "fewer than" in finish["message"]
         assert account_of(served, key) == (12, 0, 0)
 

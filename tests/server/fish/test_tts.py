@@ -446,3 +446,15 @@ async def test_large_json_is_read_and_judged_as_any_other() -> None:
     assert error_of(wrong)[0] == 400
     assert "references" in error_of(wrong)[1]
     assert error_of(broken)[0] == 400
+
+
+@pytest.mark.parametrize("references", [[[], []], [[{"audio": WAV, "text": "Hi."}], []]])
+async def test_a_speaker_without_a_recording_is_refused(references: list[object]) -> None:
+    async with serving() as served:
+        body = ormsgpack.packb({"text": "<|speaker:1|>Hi.", "references": references})
+        kind = {"Content-Type": "application/msgpack"}
+        answer = await served.client.post("/v1/tts", content=body, headers=kind)
+
+    assert error_of(answer)[0] == 400
+    assert "has no recording" in error_of(answer)[1]
+    assert served.engine.utterances == []
