@@ -4,20 +4,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import fishaudio
 import numpy as np
 import ormsgpack
 import pytest
 from httpx_ws import WebSocketUpgradeError
+from starlette.datastructures import Headers
+from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fishs2.audio.decode import decode_audio
+from fishs2.server.fish_live import LiveSession
+from fishs2.service.accounts import Principal
 from fishs2.service.runtime import open_database
 from fishs2.store.keys import Key, NewKey, create_key, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing
-from tests.server.fish.conftest import error_of
+from tests.server.fish.conftest import CLOUD, error_of
 from tests.server.fish.live_client import LIVE, LiveClient, live
 from tests.serving import Served, serving, until
 
@@ -387,6 +392,39 @@ async def test_a_flood_of_tiny_frames_holds_up_nobody() -> None:
 
     # 5 s when what has come is read without a break, and all that waits is judged with each.
     assert max(gaps_s) < 0.5
+
+
+async def test_others_have_their_turn_after_each_frame_that_has_come() -> None:
+    socket = EagerSocket([START, *[ormsgpack.packb({"event": "flush"})] * 500])
+    num_turns = 0
+
+    async def count_turns() -> None:
+        nonlocal num_turns
+        while True:
+            num_turns += 1
+            await asyncio.sleep(0)
+
+    async with serving() as served:
+        other = asyncio.create_task(count_turns())
+        await LiveSession(cast("WebSocket", socket), served.runtime, has_times=False).run()
+        other.cancel()
+
+    assert num_turns >= 500
+
+
+class EagerSocket:
+    """A WebSocket on which everything has come already, so that receiving never waits."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        self.state = SimpleNamespace(principal=Principal(), request_id="x")
+        self.headers = Headers(CLOUD)
+        self._messages = [{"type": "websocket.receive", "bytes": frame} for frame in frames]
+
+    async def accept(self) -> None:
+        pass
+
+    async def receive(self) -> dict[str, Any]:
+        return self._messages.pop(0) if self._messages else {"type": "websocket.disconnect"}
 
 
 async def _gaps_of_loop(task: asyncio.Task[dict[str, Any]]) -> list[float]:
