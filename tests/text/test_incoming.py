@@ -90,7 +90,7 @@ def test_a_small_piece_costs_little_however_much_waits(waiting: str, piece: str)
     for _ in range(2_000):
         text.add(piece)
 
-    # 5 s when all that waits is judged again.
+    # 3 s for the first when all that waits is judged again.
     assert time.process_time() - started_s < 1
 
 

@@ -390,7 +390,6 @@ async def test_a_flood_of_tiny_frames_holds_up_nobody() -> None:
         gaps_s = await _gaps_of_loop(hearing)
         assert hearing.result()["reason"] == "stop"
 
-    # 5 s when what has come is read without a break, and all that waits is judged with each.
     assert max(gaps_s) < 0.5
 
 
