@@ -262,8 +262,7 @@ class Settings(BaseSettings):
     live_max_chars: int = Field(
         200_000,
         ge=1,
-        description="Longest text of one live speech; what waits to be spoken has "
-        "`FISHS2_MAX_INPUT_CHARS` at most.",
+        description="Longest text of one live speech, which may all wait to be spoken.",
     )
     live_max_frame_bytes: int = Field(
         1_048_576,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.server.msgpack import MAX_VALUES, unpack
+from fishs2.server.msgpack import MAX_VALUES, Extension, unpack
 
 VALUES = st.recursive(
     st.none()
@@ -67,3 +67,18 @@ def test_more_values_than_any_body_has_are_refused_at_once(content: bytes) -> No
 def test_bytes_that_messagepack_does_not_know_are_refused() -> None:
     with pytest.raises(ValueError, match="does not know"):
         unpack(b"\xc1")
+
+
+def test_other_keys_and_own_types_are_read() -> None:
+    content = {1: 2, b"k": ormsgpack.Ext(5, b"abc"), "event": "x"}
+    value = unpack(ormsgpack.packb(content, option=ormsgpack.OPT_NON_STR_KEYS))
+
+    assert isinstance(value, dict)
+    assert (value[1], value["event"]) == (2, "x")
+    assert isinstance(value[b"k"], Extension)
+
+
+@pytest.mark.parametrize("rest", [b"\xc0", b"\x00", b"{}", b"\x81\x01"])
+def test_what_follows_the_value_is_refused(rest: bytes) -> None:
+    with pytest.raises(ValueError, match="follows"):
+        unpack(ormsgpack.packb({"text": "Hi."}) + rest)

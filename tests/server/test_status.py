@@ -1,6 +1,8 @@
 """/health, /v1/models, the API page, request ids, and how a busy or broken server answers."""
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -109,6 +111,55 @@ async def test_openapi_documents_the_speech_route_and_hides_its_aliases() -> Non
     assert "audio/wav" in operation["responses"]["200"]["content"]
     assert "/audio/speech" not in page["paths"]
     assert "/models" not in page["paths"]
+
+
+async def test_every_reference_of_the_openapi_page_leads_somewhere() -> None:
+    async with serving() as served:
+        page = (await served.client.get("/openapi.json")).json()
+
+    objects = list(_objects_in(page))
+    for each in objects:
+        if isinstance(reference := each.get("$ref"), str):
+            assert _resolve(page, reference), reference
+        # Names of Pydantic's that JSON Schema does not know.
+        assert not {"ge", "le", "gt", "lt", "$defs"} & set(each)
+    limits = page["paths"]["/v1/tts"]["post"]["requestBody"]["content"]["application/json"]
+    speed = limits["schema"]["properties"]["prosody"]["anyOf"][0]["properties"]["speed"]
+    assert (speed["minimum"], speed["maximum"]) == (0.5, 2.0)
+
+
+def _objects_in(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from _objects_in(item)
+
+
+def _resolve(page: Any, reference: str) -> bool:
+    for name in reference.removeprefix("#/").split("/"):
+        if name not in page:
+            return False
+        page = page[name]
+    return True
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/model", "GET, HEAD, POST"),
+        ("/model/x", "DELETE, GET, HEAD, PATCH"),
+        ("/v1/health", "GET, HEAD, POST"),
+        ("/v1/tts", "POST"),
+    ],
+)
+async def test_wrong_method_is_told_all_that_the_path_knows(path: str, allowed: str) -> None:
+    async with serving() as served:
+        for method in ("PUT", "OPTIONS"):
+            answer = await served.client.request(method, path)
+            assert answer.status_code == 405
+            assert answer.headers["allow"] == allowed
+            assert set(answer.json()) == {"status", "message"}
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

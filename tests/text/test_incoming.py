@@ -1,5 +1,7 @@
 """Text that arrives in pieces leaves in whole sentences."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +77,49 @@ def test_nothing_is_lost_changed_or_kept_without_bound(pieces: list[str], max_ch
     assert taken + text.take() == "".join(pieces)
     assert text.num_chars == 0
     assert not text.is_ready
+
+
+@pytest.mark.parametrize(
+    ("waiting", "piece"),
+    [("Dr. " * 249, ""), ("Dr. " * 249, " "), ("x" + "[" * 900, ""), ("a. " * 300 + "Dr", ".")],
+)
+def test_a_small_piece_costs_little_however_much_waits(waiting: str, piece: str) -> None:
+    text = IncomingText(max_chars=1_000)
+    text.add(waiting)
+    started_s = time.process_time()
+    for _ in range(2_000):
+        text.add(piece)
+
+    # 3 s for the first when all that waits is judged again.
+    assert time.process_time() - started_s < 1
+
+
+def test_a_long_text_is_taken_in_portions_of_whole_sentences() -> None:
+    text = IncomingText(max_chars=200)
+    for _ in range(9):
+        text.add("This is a sentence. ")
+
+    assert text.take(max_chars=50) == "This is a sentence. " * 3
+    assert text.num_chars == 120
+    assert text.take() == "This is a sentence. " * 6
+
+
+def test_a_mark_at_the_end_of_a_part_of_a_piece_decides_nothing() -> None:
+    text = IncomingText(max_chars=200)
+    text.add("It costs 3.", goes_on=True)
+    text.add("50 in the U.", goes_on=True)
+    text.add("S. today.")
+
+    assert text.take() == "It costs 3.50 in the U.S. today."
+
+
+@given(st.text(alphabet="aB .!?Dr[]()<3„。と\n", max_size=60))
+def test_letter_by_letter_is_judged_as_at_once(words: str) -> None:
+    """What has been judged once need not be judged again."""
+    text, again = IncomingText(max_chars=200), IncomingText(max_chars=200)
+    for letter in words:
+        text.add(letter)
+        again._settled = 0
+        again.add(letter)
+
+    assert text.take() == again.take()

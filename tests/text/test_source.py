@@ -40,6 +40,14 @@ def test_speaker_tags_go_with_the_turn_that_they_begin() -> None:
     assert split_source(text, ["Hello.", "Hi there."]) == ["<|speaker:0|>Hello. ", text[20:]]
 
 
+def test_tags_without_a_space_before_them_open_the_next_part() -> None:
+    dialogue = "<|speaker:0|>Hello there.<|speaker:1|>Hi."
+    assert split_source(dialogue, ["Hello there.", "Hi."]) == [dialogue[:25], dialogue[25:]]
+    assert split_source("Hello.[sad] Bye.", ["Hello.", "Bye."]) == ["Hello.", "[sad] Bye."]
+    parts = split_source("Hello[laugh]. Bye.", ["Hello.", "Bye."])
+    assert parts == ["Hello[laugh]. ", "Bye."]
+
+
 @given(st.text(max_size=200))
 def test_parts_add_up_to_the_text_whatever_it_is(text: str) -> None:
     utterances = utterances_of(text) or [""]

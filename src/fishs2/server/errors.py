@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -39,6 +40,7 @@ OPEN_API_PREFIX = "/api/open/"
 
 FISH_PATHS = (
     "/v1/tts",
+    "/v1/health",
     "/model",
     "/wallet",
     "/v1/asr",
@@ -158,12 +160,30 @@ def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         return error_response(path, _describe_invalid(request, error))
     if isinstance(error, HTTPException):
-        return error_response(path, _describe_http(error))
+        problem = _describe_http(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = ", ".join(_allowed_methods(request))
+        return error_response(path, problem)
     assert isinstance(error, Fishs2Error)
     problem = describe_error(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed: %s", error, extra={"request_id": request.state.request_id})
     return error_response(path, problem)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """What the path knows, by whichever of its routes: the router names those of the first only."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        # HEAD is answered like GET.
+        if _is_known(request, "GET" if method == "HEAD" else method)
+    ]
+
+
+def _is_known(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
 
 
 def error_response(path: str, problem: Problem) -> JSONResponse:

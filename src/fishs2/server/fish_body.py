@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.errors import UserError
-from fishs2.server import msgpack
+from fishs2.server import json_body, msgpack
 from fishs2.server.fish_open_body import MSGPACK_TYPES
 from fishs2.store.new_voices import NewSample
 
@@ -47,7 +47,7 @@ async def read_body(
         if media_type in MSGPACK_TYPES:
             given: object = msgpack.unpack(content, max_values=max_values)
         elif media_type == "application/json":
-            given = json.loads(content)
+            given = await json_body.read_aside(content, json.loads)
         elif media_type == "application/x-www-form-urlencoded":
             return _collect(_read_form(content), lists)
         else:

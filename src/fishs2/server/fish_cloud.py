@@ -101,13 +101,15 @@ async def plan_tts(request: Request, runtime: Runtime) -> Spoken:
     """Read a request and decide how to speak it. Raises what reading and planning raise."""
     body = await read_tts(request)
     wanted = to_speech_request(body, runtime.settings, request.state.request_id)
+    # Before the plan, whose references are work.
+    await runtime.accounts.count(request.state.principal)
     speech = await runtime.speech()
     plan = await speech.plan(wanted)
     name = plan.format.name
     headers = {}
     if not is_cloud(request.headers):
         headers["Content-Disposition"] = f"attachment; filename=audio.{name}"
-    admission = runtime.accounts.admit(request.state.principal, len(body.text))
+    admission = runtime.accounts.reserve(request.state.principal, len(body.text))
     return Spoken(speech, plan, CONTENT_TYPES[name], admission, headers)
 
 

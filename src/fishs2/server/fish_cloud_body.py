@@ -14,9 +14,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
@@ -26,9 +24,15 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.engines.base import Latency
-from fishs2.server import msgpack
+from fishs2.server import json_body, msgpack
 from fishs2.server.fish_open_body import MSGPACK_TYPES
-from fishs2.server.speech_body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS, Integer, Number
+from fishs2.server.speech_body import (
+    MAX_REFERENCES,
+    MAX_TRANSCRIPT_CHARS,
+    Integer,
+    JsonBody,
+    Number,
+)
 
 MAX_SPEAKERS = 16
 
@@ -36,6 +40,8 @@ _MP3_KBPS = (64, 128, 192)
 _OPUS_KBPS = (24, 32, 48, 64)
 _OPUS_AUTO = -1000
 _MAX_FIELDS = 100
+_JSON_FIELDS = frozenset({"reference_id", "references", "prosody", "features"})
+"""Fields that are lists or objects; a form has JSON for them."""
 _SDK_AGENT = "fish-audio/"
 
 
@@ -83,9 +89,7 @@ def _is_opus_rate(value: int) -> int:
     )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
+class _Part(JsonBody):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, value: object) -> object:
@@ -183,7 +187,10 @@ async def read_tts(request: Request) -> Tts:
         if media_type in MSGPACK_TYPES:
             given = msgpack.unpack(await request.body())
         elif media_type == "application/json":
-            given = json.loads(await request.body())
+            return await json_body.read_aside(
+                await request.body(),
+                lambda content: validate_tts(json.loads(content), request.headers),
+            )
         elif media_type == "multipart/form-data":
             given = await _read_form(request)
         else:
@@ -224,12 +231,18 @@ async def _read_form(request: Request) -> dict[str, Any]:
 
 
 def _form_fields(form: FormData) -> dict[str, Any]:
+    """The fields that are known. Raises ValueError for what is no JSON, or too much."""
     given: dict[str, Any] = {}
+    num_values = 0
     for name in form:
         values = [value for value in form.getlist(name) if isinstance(value, str)]
         if name == "texts" or len(values) > 1:
             given[name] = values
         elif values:
-            is_json = name != "text" and values[0][:1] in ("[", "{")
+            is_json = name in _JSON_FIELDS and values[0][:1] in ("[", "{")
+            if is_json:
+                num_values += json_body.count_values(values[0].encode())
+                if num_values > json_body.MAX_VALUES:
+                    raise ValueError(f"it has more than {json_body.MAX_VALUES:,} values")
             given[name] = json.loads(values[0]) if is_json else values[0]
     return given

@@ -62,10 +62,20 @@ def to_speech_request(body: Tts, settings: Settings, request_id: str) -> SpeechR
 
 
 def _speakers(body: Tts) -> tuple[SpeakerVoice, ...]:
-    """The voice of each speaker; names win over recordings, as in fish-speech's server."""
+    """The voice of each speaker; names win over recordings, as in fish-speech's server.
+
+    Raises UserError `voice_not_cloned`.
+    """
     names = [name.strip() for name in body.reference_id]
     if any(names):
         return tuple(SpeakerVoice(voice=name) for name in names)
+    for number, speaker in enumerate(body.references):
+        if not speaker and len(body.references) > 1:
+            raise UserError(
+                f"speaker {number} has no recording: each list in references needs one",
+                code="voice_not_cloned",
+                param="references",
+            )
     return tuple(
         SpeakerVoice(references=tuple(_given(reference) for reference in speaker))
         for speaker in body.references

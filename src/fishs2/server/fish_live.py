@@ -1,9 +1,9 @@
 """`/v1/tts/live`: a WebSocket that takes text while it gives speech. Source: docs/api.md.
 
 Two tasks for each connection: one reads events, one sends audio; whichever fails ends both. The
-reader never waits for the speech, so that pings are answered and what comes too fast is refused
-instead of piling up; the sender waits for the client, so that a slow one holds two utterances of
-audio and no more.
+reader waits neither for the speech nor for the engine to load, so that pings are answered and a
+client that leaves is noticed; what it reads waits as text, which is bounded. The sender waits for
+the client, so that a slow one holds two utterances of audio and no more.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from fishs2.errors import BusyError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.errors import describe_error, describe_fields, fish_message
 from fishs2.server.fish_cloud_body import validate_tts
 from fishs2.server.fish_cloud_request import to_speech_request
-from fishs2.server.fish_frames import Event, audio_frames, error_frame, read_event, stop_frame
+from fishs2.server.fish_frames import audio_frames, error_frame, read_event, stop_frame
 from fishs2.server.fish_times import Timeline, Times
-from fishs2.service.accounts import Reservation
-from fishs2.service.live import LiveLimits, LiveSpeech
+from fishs2.service.live import LiveSpeech, LiveText
 from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
 from fishs2.service.speech import SpeechRequest, cost
@@ -61,6 +61,9 @@ class LiveSession:
         self._settings = runtime.settings
         self._has_times = has_times
         self._started_s = time.perf_counter()
+        self._live: LiveSpeech | None = None
+        self._idle_from_s = 0.0
+        """When text last came or was last spoken, on the clock of the event loop."""
 
     async def run(self) -> None:
         """Serve the client until it has everything, has left, or something is wrong."""
@@ -77,22 +80,15 @@ class LiveSession:
                 await self._end(stop_frame(**self._time()), _CLOSE_OK)
 
     async def _serve(self) -> None:
-        request = await self._receive_start()
-        speech = await self._runtime.speech()
-        plan = await speech.prepare(request)
-        limits = LiveLimits(self._settings.max_input_chars, self._settings.live_max_chars)
-        principal = self._socket.state.principal
-        async with self._runtime.accounts.admit(principal, 0) as reservation:
-            live = LiveSpeech(speech, plan, limits, reservation.grow)
-            if request.text:
-                live.add(request.text)
-            await self._speak(live, reservation)
-
-    async def _speak(self, live: LiveSpeech, reservation: Reservation) -> None:
         """Read and send until everything is spoken. Raises what goes wrong in either."""
-        report = SpeechReport(is_live=True)
-        sending = asyncio.create_task(self._send_speech(live, report))
-        reading = asyncio.create_task(self._read_events(live))
+        request = await self._receive_start()
+        text = LiveText(
+            max_chars=self._settings.live_max_chars, max_sentence_chars=request.max_utterance_chars
+        )
+        await text.add(request.text)
+        self._note_activity()
+        sending = asyncio.create_task(self._speak(request, text))
+        reading = asyncio.create_task(self._read_events(text))
         try:
             await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -101,9 +97,21 @@ class LiveSession:
             sending.cancel()
             reading.cancel()
             await asyncio.wait({sending, reading})
-            reservation.outcome = cost(live.plan, report)
         # What the sender met counts first: the reader may only have seen the client leave for it.
         (sending if is_sent else reading).result()
+
+    async def _speak(self, request: SpeechRequest, text: LiveText) -> None:
+        """Send all the speech, once there is an engine and the client may use it."""
+        speech = await self._runtime.speech()
+        accounts, principal = self._runtime.accounts, self._socket.state.principal
+        async with accounts.admit(principal, 0) as reservation:
+            plan = await speech.prepare(request)
+            self._live = LiveSpeech(speech, plan, text, reservation.grow)
+            report = SpeechReport(is_live=True)
+            try:
+                await self._send_speech(self._live, report)
+            finally:
+                reservation.outcome = cost(self._live.plan, report)
 
     async def _send_speech(self, live: LiveSpeech, report: SpeechReport) -> None:
         timeline = Timeline(lambda: live.sources, report)
@@ -125,28 +133,33 @@ class LiveSession:
         for frame in audio_frames(audio, **more):
             await self._send(frame)
 
-    async def _read_events(self, live: LiveSpeech) -> None:
+    async def _read_events(self, text: LiveText) -> None:
         """Hand on what the client says, until it leaves. Raises UserError, WebSocketDisconnect."""
-        is_ended = False
         while True:
-            event = await self._receive(live, is_ended=is_ended)
-            if is_ended:
-                # It has said that it is done; until it leaves there is nothing more to hear.
-                continue
+            event = read_event(await self._receive_in_time(text))
             match event.kind:
                 case "text":
-                    live.add(event.text)
+                    if event.text:
+                        self._note_activity()
+                    await text.add(event.text)
                 case "flush":
-                    live.flush()
+                    text.flush()
                 case "stop":
-                    live.end()
-                    is_ended = True
+                    text.end()
+                    break
                 case "start":
                     raise _out_of_order("start came a second time")
+        while True:
+            # It has said that it is done; until it leaves there is nothing more to hear.
+            await self._receive()
 
     async def _receive_start(self) -> SpeechRequest:
-        while (event := await self._receive(None, is_ended=False)).kind == "unknown":
-            pass
+        try:
+            async with asyncio.timeout(self._settings.live_idle_s):
+                while (event := read_event(_content(await self._receive()))).kind == "unknown":
+                    pass
+        except TimeoutError:
+            raise self._idle("start") from None
         if event.kind != "start":
             raise _out_of_order(f"{event.kind} came before start")
         request = {"text": "", **event.request} if isinstance(event.request, dict) else None
@@ -161,31 +174,44 @@ class LiveSession:
         request_id = self._socket.state.request_id
         return to_speech_request(body, self._settings, request_id)
 
-    async def _receive(self, live: LiveSpeech | None, *, is_ended: bool) -> Event:
-        """The client's next event. Raises UserError, and WebSocketDisconnect when it has left."""
+    async def _receive_in_time(self, text: LiveText) -> bytes:
+        """The next frame. Raises UserError when nothing moves for too long, or it is too large."""
         while True:
+            deadline_s = self._idle_from_s + self._settings.live_idle_s
             try:
-                async with asyncio.timeout(None if is_ended else self._settings.live_idle_s):
-                    message = await self._socket.receive()
+                async with asyncio.timeout_at(deadline_s):
+                    frame = _content(await self._receive())
                 break
             except TimeoutError:
-                if live is None or live.is_idle:
-                    raise UserError(
-                        f"no text came for {self._settings.live_idle_s:g} s: send stop when there "
-                        "is no more",
-                        code="idle",
-                    ) from None
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", _CLOSE_OK))
-        frame = message.get("bytes")
-        if frame is None:
-            raise _out_of_order("a text frame came; all frames are binary MessagePack")
+                if deadline_s < self._idle_from_s + self._settings.live_idle_s:
+                    continue
+                if not text.is_ready and (self._live is None or self._live.is_idle):
+                    raise self._idle("text") from None
+                self._note_activity()
         limit = self._settings.live_max_frame_bytes
-        if live is not None and len(frame) > limit:
+        if len(frame) > limit:
             raise UserError(
                 f"a frame has {len(frame):,} bytes; the limit is {limit:,}", code="frame_too_large"
             )
-        return read_event(frame)
+        return frame
+
+    async def _receive(self) -> Message:
+        """What comes next. Raises WebSocketDisconnect when the client has left."""
+        # What has come already is received without waiting, however much it is.
+        await asyncio.sleep(0)
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", _CLOSE_OK))
+        return message
+
+    def _note_activity(self) -> None:
+        self._idle_from_s = asyncio.get_running_loop().time()
+
+    def _idle(self, what: str) -> UserError:
+        idle_s = self._settings.live_idle_s
+        return UserError(
+            f"no {what} came for {idle_s:g} s: send stop when there is no more", code="idle"
+        )
 
     async def _send(self, frame: bytes) -> None:
         """Send one frame. Raises StalledReaderError when the client takes nothing for too long."""
@@ -195,6 +221,7 @@ class LiveSession:
                 await self._socket.send_bytes(frame)
         except TimeoutError:
             raise StalledReaderError(f"the client took nothing for {stall_s:g} s") from None
+        self._note_activity()
 
     async def _end(self, frame: bytes, code: int) -> None:
         await self._send(frame)
@@ -207,14 +234,24 @@ class LiveSession:
         return {"time": round(1000 * (time.perf_counter() - self._started_s))}
 
 
+def _content(message: Message) -> bytes:
+    """The frame of a message. Raises UserError where it is text."""
+    frame: bytes | None = message.get("bytes")
+    if frame is None:
+        raise _out_of_order("a text frame came; all frames are binary MessagePack")
+    return frame
+
+
 def _message(error: Fishs2Error) -> str:
     return fish_message(describe_error(error))
 
 
 def _close_code(error: Fishs2Error) -> int:
+    problem = describe_error(error)
     if isinstance(error, BusyError):
-        return _CLOSE_BUSY
-    status = describe_error(error).status
+        # Characters that are used up do not come back by waiting.
+        return _CLOSE_WRONG if problem.code == "insufficient_quota" else _CLOSE_BUSY
+    status = problem.status
     return _CLOSE_BROKEN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _CLOSE_WRONG
 
 

@@ -16,7 +16,13 @@ from fishs2.server.errors import FishErrorBody
 from fishs2.server.fish_body import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.fish_open import iso_time
 from fishs2.service.runtime import Runtime
-from fishs2.service.voice_rules import MAX_NAME_CHARS, MAX_TAGS, MAX_TRANSCRIPT_CHARS, to_cover
+from fishs2.service.voice_rules import (
+    MAX_NAME_CHARS,
+    MAX_TAGS,
+    MAX_TRANSCRIPT_CHARS,
+    one_line,
+    to_cover,
+)
 from fishs2.store.new_voices import NewSample, NewVoice, VoiceChanges
 from fishs2.store.voice_files import Visibility, Voice
 
@@ -158,7 +164,7 @@ class FishModels:
             name=None if body.title is None else _title(body.title),
             description=body.description,
             visibility=body.visibility,
-            tags=None if body.tags is None else tuple(body.tags),
+            tags=None if body.tags is None else _tags(body.tags),
             transcripts=None if body.texts is None else tuple(_stripped(body.texts)),
             cover=to_cover(body.cover_image.content) if body.cover_image else None,
         )
@@ -281,16 +287,22 @@ def _to_new_voice(body: CreateModel) -> NewVoice:
         voice_id=uuid.uuid4().hex,
         name=_title(body.title),
         description=body.description or None,
-        tags=tuple(body.tags or ()),
+        tags=_tags(body.tags or []),
         visibility=body.visibility,
         cover=to_cover(body.cover_image.content) if body.cover_image else None,
     )
 
 
 def _title(title: str) -> str:
-    if not title.strip() or "\0" in title:
-        raise UserError("title is blank or no text", code="invalid_voice", param="title")
-    return title.strip()
+    line = one_line("title", title)
+    if not line:
+        raise UserError("title is blank", code="invalid_voice", param="title")
+    return line
+
+
+def _tags(tags: list[str]) -> tuple[str, ...]:
+    """Blank ones say nothing."""
+    return tuple(filter(None, (one_line("tags", tag) for tag in tags)))
 
 
 def _stripped(texts: list[str]) -> list[str]:

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from fishs2.server import msgpack
-from fishs2.server.speech_body import Number
+from fishs2.server.speech_body import JsonBody, Number
 
 MSGPACK_TYPES = frozenset(
     {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
@@ -19,10 +19,8 @@ MSGPACK_TYPES = frozenset(
 _MAX_PAGE_SIZE = 1_000
 
 
-class Body(BaseModel):
+class Body(JsonBody):
     """What every body of the dialect may hold."""
-
-    model_config = ConfigDict(extra="ignore")
 
     token: Any = Field(None, description="The key, for clients that cannot send a header.")
 
@@ -63,11 +61,33 @@ _T = TypeVar("_T", bound=Body)
 
 def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
     """How the API page describes a body that is JSON or MessagePack."""
-    schema = kind.model_json_schema()
+    schema = inline_schema(kind)
     content = {
         media_type: {"schema": schema} for media_type in ("application/json", *MSGPACK_TYPES)
     }
     return {"requestBody": {"required": True, "content": content}}
+
+
+def inline_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model as it can stand anywhere: without references.
+
+    A model may not contain itself.
+    """
+    schema = kind.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inline(value: object) -> Any:
+        if isinstance(value, list):
+            return [inline(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            rest = {name: item for name, item in value.items() if name != "$ref"}
+            return inline({**definitions[value["$ref"].rpartition("/")[2]], **rest})
+        return {name: inline(item) for name, item in value.items()}
+
+    inlined: dict[str, Any] = inline(schema)
+    return inlined
 
 
 async def unpack(request: Request) -> dict[str, Any]:

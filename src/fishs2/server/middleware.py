@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fishs2.server import json_body
 from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
 from fishs2.server.fish_frames import error_frame
 from fishs2.server.voices import UPLOAD_PATHS
@@ -25,9 +26,6 @@ access_logger = logging.getLogger("fishs2.access")
 _MAX_REQUEST_ID_CHARS = 128
 _CLIENT_CLOSED_REQUEST = 499
 """Logged, never sent: the client left before there was an answer. Source: nginx."""
-
-_MAX_JSON_VALUES = 100_000
-"""Commas and brackets in a JSON body: parsing a second's worth of them would hold up everybody."""
 
 _CLOSE_BROKEN = 1011
 """The server met something it did not expect. Source: RFC 6455 section 7.4.1."""
@@ -130,8 +128,8 @@ class Edge:
                     f"the body is larger than the limit of {limit:,} bytes",
                 )
             if is_json:
-                num_values += body.count(b",") + body.count(b"[") + body.count(b"{")
-                if num_values > _MAX_JSON_VALUES:
+                num_values += json_body.count_values(body)
+                if num_values > json_body.MAX_VALUES:
                     raise HTTPException(HTTPStatus.BAD_REQUEST)
             return message
 

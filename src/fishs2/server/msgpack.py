@@ -27,10 +27,20 @@ _CONTAINERS = {0xDC: (">H", 1), 0xDD: (">I", 1), 0xDE: (">H", 2), 0xDF: (">I", 2
 
 
 def unpack(content: bytes, *, max_values: int = MAX_VALUES) -> object:
-    """Return the value that `content` is. Raises ValueError for what is broken, deep or too big."""
+    """Return the value that `content` is. Raises ValueError for what is broken, deep or too big.
+
+    Keys of maps may be no strings. Extension types mean nothing to any dialect: each becomes an
+    `Extension`, which no field takes.
+    """
     _check_size(content, max_values)
-    value: object = ormsgpack.unpackb(content)
+    value: object = ormsgpack.unpackb(
+        content, ext_hook=lambda _tag, _content: Extension(), option=ormsgpack.OPT_NON_STR_KEYS
+    )
     return value
+
+
+class Extension:
+    """A value of an application's own type."""
 
 
 def _check_size(content: bytes, max_values: int) -> None:
@@ -44,6 +54,8 @@ def _check_size(content: bytes, max_values: int) -> None:
                 raise ValueError(f"it has more than {max_values:,} values")
             more, at = _step(content, at)
             num_left += more
+        if at < len(content):
+            raise ValueError("something follows the value")
     except (IndexError, struct.error):
         raise ValueError("it breaks off") from None
 

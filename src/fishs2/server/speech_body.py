@@ -6,13 +6,16 @@ here is only what each field may hold. Sources: docs/api.md names the client of 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from fishs2.audio.formats import FORMATS
 
 MAX_TRANSCRIPT_CHARS = 4096
 MAX_CONTROL_CHARS = 512
 MAX_REFERENCES = 16
+_SCHEMA_NAMES = {"ge": "minimum", "le": "maximum"}
 
 
 def no_bool(value: object) -> object:
@@ -37,17 +40,35 @@ Transcript = Annotated[str, Field(max_length=MAX_TRANSCRIPT_CHARS)] | None
 Control = Annotated[str, Field(max_length=MAX_CONTROL_CHARS)] | None
 
 
-class _Part(BaseModel):
+class JsonBody(BaseModel):
+    """A body, or an object in it, whose schema has limits in JSON Schema's words.
+
+    Pydantic leaves its own where a validator of ours comes before the limit. Unknown fields are
+    ignored.
+    """
+
     model_config = ConfigDict(extra="ignore")
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for field in properties.values():
+            for kind in (field, *field.get("anyOf", ())):
+                for name in _SCHEMA_NAMES.keys() & kind.keys():
+                    kind[_SCHEMA_NAMES[name]] = kind.pop(name)
+        return schema
 
-class VoiceRef(_Part):
+
+class VoiceRef(JsonBody):
     """A voice given as an object."""
 
     id: str
 
 
-class SamplingBody(_Part):
+class SamplingBody(JsonBody):
     """How the engine draws and works: the original wrapper's `fishs2` object."""
 
     max_new_tokens: MaxNewTokens = Field(None, description="Longest utterance, in frames of 46 ms.")
@@ -63,7 +84,7 @@ class SamplingBody(_Part):
     verbose: bool | None = Field(None, description="Let the engine write to its log.")
 
 
-class Prosody(_Part):
+class Prosody(JsonBody):
     """Pace and loudness, as Fish Audio's API has them."""
 
     speed: Annotated[Number, Field(ge=0.5, le=2.0)] | None = Field(
@@ -75,7 +96,7 @@ class Prosody(_Part):
     )
 
 
-class ReferenceBody(_Part):
+class ReferenceBody(JsonBody):
     """One piece of reference audio with its transcript, as SGLang has it."""
 
     audio: str | None = Field(None, description="A data: URL, or base64 of an audio file.")
@@ -83,7 +104,7 @@ class ReferenceBody(_Part):
     text: Transcript = Field(None, description="What is said in it.")
 
 
-class SpeechBody(_Part):
+class SpeechBody(JsonBody):
     """The body of POST /v1/audio/speech. Unknown fields are ignored."""
 
     model: str = Field(description="A model id from /v1/models, or an OpenAI name such as tts-1.")

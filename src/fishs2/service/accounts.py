@@ -150,17 +150,27 @@ class Accounts:
 
     @asynccontextmanager
     async def admit(self, principal: Principal, num_chars: int) -> AsyncGenerator[Reservation]:
+        """`count` a request and `reserve` for it."""
+        await self.count(principal)
+        async with self.reserve(principal, num_chars) as reservation:
+            yield reservation
+
+    async def count(self, principal: Principal) -> None:
+        """Count one request. Raises QuotaError `rate_limit_exceeded`."""
+        if principal.key is not None:
+            await self._rates.count(principal.key)
+
+    @asynccontextmanager
+    async def reserve(self, principal: Principal, num_chars: int) -> AsyncGenerator[Reservation]:
         """Reserve characters and room for one request, and settle when the block ends.
 
-        Raises QuotaError `rate_limit_exceeded`, `too_many_streams`, `insufficient_quota`; what is
-        refused costs nothing.
+        Raises QuotaError `too_many_streams`, `insufficient_quota`; what is refused costs nothing.
         """
         reservation = Reservation()
         key = principal.key
         if key is None:
             yield reservation
             return
-        await self._rates.count(key)
         reservation_id = uuid.uuid4().hex
         refusal = await self._ledger.reserve(key.id, num_chars, reservation_id)
         if refusal is not None:

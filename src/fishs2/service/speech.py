@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field, replace
 
 from fishs2.audio.effects import Effects
@@ -222,7 +222,8 @@ class SpeechService:
         at any time.
         """
         spoken = self._pcm(plan, report, UtteranceFeed.read)
-        pieces = self.perform(spoken, self.open_path(plan), report, lambda: plan)
+        path = self.open_path(plan)
+        pieces = self.perform(spoken, path, report, lambda: plan, self.open_place())
         async with aclosing(pieces) as encoded:
             async for piece in encoded:
                 yield piece
@@ -231,13 +232,17 @@ class SpeechService:
         """Speak to the end and return a complete file. Raises what `stream` raises."""
         path = self._paths.file(plan.format, plan.request.effects)
         spoken = self._pcm(plan, report, UtteranceFeed.read_whole)
-        pieces = self.perform(spoken, path, report, lambda: plan)
+        pieces = self.perform(spoken, path, report, lambda: plan, self.open_place())
         async with aclosing(pieces) as encoded:
             return b"".join([piece async for piece in encoded])
 
     def open_path(self, plan: SpeechPlan) -> AudioPath:
         """The way from PCM to the streamed form of the plan's format."""
         return self._paths.stream(plan.format, plan.request.effects)
+
+    def open_place(self) -> AbstractContextManager[None]:
+        """The place of one request in progress; to enter it raises BusyError."""
+        return self._admission.stream()
 
     def open_feed(self, utterance: Utterance) -> UtteranceFeed:
         """One utterance, not yet started; the caller closes it."""
@@ -258,13 +263,14 @@ class SpeechService:
         path: AudioPath,
         report: SpeechReport,
         plan_by_now: Callable[[], SpeechPlan],
+        place: AbstractContextManager[object],
     ) -> AsyncGenerator[bytes]:
-        """Yield the pieces as `path` encodes them, within the limits of requests in progress.
+        """Yield the pieces as `path` encodes them, while it has its place.
 
         Keeps the report and tells at the end how it went. plan_by_now: what is known to be spoken.
         """
         try:
-            with self._admission.stream():
+            with place:
                 async with aclosing(pieces):
                     async for pcm in pieces:
                         report.note_pcm(len(pcm) / self.sample_rate_hz / path.speed)

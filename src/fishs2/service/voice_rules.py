@@ -1,5 +1,6 @@
 """What may be said of a stored voice: the length and characters of its texts; its picture."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from fishs2.errors import UserError
@@ -80,6 +81,17 @@ def to_cover(content: bytes) -> Cover:
         code="invalid_cover",
         param="cover_image",
     )
+
+
+def one_line(field: str, text: str) -> str:
+    """A title or tag as it is kept, without white space around it and in runs.
+
+    Raises UserError `invalid_voice` for other control characters.
+    """
+    line = " ".join(text.split())
+    if any(unicodedata.category(character) == "Cc" for character in line):
+        raise _refused(field, "a control character")
+    return line
 
 
 def _check_transcripts(texts: Sequence[str]) -> None:

@@ -4,10 +4,12 @@ Nothing here proves that a name exists: `voices` looks names up among the folder
 never joins a client's text to a path.
 """
 
+import hashlib
 import re
 import unicodedata
 
 MAX_ID_CHARS = 80
+_DIGEST_CHARS = 12
 
 _NOT_IN_ID = re.compile(r"[^a-z0-9_-]+")
 _DASHES = re.compile(r"-{2,}")
@@ -22,12 +24,16 @@ RESERVED_SUFFIXES = frozenset({".json", ".txt", ".lab"})
 def normalize_voice_id(name: str) -> str:
     """Return the id that `name` stands for; "" if nothing of it can be used.
 
-    Lower-case ASCII letters, digits, "_" and "-", at most `MAX_ID_CHARS`. Idempotent. Source: the
-    original wrapper's rule, and `voice-` before the names of Windows' devices.
+    Lower-case ASCII letters, digits, "_" and "-", at most `MAX_ID_CHARS`: what is longer ends with
+    a digest of the whole, so that no two of them become one. Idempotent. Source: the original
+    wrapper's rule, and `voice-` before the names of Windows' devices.
     """
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     dashed = _DASHES.sub("-", _NOT_IN_ID.sub("-", ascii_name.lower()))
-    voice_id = dashed[:MAX_ID_CHARS].strip("-_")
+    voice_id = dashed.strip("-_")
+    if len(voice_id) > MAX_ID_CHARS:
+        digest = hashlib.sha256(voice_id.encode()).hexdigest()[:_DIGEST_CHARS]
+        voice_id = f"{voice_id[: MAX_ID_CHARS - _DIGEST_CHARS - 1].rstrip('-_')}-{digest}"
     return f"voice-{voice_id}" if _DEVICE.match(voice_id) else voice_id
 
 

@@ -58,15 +58,16 @@ _NUMBER_NEXT = re.compile(r"\d|[IVXLC]{2,}\b|[VX]\b")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,3}")
 
 
-def find_sentence_ends(mask: str) -> list[int]:
+def find_sentence_ends(mask: str, *, since: int = 0) -> list[int]:
     """Return the offsets at which the sentences of a paragraph end, the last one included.
 
     mask: one paragraph. A line break that is still in it ends a sentence. Each offset is just
     behind the marks, quotes and brackets that close the sentence; white space follows it, or not.
+    since: no sentence ends before it.
     """
     ends: list[int] = []
     start = 0
-    for candidate in _CANDIDATE.finditer(mask):
+    for candidate in _CANDIDATE.finditer(mask, since):
         if candidate["marks"] is None:
             end = candidate.start()
         elif _ends_sentence(mask, candidate, start):

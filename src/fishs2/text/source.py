@@ -17,6 +17,7 @@ def split_source(text: str, utterances: Sequence[str]) -> list[str]:
     time linear in the text.
     """
     is_read = _mark_read(text, is_start=True)
+    tags = dict([*find_tags(text), *find_speaker_tags(text)])
     parts: list[str] = []
     start = at = 0
     for index, utterance in enumerate(utterances[:-1]):
@@ -24,14 +25,23 @@ def split_source(text: str, utterances: Sequence[str]) -> list[str]:
         while at < len(text) and num_left > 0:
             num_left -= is_read[at]
             at += 1
-        # What closes the sentence, and the space behind it.
-        while at < len(text) and not is_read[at] and not text[at].isspace():
-            at += 1
+        # What closes the sentence, and the space behind it; a tag opens the next.
+        while at < len(text) and not (is_read[at] or text[at].isspace()):
+            if at in tags and not _closes(text[tags[at] : tags[at] + 1]):
+                break
+            at = tags.get(at, at + 1)
         while at < len(text) and text[at].isspace():
             at += 1
         parts.append(text[start:at])
         start = at
     return [*parts, text[start:]]
+
+
+def _closes(following: str) -> bool:
+    """Whether what follows a tag shows that it still belongs to the sentence before."""
+    return bool(following) and not (
+        following.isalnum() or following.isspace() or following in "[(<"
+    )
 
 
 def _mark_read(text: str, *, is_start: bool) -> list[bool]:

@@ -1,23 +1,29 @@
 """/v1/tts/live: text in, speech out, at the same time, on one connection."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import Any, cast
 
 import fishaudio
 import numpy as np
 import ormsgpack
 import pytest
 from httpx_ws import WebSocketUpgradeError
+from starlette.datastructures import Headers
+from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fishs2.audio.decode import decode_audio
+from fishs2.server.fish_live import LiveSession
+from fishs2.service.accounts import Principal
 from fishs2.service.runtime import open_database
 from fishs2.store.keys import Key, NewKey, create_key, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing
-from tests.server.fish.conftest import error_of
-from tests.server.fish.live_client import LIVE, live
+from tests.server.fish.conftest import CLOUD, error_of
+from tests.server.fish.live_client import LIVE, LiveClient, live
 from tests.serving import Served, serving, until
 
 SENTENCES = [f"Sentence number {n} goes on for a while. " for n in range(12)]
@@ -156,9 +162,13 @@ async def test_unknown_events_and_what_follows_stop_are_ignored() -> None:
         await client.say("log", message="x")
         await client.start(text="Hello.")
         await client.say("whatever", text=5)
+        odd = {"event": "odd", 1: 2, "own": ormsgpack.Ext(5, b"x")}
+        await client.socket.send(ormsgpack.packb(odd, option=ormsgpack.OPT_NON_STR_KEYS))
         await client.say("stop")
         await client.say("text", text="No.")
         await client.say("start", request={})
+        await client.socket.send("a text frame")
+        await client.socket.send(b"\xc1")
         assert (await client.hear_all())["reason"] == "stop"
 
     assert [u.text for u in served.engine.utterances] == ["Hello."]
@@ -196,6 +206,8 @@ START = ormsgpack.packb({"event": "start", "request": {"text": "", "format": "pc
         [START, START],
         [START, b""],
         [START, b"\xc1"],
+        [START, ormsgpack.packb({"event": "flush"}) + b"\x00"],
+        [START, ormsgpack.packb({"event": "text", "text": ormsgpack.Ext(5, b"x")})],
         [START, bytes(range(256))],
         [START, ormsgpack.packb(["text"])],
         [START, ormsgpack.packb({"event": 5})],
@@ -205,11 +217,11 @@ START = ormsgpack.packb({"event": "start", "request": {"text": "", "format": "pc
         [START, b"\xdd\x00\x0f\x42\x40" + b"\xc0" * 1_000_000],
         [START, ormsgpack.packb({"event": "text", "text": "x" * 10_000_000})],
         [ormsgpack.packb({"event": "start", "request": {"text": "x" * 10_000_000}})],
-        [START, ormsgpack.packb({"event": "text", "text": "x" * 12_001})],
+        [START, ormsgpack.packb({"event": "text", "text": "x" * 200_001})],
         [START, "a text frame"],
         ["a text frame"],
     ],
-    ids=range(25),
+    ids=range(27),
 )
 async def test_what_is_wrong_ends_with_one_error_that_says_so(frames: list[bytes | str]) -> None:
     async with serving() as served, live(served) as client:
@@ -250,7 +262,7 @@ async def test_turn_of_nobody_is_an_error_in_the_middle() -> None:
 async def test_more_text_than_may_wait_is_refused_while_pings_are_answered() -> None:
     engine = FakeEngine()
     engine.gate.clear()
-    async with serving(engine, max_input_chars=1000) as served, live(served) as client:
+    async with serving(engine, live_max_chars=1000) as served, live(served) as client:
         await client.start(text=SENTENCES[0] * 10)
         await client.hear_audio()
         await asyncio.wait_for(await client.socket.ping(), 5)
@@ -281,6 +293,150 @@ async def test_client_that_never_stops_is_ended_when_all_is_spoken() -> None:
 
     assert finish["reason"] == "error"
     assert seconds_of(client.audio) > 0.5
+
+
+async def test_flushes_and_unknown_events_do_not_keep_an_idle_speech_open() -> None:
+    async def keep_talking(client: LiveClient, event: str) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await client.say(event)
+                await asyncio.sleep(0.002)
+
+    async with serving(live_idle_s=0.05) as served:
+        for starts in (False, True):
+            for event in ("log", "flush") if starts else ("log",):
+                async with live(served) as client:
+                    if starts:
+                        await client.start()
+                    talking = asyncio.create_task(keep_talking(client, event))
+                    assert "0.05 s" in (await client.hear_all())["message"]
+                    talking.cancel()
+
+
+async def test_a_speech_that_waits_for_text_takes_no_place() -> None:
+    async with serving(max_streams=1) as served, live(served) as client:
+        await client.start()
+        for sentence in SENTENCES[:2]:
+            await client.say("text", text=sentence)
+            await _until_spoken(served, sentence.strip())
+            await is_idle(served)
+            other = await served.client.post("/v1/tts", json={"text": "Hello."})
+            assert other.status_code == 200
+        await client.say("stop")
+        assert (await client.hear_all())["reason"] == "stop"
+
+
+async def _until_spoken(served: Served, text: str) -> None:
+    await until(lambda: text in [utterance.text for utterance in served.engine.utterances])
+
+
+async def test_pings_are_answered_and_text_is_taken_while_the_engine_loads() -> None:
+    engine = SlowEngine()
+    async with serving(engine) as served:
+        async with live(served) as left:
+            await left.start(text="Never said.")
+            await asyncio.wait_for(await left.socket.ping(), 5)
+        async with live(served) as client:
+            await client.start(text="Hello there. ")
+            for _ in range(100):
+                await client.say("text", text=SENTENCES[0])
+            await asyncio.wait_for(await client.socket.ping(), 5)
+            # Only a loop that reads has seen that the other has left.
+            await until(lambda: _num_sessions() == 1)
+            engine.loading.set()
+            await client.say("stop")
+            assert (await client.hear_all())["reason"] == "stop"
+
+    assert engine.utterances[0].text.startswith("Hello there.")
+    assert "Never said." not in {u.text for u in engine.utterances}
+
+
+class SlowEngine(FakeEngine):
+    """Loads until it is told that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading = asyncio.Event()
+
+    async def start(self) -> None:
+        await self.loading.wait()
+
+
+def _num_sessions() -> int:
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    return names.count("LiveSession._speak")
+
+
+async def test_a_book_may_come_at_once() -> None:
+    book = [f"{n} sentences, and the book still goes on. " for n in range(40)]
+    async with serving(max_input_chars=500) as served, live(served) as client:
+        await client.start()
+        for sentence in book:
+            await client.say("text", text=sentence)
+        await client.say("stop")
+        assert (await client.hear_all())["reason"] == "stop"
+
+    words = " ".join(u.text for u in served.engine.utterances).split()
+    assert words == "".join(book).split()
+
+
+async def test_a_flood_of_tiny_frames_holds_up_nobody() -> None:
+    async with serving() as served, live(served) as client:
+        await client.start(chunk_length=300, text="Dr. " * 70)
+        flood = [ormsgpack.packb({"event": "text", "text": text}) for text in ("", ".")]
+        flood.append(ormsgpack.packb({"event": "flush"}))
+        for frame in flood * 2_000:
+            await client.socket.send(frame)
+        await client.say("stop")
+        hearing = asyncio.create_task(client.hear_all())
+        gaps_s = await _gaps_of_loop(hearing)
+        assert hearing.result()["reason"] == "stop"
+
+    assert max(gaps_s) < 0.5
+
+
+async def test_others_have_their_turn_after_each_frame_that_has_come() -> None:
+    socket = EagerSocket([START, *[ormsgpack.packb({"event": "flush"})] * 500])
+    num_turns = 0
+
+    async def count_turns() -> None:
+        nonlocal num_turns
+        while True:
+            num_turns += 1
+            await asyncio.sleep(0)
+
+    async with serving() as served:
+        other = asyncio.create_task(count_turns())
+        await LiveSession(cast("WebSocket", socket), served.runtime, has_times=False).run()
+        other.cancel()
+
+    assert num_turns >= 500
+
+
+class EagerSocket:
+    """A WebSocket on which everything has come already, so that receiving never waits."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        self.state = SimpleNamespace(principal=Principal(), request_id="x")
+        self.headers = Headers(CLOUD)
+        self._messages = [{"type": "websocket.receive", "bytes": frame} for frame in frames]
+
+    async def accept(self) -> None:
+        pass
+
+    async def receive(self) -> dict[str, Any]:
+        return self._messages.pop(0) if self._messages else {"type": "websocket.disconnect"}
+
+
+async def _gaps_of_loop(task: asyncio.Task[dict[str, Any]]) -> list[float]:
+    """How long others had to wait for their turn while `task` ran, in seconds."""
+    gaps_s, before_s = [0.0], time.perf_counter()
+    while not task.done():
+        await asyncio.sleep(0.001)
+        now_s = time.perf_counter()
+        gaps_s.append(now_s - before_s)
+        before_s = now_s
+    return gaps_s
 
 
 async def test_client_that_never_reads_is_cut_off_and_delays_nobody() -> None:
@@ -436,6 +592,7 @@ async def test_text_beyond_the_quota_ends_the_speech_and_what_was_heard_is_paid(
             await client.hear_audio()
             await client.say("text", text="This is too much.")
             finish = await client.hear_all()
+            assert await client.close_code() == 1008
         assert "fewer than" in finish["message"]
         assert account_of(served, key) == (12, 0, 0)
 
@@ -455,6 +612,19 @@ async def test_who_leaves_pays_for_what_was_begun_and_failure_costs_nothing() ->
             await client.start(text=SENTENCES[0])
             await client.hear_all()
         assert account_of(served, key) == (0, 0, 0)
+
+
+async def test_text_without_anything_to_pronounce_costs_nothing_by_itself() -> None:
+    async with with_key(granted=100) as (served, key, headers):
+        for texts, num_paid in (([" ", " \n ", "..."], 0), ([" \n ", "Hello."], 9)):
+            async with live(served, headers=headers) as client:
+                await client.start()
+                for text in texts:
+                    await client.say("text", text=text)
+                    await client.say("flush")
+                await client.say("stop")
+                assert (await client.hear_all())["reason"] == "stop"
+            assert account_of(served, key) == (num_paid, 0, 0)
 
 
 async def test_requests_per_minute_hold_for_speeches() -> None:

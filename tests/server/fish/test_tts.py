@@ -3,14 +3,18 @@
 import base64
 import io
 import json
+import threading
 import wave
 from typing import Any
 
 import numpy as np
 import ormsgpack
 import pytest
+from starlette.datastructures import FormData
 
 from fishs2.audio.decode import decode_audio
+from fishs2.server import json_body
+from fishs2.server.fish_cloud_body import _form_fields
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
 from tests.server.fish.conftest import CLOUD, error_of, post
@@ -386,3 +390,71 @@ async def test_client_that_leaves_frees_the_engine() -> None:
         await until(lambda: engine.num_active == 0)
 
     assert engine.num_aborted >= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [(["references"], 400), ([f"odd{n}" for n in range(30)], 200)],
+)
+async def test_forms_hold_no_more_json_than_bodies_of_json(names: list[str], status: int) -> None:
+    lists = "[" + ",".join(["[]"] * 300_000) + "]"
+    form = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in [("text", "Hi."), *((name, lists) for name in names)]
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    async with serving() as served:
+        answer = await served.client.post("/v1/tts", content=f"{form}--x--\r\n", headers=kind)
+
+    assert answer.status_code == status
+    if status == 400:
+        # Refused before it is parsed, so that no field is named.
+        assert "body cannot be read" in error_of(answer)[1]
+
+
+def test_unknown_fields_of_a_form_are_not_parsed() -> None:
+    form = FormData([("text", "[not JSON"), ("odd", "[not JSON"), ("prosody", '{"speed": 2}')])
+
+    given = _form_fields(form)
+    assert given == {"text": "[not JSON", "odd": "[not JSON", "prosody": {"speed": 2}}
+
+
+async def test_large_json_does_not_hold_up_others() -> None:
+    threads: set[int] = set()
+
+    def read(content: bytes) -> int:
+        threads.add(threading.get_ident())
+        return len(content)
+
+    assert await json_body.read_aside(b"x" * 2_000_000, read) == 2_000_000
+    assert threading.get_ident() not in threads
+    assert await json_body.read_aside(b"x", read) == 1
+    assert threading.get_ident() in threads
+
+
+async def test_large_json_is_read_and_judged_as_any_other() -> None:
+    audio = base64.b64encode(WAV + b"\0" * 1_000_000).decode()
+    async with serving() as served:
+        body = {"text": "Hi.", "references": [{"audio": audio, "text": 5}]}
+        wrong = await served.client.post("/v1/tts", json=body)
+        broken = await served.client.post(
+            "/v1/tts",
+            content=b'{"text": "' + b"x" * 2_000_000,
+            headers={"Content-Type": "application/json"},
+        )
+
+    assert error_of(wrong)[0] == 400
+    assert "references" in error_of(wrong)[1]
+    assert error_of(broken)[0] == 400
+
+
+@pytest.mark.parametrize("references", [[[], []], [[{"audio": WAV, "text": "Hi."}], []]])
+async def test_a_speaker_without_a_recording_is_refused(references: list[object]) -> None:
+    async with serving() as served:
+        body = ormsgpack.packb({"text": "<|speaker:1|>Hi.", "references": references})
+        kind = {"Content-Type": "application/msgpack"}
+        answer = await served.client.post("/v1/tts", content=body, headers=kind)
+
+    assert error_of(answer)[0] == 400
+    assert "has no recording" in error_of(answer)[1]
+    assert served.engine.utterances == []

@@ -45,7 +45,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         ({"title": "absent"}, "title"),
         ({"title": "  "}, "title is blank"),
         ({"title": LONG}, "title"),
-        ({"title": "a\0b"}, "title is blank or no text"),
+        ({"title": "a\0b"}, "title has a control character"),
         ({"title": 5}, "title"),
         ({"title": ["a"]}, "title"),
         ({"voices": "absent"}, "voices is missing"),
@@ -291,3 +291,15 @@ def test_packed_values_are_counted_before_they_are_made() -> None:
     for end in range(len(content) - 200, len(content)):
         with pytest.raises(ValueError, match=r"breaks off|MessagePack|EOF|invalid|unexpected"):
             unpack(content[:end])
+
+
+def test_titles_and_tags_are_kept_as_one_line_each(server: Recorded) -> None:
+    files = [("voices", ("a.wav", sine_wav(300.0), "audio/wav"))]
+    fields = {"title": " Two\r\n\tlines ", "tags": ["", "  ", " a\nb ", "c"]}
+    made = server.client.post("/model", data=fields, files=files).json()
+    try:
+        assert (made["title"], made["tags"]) == ("Two lines", ["a b", "c"])
+        for wrong in ({"title": "bell\a"}, {"tags": ["\x1b[2J"]}, {"title": " \n "}):
+            check_fish_error(server.client.patch(f"/model/{made['_id']}", json=wrong), 400)
+    finally:
+        server.client.delete(f"/model/{made['_id']}")

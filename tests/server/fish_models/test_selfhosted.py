@@ -278,3 +278,22 @@ async def test_client_that_leaves_ends_the_work(monkeypatch: pytest.MonkeyPatch)
 
     assert last.status_code == 200
     assert num_made < 1_900 / 32
+
+
+def test_long_ids_are_not_taken_for_each_other(server: Recorded) -> None:
+    def add(name: str) -> int:
+        fields = {"id": name, "text": "What is said."}
+        files = {"audio": ("a.wav", sine_wav(300.0), "audio/wav")}
+        answer = server.client.post("/v1/references/add", data=fields, files=files)
+        return answer.status_code
+
+    assert add("a" * 255) == 200
+    assert add("a" * 254) == 200
+    assert add("a" * 255) == 409
+    for wanted, status in (("a" * 254, 200), ("a" * 200, 400), ("a" * 80, 400)):
+        body = {"text": "Hi.", "reference_id": wanted}
+        assert server.client.post("/v1/tts", json=body).status_code == status
+    for name in ("a" * 255, "a" * 254):
+        body = {"reference_id": name}
+        deleted = server.client.request("DELETE", "/v1/references/delete", json=body)
+        assert deleted.status_code == 200
