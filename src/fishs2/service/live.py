@@ -185,12 +185,12 @@ class LiveSpeech:
             # All at once: who is cancelled while it waits for one must not leave another behind.
             for feed in self._feeds:
                 feed.abort()
+            self._service.end_speech(self._speech_id)
             await asyncio.wait([upcoming])
             if not upcoming.cancelled():
                 upcoming.exception()  # Seen already, or by nobody because nobody listens.
             for feed in list(self._feeds):
                 await self._close(feed)
-            self._service.end_speech(self._speech_id)
 
     async def _start_next(self) -> _Started | None:
         """Send the next utterance to the engine, once there is text for it; None at the end."""

@@ -49,7 +49,7 @@ async def speak_parts(
         # All at once: who is cancelled while it waits for one must not leave another behind.
         for feed in feeds:
             feed.abort()
+        feeds[0].end_speech()
         for feed in feeds:
             await feed.close()
             report.num_rerolls += feed.num_rerolls
-        feeds[0].end_speech()
