@@ -16,6 +16,7 @@ from benchmarks.s2_gpu import main
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_dry_run_measures_every_section_and_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

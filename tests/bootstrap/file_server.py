@@ -37,6 +37,11 @@ class FileServer:
     num_sent: int = 0
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that break off are what some tests are about."""
+
+
 @contextmanager
 def file_server(files: dict[str, bytes], faults: Faults | None = None) -> Iterator[FileServer]:
     """Serve `files` on a free port of loopback."""
@@ -113,7 +118,7 @@ def file_server(files: dict[str, bytes], faults: Faults | None = None) -> Iterat
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as http:
+    with _QuietServer(("127.0.0.1", 0), Answer) as http:
         server.url = f"http://127.0.0.1:{http.server_port}"
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

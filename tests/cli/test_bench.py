@@ -142,6 +142,7 @@ def test_wrong_usage_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_server_with_keys_is_measured_with_one_that_no_file_shows(tmp_path: Path) -> None:
     made = run(tmp_path, "keys", "create", "bench")
     (key,) = re.findall(r"fs2_\w{8}_[\w-]{43}", made.stdout)
@@ -197,6 +198,7 @@ def test_engine_that_cannot_start_is_reported_with_the_servers_own_words(tmp_pat
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_interrupted_benchmark_leaves_no_server(tmp_path: Path, end: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "fishs2", "bench", "--engine", "builtin", "--runs", "1000"],

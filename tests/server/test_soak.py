@@ -23,7 +23,7 @@ from fishs2.service.speech import SpeechPlan
 from tests.engines.s2.golden import MODEL_FILES
 from tests.serving import serving, until
 
-NUM_REQUESTS = 150
+NUM_REQUESTS = 80
 
 
 async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobodys_sound(

@@ -269,15 +269,16 @@ async def test_a_device_that_is_not_there_is_reported() -> None:
 
 
 async def test_random_model_that_finds_no_end_runs_away_unless_told_how_long(
-    engine: S2Engine,
+    engine: S2Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endless = Sampling(seed=1, min_tokens_before_end=1024)
-    with pytest.raises(RunawaySpeechError, match="1024 frames and found no end"):
+    monkeypatch.setattr(engine_module, "longest_speech", lambda _: 20)
+    endless = Sampling(seed=1, min_tokens_before_end=30)
+    with pytest.raises(RunawaySpeechError, match="50 frames and found no end"):
         await listen(engine, Utterance("Hm.", sampling=endless))
     assert engine.stats().num_runaways == 1
 
-    told = replace(endless, max_new_tokens=200, min_tokens_before_end=200)
-    assert len(await listen(engine, Utterance("Hm.", sampling=told))) == 200 * 2048
+    told = replace(endless, max_new_tokens=60, min_tokens_before_end=60)
+    assert len(await listen(engine, Utterance("Hm.", sampling=told))) == 60 * 2048
 
 
 async def test_guard_can_be_switched_off() -> None:

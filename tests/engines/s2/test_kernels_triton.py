@@ -287,6 +287,7 @@ def test_without_a_card_triton_is_refused_and_nothing_else_changes() -> None:
         choose_ops(ar.slow.layers, ar.fast.layers, "triton")
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles_for_cards_that_are_not_here(tmp_path: Path) -> None:
     script = Path(__file__).with_name("compile_kernels.py")
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
