@@ -142,6 +142,7 @@ class S2cppEngine:
             cloning="full",
             speaks_tags=True,
             honours=_HONOURED,
+            device=self._backend,
         )
 
     async def start(self) -> None:

@@ -84,7 +84,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     files = {
         "model": _model_path(settings),
         "tokenizer": settings.tokenizer_path and in_project(settings.tokenizer_path),
-        "codec_config": settings.codec_config_path,
+        "codec_config": settings.codec_config_path and in_project(settings.codec_config_path),
     }
     place = {
         "backend": settings.backend,
