@@ -30,7 +30,7 @@ _TABLE_CHARS = 132
 Url = Annotated[str | None, typer.Option(help=f"Server to measure.  [default: {_DEFAULT_URL}]")]
 Key = Annotated[str | None, typer.Option(help="Key of that server; no file shows it.")]
 Engine = Annotated[
-    Literal["auto", "builtin", "s2"] | None,
+    Literal["auto", "builtin", "s2", "s2cpp"] | None,
     typer.Option(help="Start a server of the benchmark's own with this engine, and measure that."),
 ]
 Model = Annotated[Path | None, typer.Option(help="The same, with this model (FISHS2_MODEL_PATH).")]
