@@ -14,7 +14,6 @@ from fishs2.audio.loudness import (
     StreamLoudness,
     WholeLoudness,
     k_weighting,
-    measure_loudness,
 )
 from fishs2.audio.pcm import Pcm
 from fishs2.errors import UserError
@@ -33,6 +32,12 @@ def babble(seconds: float, rate_hz: int = RATE, seed: int = 1) -> Pcm:
     times = np.arange(len(noise)) / rate_hz
     swell = np.clip(np.sin(2 * np.pi * 2 * times), 0, None) ** 0.5
     return (0.05 * noise * swell).astype(np.float32)
+
+
+def measure_loudness(pcm: Pcm, rate_hz: int) -> float:
+    meter = LoudnessMeter(rate_hz)
+    meter.add(pcm)
+    return meter.loudness()
 
 
 def ffmpeg_loudness(pcm: Pcm, rate_hz: int) -> float:

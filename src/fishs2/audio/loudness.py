@@ -121,13 +121,6 @@ class LoudnessMeter:
         return full[: self._step_len], full[self._step_len :]
 
 
-def measure_loudness(pcm: Pcm, sample_rate_hz: int) -> float:
-    """Integrated loudness of float32 [n], in LUFS; -inf for silence."""
-    meter = LoudnessMeter(sample_rate_hz)
-    meter.add(pcm)
-    return meter.loudness()
-
-
 class WholeLoudness:
     """Brings a sound to a loudness by one gain. It keeps everything until its end."""
 

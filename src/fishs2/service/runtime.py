@@ -32,8 +32,6 @@ from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
 
 logger = logging.getLogger(__name__)
 
-"""Voices as S2 reads them, relative to the project: can be deleted at any time."""
-
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:

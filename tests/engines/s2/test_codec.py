@@ -8,7 +8,7 @@ from fishs2.engines.s2.codec import (
     Codec,
     decode_frames,
     decode_step,
-    encode_pcm,
+    encode_pieces,
     encode_step,
     sum_vectors,
 )
@@ -21,6 +21,10 @@ FRAME = 2048  # samples
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     return load_codec()
+
+
+def encode_pcm(codec: Codec, pcm: Tensor) -> Tensor:
+    return torch.cat(list(encode_pieces(codec, pcm)), dim=-1)
 
 
 def golden(name: str) -> Tensor:

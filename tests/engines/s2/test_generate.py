@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from fishs2.engines.s2.fast_ar import decode_codes, run_fast
 from fishs2.engines.s2.generate import (
@@ -10,7 +11,7 @@ from fishs2.engines.s2.generate import (
     FrameDraw,
     GenerateParams,
     Uniforms,
-    generate_as_official,
+    generate_columns,
     generate_frames,
     next_frame,
     sampling_rows,
@@ -19,6 +20,7 @@ from fishs2.engines.s2.generate import (
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.prompt import (
     EncodedReference,
+    Prompt,
     Turn,
     build_prompt,
     group_turns,
@@ -30,7 +32,24 @@ from fishs2.engines.s2.tokenizer import load_tokenizer
 from fishs2.errors import UserError
 from tests.engines.s2.golden import GOLDEN, MODEL_FILE, TOKENIZER_FILE, arrays, load_ar
 
+Codes = NDArray[np.int32]
 GREEDY = GenerateParams(temperature=0, max_new_tokens=20)
+
+
+def generate_as_official(
+    ar: DualAr, prompt: Prompt, params: GenerateParams, *, uniforms: Uniforms
+) -> Codes:
+    """All columns that the official code computes, int32 [1 + K, F].
+
+    A first end token does not stop it, and the end token is a column with meaningless codes; the
+    official caller drops the last column whatever it is (spec 4.3).
+    """
+    columns: list[Codes] = []
+    for frame in generate_columns(ar, prompt, params, uniforms):
+        columns.append(frame)
+        if frame[0] == ar.end_id and len(columns) > 1:
+            break
+    return np.stack(columns, axis=1)
 
 
 @pytest.fixture(scope="module")

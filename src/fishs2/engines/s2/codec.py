@@ -279,11 +279,6 @@ def encode_pieces(codec: Codec, pcm: Tensor) -> Iterator[Tensor]:
         yield encode_step(codec, padded[:, start : start + size], state)[0]
 
 
-def encode_pcm(codec: Codec, pcm: Tensor) -> Tensor:
-    """Codes of a whole recording: float32 [N] to int64 [K, ceil(N / 2048)]."""
-    return torch.cat(list(encode_pieces(codec, pcm)), dim=-1)
-
-
 def decode_pieces(
     codec: Codec, codes: Tensor, *, piece_frames: int = PIECE_FRAMES
 ) -> Iterator[Tensor]:

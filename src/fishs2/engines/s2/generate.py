@@ -7,9 +7,7 @@ for any number of rows.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.s2.config import ArConfig
@@ -103,32 +101,19 @@ def generate_frames(
 
     prompt: int32 [1 + K, T]. Raises UserError if it does not fit into the context.
     """
-    for frame in _columns(ar, prompt, params, uniforms or seeded_uniforms(ar, params.seed)):
+    for frame in generate_columns(ar, prompt, params, uniforms or seeded_uniforms(ar, params.seed)):
         if frame[0] == ar.end_id:
             return
         yield frame
 
 
-def generate_as_official(
-    ar: DualAr, prompt: Prompt, params: GenerateParams, *, uniforms: Uniforms
-) -> NDArray[np.int32]:
-    """All columns that the official code computes, int32 [1 + K, F].
-
-    A first end token does not stop it, and the end token is a column with meaningless codes; the
-    official caller drops the last column whatever it is (spec 4.3). For comparison only.
-    """
-    columns: list[Frame] = []
-    for frame in _columns(ar, prompt, params, uniforms):
-        columns.append(frame)
-        if frame[0] == ar.end_id and len(columns) > 1:
-            break
-    return np.stack(columns, axis=1)
-
-
-def _columns(
+def generate_columns(
     ar: DualAr, prompt: Prompt, params: GenerateParams, uniforms: Uniforms
 ) -> Iterator[Frame]:
-    """Frames and end tokens, up to the limit of `params`."""
+    """Frames and end tokens, up to the limit of `params`; no end token ends them.
+
+    The codes of an end token mean nothing. Raises UserError if the prompt does not fit.
+    """
     check_params(params)
     num_prompt = prompt.shape[1]
     max_frames = count_frames(num_prompt, params, max_positions=ar.config.slow.max_positions)
