@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.serving import free_port
+from tests.serving import PATIENCE_S, free_port
 
 MISSING = "PostgreSQL's programs (initdb, postgres) are not installed; `.ci/run` installs them"
 
@@ -51,7 +51,7 @@ def postgres(programs: Path) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=PATIENCE_S)
         shutil.rmtree(folder, ignore_errors=True)
 
 

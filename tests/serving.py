@@ -22,6 +22,9 @@ from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
 
+PATIENCE_S = 200.0
+"""Against what hangs for ever, for those who must name a limit; no machine is too busy for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -48,7 +51,7 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await until(lambda: server.started)
-            async with httpx.AsyncClient(base_url=url, timeout=20, verify=False) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, verify=False) as client:
                 yield Served(url, client, engine, runtime)
         finally:
             server.stopping.set()
@@ -107,28 +110,28 @@ def server_process(
     finally:
         process.terminate()
         try:
-            output, _ = process.communicate(timeout=10)
+            output, _ = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             output, _ = process.communicate()
-            raise AssertionError(
-                f"the server did not end within 10 s of SIGTERM:\n{output}"
-            ) from None
+            raise AssertionError(f"the server did not end after SIGTERM:\n{output}") from None
     assert "Traceback" not in output, output
 
 
 def wait_until_up(url: str, process: subprocess.Popen[str], *, engine: bool = True) -> None:
-    """Wait for /health, and for the engine. Raises AssertionError when the server ends or hangs."""
-    for _ in range(400):
+    """Wait for /health, and for the engine. Raises AssertionError when the server ends.
+
+    The test's own time limit bounds it.
+    """
+    while True:
         if process.poll() is not None:
             raise AssertionError(f"the server ended: {process.communicate()[0]}")
         try:
-            if httpx.get(f"{url}/health", timeout=5).json()["ready"] or not engine:
+            if httpx.get(f"{url}/health", timeout=PATIENCE_S).json()["ready"] or not engine:
                 return
         except httpx.TransportError:
             pass
-        time.sleep(0.05)
-    raise AssertionError("the server did not become ready within 20 s")
+        time.sleep(0.02)
 
 
 def free_port() -> int:

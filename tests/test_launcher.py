@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.bootstrap.file_server import Faults, file_server
-from tests.serving import free_port
+from tests.serving import PATIENCE_S, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ours must not decide what these tests see.
@@ -30,7 +30,7 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -62,7 +62,7 @@ def launched(
         while True:
             assert process.poll() is None, process.communicate()[0]
             try:
-                assert httpx.get(f"{url}/health", timeout=3).json()["status"] == "ok"
+                assert httpx.get(f"{url}/health", timeout=PATIENCE_S).json()["status"] == "ok"
                 break
             except httpx.TransportError:
                 time.sleep(0.02)
@@ -70,8 +70,8 @@ def launched(
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-        process.communicate(timeout=10)
-        _, left = psutil.wait_procs(children, timeout=5)
+        process.communicate(timeout=PATIENCE_S)
+        _, left = psutil.wait_procs(children, timeout=PATIENCE_S)
         assert not left
 
 
@@ -173,9 +173,9 @@ def test_what_was_downloaded_is_what_the_server_loads(tmp_path: Path) -> None:
             answer = httpx.post(
                 f"{url}/v1/audio/speech",
                 json={"model": "fishs2", "input": "Hi.", "max_new_tokens": 3},
-                timeout=30,
+                timeout=PATIENCE_S,
             )
-            health = httpx.get(f"{url}/health").json()
+            health = httpx.get(f"{url}/health", timeout=PATIENCE_S).json()
 
     assert (answer.status_code, answer.headers["X-Fishs2-Engine"]) == (200, "s2")
     assert health["engine"] == "s2"
@@ -185,7 +185,7 @@ def test_what_was_downloaded_is_what_the_server_loads(tmp_path: Path) -> None:
 def test_every_backend_of_the_manager_starts(tmp_path: Path, backend: str) -> None:
     with launched(tmp_path, FISHS2_BACKEND=backend, FISHS2_MODEL_QUANT="q6_k") as url:
         speech = {"model": "fishs2", "input": "Hello."}
-        answer = httpx.post(f"{url}/v1/audio/speech", json=speech, timeout=30)
+        answer = httpx.post(f"{url}/v1/audio/speech", json=speech, timeout=PATIENCE_S)
 
     assert (answer.status_code, answer.headers["X-Fishs2-Engine"]) == (200, "builtin")
 
@@ -199,7 +199,7 @@ def test_gpu_check_is_skipped_by_flag_and_by_environment(
 ) -> None:
     with launched(tmp_path, "--backend=cuda", "--skip-downloads", *flags, **env) as url:
         speech = {"model": "fishs2", "input": "Hello."}
-        answer = httpx.post(f"{url}/v1/audio/speech", json=speech, timeout=30)
+        answer = httpx.post(f"{url}/v1/audio/speech", json=speech, timeout=PATIENCE_S)
 
     # There is no card: the server is up and says so, and does not speak in another engine's voice.
     assert answer.status_code == 503
@@ -212,7 +212,7 @@ def test_card_without_a_model_speaks_builtin_when_nothing_may_be_downloaded(
     env = {"PATH": path_with(tmp_path), "FISHS2_MODEL_QUANT": "q2_k"}
 
     with launched(tmp_path, "--skip-downloads", **env) as url:
-        while httpx.get(f"{url}/health").json()["engine"] is None:
+        while httpx.get(f"{url}/health", timeout=PATIENCE_S).json()["engine"] is None:
             time.sleep(0.02)
 
     said = (tmp_path / "logs" / "app.log").read_text()
@@ -241,7 +241,7 @@ def test_managers_command_line_works(tmp_path: Path) -> None:
 
     with launched(tmp_path, "--pixi-path", str(pixi), command=command, **env) as url:
         for path in ("/health", "/v1/models", "/v1/audio/voices"):
-            assert httpx.get(url + path).status_code == 200
+            assert httpx.get(url + path, timeout=PATIENCE_S).status_code == 200
 
     assert (tmp_path / "voices" / "sample_male").is_dir()
     assert (tmp_path / "logs" / "app.log").is_file()
@@ -290,13 +290,13 @@ def test_env_file_written_by_others_is_read(tmp_path: Path) -> None:
         while True:
             assert process.poll() is None
             try:
-                health = httpx.get(f"http://127.0.0.1:{port}/health").json()
+                health = httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE_S).json()
                 break
             except httpx.TransportError:
                 time.sleep(0.02)
     finally:
         process.terminate()
-        said, _ = process.communicate(timeout=10)
+        said, _ = process.communicate(timeout=PATIENCE_S)
 
     assert health["status"] == "ok"
     assert "FISHS2_LATER_SETTING is no setting" in said
@@ -320,7 +320,7 @@ def test_signal_during_a_download_ends_it_and_keeps_what_came(tmp_path: Path) ->
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=10)
+        status = process.wait(timeout=PATIENCE_S)
 
     assert status == 128 + signal.SIGTERM
     assert part.stat().st_size > 0

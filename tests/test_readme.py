@@ -13,7 +13,7 @@ import pytest
 
 from fishs2.audio.decode import decode_audio
 from fishs2.store.voices import SAMPLE_VOICES
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 EXAMPLES = {
@@ -48,7 +48,7 @@ def test_example_of_a_key_closes_the_server_to_everybody_else(tmp_path: Path) ->
     with server_process(tmp_path) as url:
         run_example("key", url, tmp_path)
         # Running servers read the keys every second.
-        while httpx.get(f"{url}/v1/models").status_code != 401:
+        while httpx.get(f"{url}/v1/models", timeout=PATIENCE_S).status_code != 401:
             time.sleep(0.05)
 
 
@@ -63,7 +63,9 @@ def run_example(name: str, url: str, folder: Path) -> None:
     code = code.replace("voices/sample_male/sample_male_new.wav", str(sample))
     code = code.replace(".venv/bin/fishs2", f"{sys.executable} -m fishs2")
     program = [sys.executable, "-c"] if language == "python" else ["bash", "-ec"]
-    subprocess.run([*program, code], cwd=folder, check=True, timeout=30, env=dict(os.environ))
+    subprocess.run(
+        [*program, code], cwd=folder, check=True, timeout=PATIENCE_S, env=dict(os.environ)
+    )
 
     decoded = decode_audio((folder / file_name).read_bytes(), max_seconds=60)
     assert low_s < len(decoded.pcm) / decoded.sample_rate_hz < high_s

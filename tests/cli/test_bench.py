@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.running import Done, run
-from tests.serving import free_port, server_process
+from tests.serving import PATIENCE_S, free_port, server_process
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 SHORT = ("--runs", "1", "--requests", "1", "--warm-up", "1", "--chars", "40")
@@ -213,7 +213,7 @@ def test_interrupted_benchmark_leaves_no_server(tmp_path: Path, end: signal.Sign
     while not server.net_connections() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(end)
-    _, errors = process.communicate(timeout=50)
+    _, errors = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode in (128 + end, 1)
     assert "Traceback" not in errors

@@ -12,7 +12,7 @@ import pytest
 
 from fishs2.audio.decode import decode_audio
 from tests.cli.running import run as run_here
-from tests.serving import free_port, wait_until_up
+from tests.serving import PATIENCE_S, free_port, wait_until_up
 
 TEXT = "Dinner is ready."
 
@@ -22,7 +22,7 @@ def run(folder: Path, *arguments: str, **options: object) -> subprocess.Complete
         [sys.executable, "-m", "fishs2", *arguments],
         cwd=folder,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
         **options,  # type: ignore[call-overload]
     )
@@ -172,9 +172,10 @@ def test_serve_says_what_speaks_and_ends_cleanly(
         "POST",
         f"http://127.0.0.1:{port}/v1/audio/speech",
         json={"model": "fishs2", "input": text, "stream": True},
+        timeout=PATIENCE_S,
     ):
         process.send_signal(end)
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=PATIENCE_S)
 
     assert "engine builtin speaks on cpu" in output
     assert "FISHS2_BOGUS" in output
@@ -184,7 +185,7 @@ def test_serve_says_what_speaks_and_ends_cleanly(
 def test_importing_the_server_loads_no_torch() -> None:
     code = "import sys, fishs2.server.app; print('torch' in sys.modules)"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, timeout=30, check=True, text=True
+        [sys.executable, "-c", code], capture_output=True, timeout=PATIENCE_S, check=True, text=True
     )
 
     assert result.stdout.strip() == "False"

@@ -16,6 +16,7 @@ from fishs2.engines.espeak_pool import EspeakPool, Limits
 from fishs2.engines.espeak_worker import MAX_ORDERS, Order
 from fishs2.errors import EngineError, EngineUnavailableError
 from tests.engines.workers import find_workers
+from tests.serving import PATIENCE_S
 
 ENDLESS = Order(voice="gmw/en-US", text="one two three four " * 50_000)
 SHORT = Order(voice="gmw/en-US", text="hello")
@@ -23,16 +24,24 @@ SHORT = Order(voice="gmw/en-US", text="hello")
 
 @pytest.fixture
 async def pool() -> AsyncIterator[EspeakPool]:
-    """One worker, which counts as lost after 0.2 s."""
-    pool = EspeakPool(1, Limits(stall_s=0.2, abort_s=0.2))
+    """One worker, however slow it is."""
+    pool = EspeakPool(1, Limits(PATIENCE_S, PATIENCE_S, PATIENCE_S, PATIENCE_S))
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[EspeakPool]:
+    """One worker, which counts as lost after a second; a healthy one needs a thousandth of it."""
+    pool = EspeakPool(1, Limits(stall_s=1, abort_s=1))
     await pool.start()
     yield pool
     await pool.close()
 
 
 async def render(pool: EspeakPool, order: Order) -> bytes:
-    async with asyncio.timeout(5):
-        return b"".join([piece async for piece in pool.speak(order)])
+    return b"".join([piece async for piece in pool.speak(order)])
 
 
 def find_worker() -> psutil.Process:
@@ -93,12 +102,12 @@ async def test_worker_killed_in_mid_speech_is_an_error_and_replaced(pool: Espeak
     assert find_worker() != worker
 
 
-async def test_worker_lost_before_its_first_piece_is_no_error(pool: EspeakPool) -> None:
-    expected = await render(pool, SHORT)
+async def test_worker_lost_before_its_first_piece_is_no_error(hasty: EspeakPool) -> None:
+    expected = await render(hasty, SHORT)
     worker = find_worker()
     worker.suspend()
 
-    assert await render(pool, SHORT) == expected
+    assert await render(hasty, SHORT) == expected
 
     assert find_worker() != worker
 
@@ -124,20 +133,20 @@ async def test_workers_that_have_had_their_share_are_replaced_unnoticed(
     assert not caplog.records
 
 
-async def test_worker_that_ignores_an_abort_is_replaced(pool: EspeakPool) -> None:
+async def test_worker_that_ignores_an_abort_is_replaced(hasty: EspeakPool) -> None:
     worker = find_worker()
-    pieces = pool.speak(ENDLESS)
+    pieces = hasty.speak(ENDLESS)
     await anext(pieces)
     worker.suspend()
     await pieces.aclose()
 
-    assert await render(pool, SHORT)
+    assert await render(hasty, SHORT)
 
     assert not worker.is_running()
 
 
-async def test_stall_in_mid_speech_is_an_error(pool: EspeakPool) -> None:
-    pieces = pool.speak(ENDLESS)
+async def test_stall_in_mid_speech_is_an_error(hasty: EspeakPool) -> None:
+    pieces = hasty.speak(ENDLESS)
     await anext(pieces)
     find_worker().suspend()
 
@@ -232,7 +241,7 @@ async def test_killed_parent_leaves_no_workers() -> None:
     server.kill()
     await server.communicate()
 
-    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, timeout=3)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, timeout=PATIENCE_S)
 
     assert len(workers) == 2
     assert not alive

@@ -76,8 +76,7 @@ async def test_closed_generator_leaves_room_for_the_next(engine: SpeechEngine) -
         await anext(speech)
         await speech.aclose()
 
-    async with asyncio.timeout(10):
-        assert len(await speak(engine)) > 0
+    assert len(await speak(engine)) > 0
 
 
 async def test_slow_reader_holds_up_nobody(engine: SpeechEngine) -> None:
@@ -85,8 +84,7 @@ async def test_slow_reader_holds_up_nobody(engine: SpeechEngine) -> None:
     for speech in unread:
         await anext(speech)
 
-    async with asyncio.timeout(10):
-        assert len(await speak(engine)) > 0
+    assert len(await speak(engine)) > 0
     for speech in unread:
         await speech.aclose()
 

@@ -13,8 +13,10 @@ from fishs2.engines.s2cpp import S2cppOptions, open_s2cpp
 from tests.engines.s2.golden import MODEL_FILE, TOKENIZER_FILE
 from tests.native.building import COMPILER, NO_COMPILER, build_library
 
-QUICK = HostLimits(ping_s=0.02, silence_s=10, stall_s=10, abort_s=10, pause_s=0.01, open_s=0.05)
-HASTY = replace(QUICK, stall_s=0.5, abort_s=0.3)
+QUICK = HostLimits(
+    ping_s=0.02, silence_s=200, stall_s=200, abort_s=200, close_s=200, pause_s=0.01, open_s=0.05
+)
+HASTY = replace(QUICK, stall_s=0.5, abort_s=0.3, close_s=5)
 
 
 @pytest.fixture(scope="session")

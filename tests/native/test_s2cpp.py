@@ -28,8 +28,7 @@ NUMBERS = count()
 
 
 async def listen(engine: HostedEngine, text: str = TEXT, **fields: Any) -> np.ndarray:
-    async with asyncio.timeout(20):
-        chunks = [chunk.pcm async for chunk in engine.speak(Utterance(text, **fields))]
+    chunks = [chunk.pcm async for chunk in engine.speak(Utterance(text, **fields))]
     return np.concatenate(chunks)
 
 

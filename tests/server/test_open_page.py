@@ -17,7 +17,7 @@ import ormsgpack
 import pytest
 
 from fishs2.audio.decode import decode_audio
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 
 _EXAMPLES = {
     "speech": """
@@ -70,7 +70,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with server_process(folder) as url:
         token = fishs2(folder, "keys", "create", "page", "--quota", "5000").strip()
         # Running servers read the keys every second.
-        while httpx.post(f"{url}/api/open/tts", json={}).status_code != 401:
+        while httpx.post(f"{url}/api/open/tts", json={}, timeout=PATIENCE_S).status_code != 401:
             time.sleep(0.05)
         yield Served(url, token, token.split("_")[1])
 
@@ -110,7 +110,7 @@ def test_messagepack_client_pays_once_for_cached_audio_whose_link_needs_no_key(
         "Authorization": f"Bearer {served.token}",
         "Content-Type": "application/msgpack",
     }
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, timeout=PATIENCE_S) as client:
         before = client.get("/api/open/profile", headers=headers).json()
         answers = [
             client.post("/api/open/tts", headers=headers, content=ormsgpack.packb(body)).json()

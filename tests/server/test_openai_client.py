@@ -151,9 +151,8 @@ def test_log_files_hold_requests_and_never_their_text(tmp_path: Path) -> None:
         client.audio.speech.create(model="tts-1", voice="alloy", input=TEXT)
         with pytest.raises(openai.NotFoundError):
             client.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
-        deadline_s = time.monotonic() + 5
         access_log = tmp_path / "logs" / "access.log"
-        while access_log.read_text().count("\n") < 3 and time.monotonic() < deadline_s:
+        while access_log.read_text().count("\n") < 3:
             time.sleep(0.02)
 
     logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}

@@ -206,7 +206,7 @@ async def test_failing_prefill_is_an_error_answer(
 async def test_failure_where_an_utterance_comes_in_reaches_its_client_and_not_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with speaking() as served, asyncio.timeout(5):
+    async with speaking() as served:
         monkeypatch.setattr(Core, "add", failing(MemoryError()))
         refused = await served.speak()
         monkeypatch.undo()

@@ -14,7 +14,7 @@ from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.model import Precision
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.wrapper.conftest import sine_wav
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 
 FRAME = 2048
 SHORT = {"temperature": 0, "max_new_tokens": 13}
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     }
     with (
         server_process(tmp_path_factory.mktemp("s2"), **environment) as url,
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
     ):
         yield client
 
@@ -112,9 +112,9 @@ def test_limits_of_the_wrapper_are_accepted(server: httpx.Client) -> None:
 def test_missing_model_leaves_the_server_up_and_says_503(tmp_path: Path) -> None:
     environment = {"FISHS2_ENGINE": "s2", "FISHS2_MODEL_PATH": str(tmp_path / "missing.gguf")}
     with server_process(tmp_path, wait_for_engine=False, **environment) as url:
-        health = httpx.get(f"{url}/health").json()
+        health = httpx.get(f"{url}/health", timeout=PATIENCE_S).json()
         answer = httpx.post(
-            f"{url}/v1/audio/speech", json={"model": "fishs2", "input": "Hi"}, timeout=30
+            f"{url}/v1/audio/speech", json={"model": "fishs2", "input": "Hi"}, timeout=PATIENCE_S
         )
 
     assert health["status"] == "ok"

@@ -1,7 +1,5 @@
 """What live speech makes of its text."""
 
-import time
-
 import pytest
 
 from fishs2.service.live import _pause_s
@@ -16,8 +14,5 @@ def test_pause_after_a_text_follows_from_its_end(text: str, pause_s: float) -> N
 
 
 def test_many_line_breaks_before_the_words_cost_nothing() -> None:
-    started_s = time.process_time()
-    _pause_s("\n" * 100_000 + "hi")
-
-    # A search from each of them would take time quadratic in their number.
-    assert time.process_time() - started_s < 0.5
+    # A search from each of them would take hours, and the test's own limit would end it.
+    assert _pause_s("\n" * 3_000_000 + "hi") == 0

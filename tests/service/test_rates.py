@@ -13,7 +13,7 @@ from fishs2.errors import QuotaError, SettingsError, StoreUnavailableError
 from fishs2.service.rates import Rates
 from fishs2.store.database import Database
 from fishs2.store.keys import Key, NewKey, create_key
-from tests.serving import free_port
+from tests.serving import PATIENCE_S, free_port
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=PATIENCE_S)
 
 
 async def test_two_servers_count_together_in_redis(redis_url: str, key: Key) -> None:

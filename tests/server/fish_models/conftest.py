@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.server.wrapper.conftest import Recorded
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 
 
 @pytest.fixture(scope="package")
@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     process = server_process(
         folder, module="tests.recording_server", arguments=(), RECORDING=str(record)
     )
-    with process as url, httpx.Client(base_url=url, timeout=30) as client:
+    with process as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield Recorded(url, client, folder, record)
 
 

@@ -14,7 +14,7 @@ from fishs2.service.runtime import open_database
 from fishs2.store.keys import NewKey, create_key
 from tests.server.fish_models.conftest import tiny_png
 from tests.server.wrapper.conftest import Recorded, sine_wav
-from tests.serving import make_settings, server_process
+from tests.serving import PATIENCE_S, make_settings, server_process
 
 
 def test_voice_is_created_changed_and_deleted(sdk: fishaudio.FishAudio) -> None:
@@ -270,7 +270,7 @@ def test_keys_quotas_and_scopes_are_the_clients_own_errors(tmp_path: Path) -> No
         made = keeper.voices.create(title="x", voices=[sine_wav()])
         credit, package = speaker.account.get_credits(), speaker.account.get_package()
         keeper_credit = keeper.account.get_credits()
-        raw = httpx.get(f"{url}/model")
+        raw = httpx.get(f"{url}/model", timeout=PATIENCE_S)
         found = speaker.voices.get(made.id)
         for client in (stranger, speaker, keeper):
             client.close()

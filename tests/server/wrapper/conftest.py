@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 
 TRANSCRIPT = "The window was open, granted, but the room is on the second floor."
 
@@ -71,7 +71,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         FISHS2_REFERENCE_ROOTS=str(folder / "audio"),
     )
     (folder / "audio").mkdir()
-    with process as url, httpx.Client(base_url=url, timeout=30) as client:
+    with process as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         server = Recorded(url, client, folder, record)
         assert server.upload("sample_male").status_code == 200
         yield server

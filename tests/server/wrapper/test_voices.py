@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of, sine_wav
-from tests.serving import serving
+from tests.serving import PATIENCE_S, serving
 
 LIST_PATHS = [
     prefix + path for prefix in ("/v1", "") for path in ("/audio/voices", "/voices", "/files")
@@ -271,7 +271,7 @@ def test_no_id_deletes_anything_else(recorded: Recorded, path: str, voice_id: st
 def _raw_delete(host: str, port: int, target: str) -> int:
     import socket
 
-    with socket.create_connection((host, port), timeout=10) as connection:
+    with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
         connection.sendall(
             f"DELETE {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         )
@@ -363,7 +363,7 @@ async def test_engine_that_cannot_clone_refuses_a_stored_voice(tmp_path: Path) -
 
 
 def test_builtin_engine_clones_approximately_and_says_so(builtin_server: str) -> None:
-    with httpx.Client(base_url=builtin_server, timeout=30) as client:
+    with httpx.Client(base_url=builtin_server, timeout=PATIENCE_S) as client:
         listed = [voice["id"] for voice in client.get("/v1/voices").json()["data"]]
         answer = client.post(
             "/v1/audio/speech",
