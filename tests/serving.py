@@ -92,6 +92,23 @@ def server_process(
     **env: str,
 ) -> Iterator[str]:
     """Run `fishs2 serve` on a free port, with its files in `folder`; yields its URL."""
+    started = running_server(
+        folder, module=module, arguments=arguments, wait_for_engine=wait_for_engine, **env
+    )
+    with started as (url, _):
+        yield url
+
+
+@contextmanager
+def running_server(
+    folder: Path,
+    *,
+    module: str = "fishs2",
+    arguments: tuple[str, ...] = ("serve",),
+    wait_for_engine: bool = True,
+    **env: str,
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Like `server_process`; yields the process too, which may be ended by whoever has it."""
     port = free_port()
     address = {"FISHS2_HOST": "127.0.0.1", "FISHS2_PORT": str(port)}
     process = subprocess.Popen(
@@ -106,7 +123,7 @@ def server_process(
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_up(url, process, engine=wait_for_engine)
-        yield url
+        yield url, process
     finally:
         process.terminate()
         try:

@@ -1,9 +1,12 @@
 """Keys, quotas and use, on SQLite and PostgreSQL."""
 
 import os
+import sqlite3
+import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fishs2.errors import SettingsError, StoreUnavailableError
+from fishs2.store import database as database_module
 from fishs2.store.database import HEAD, Database
 from fishs2.store.keys import (
     Key,
@@ -56,14 +60,82 @@ def test_migrating_twice_and_at_once_is_once(url: str) -> None:
     again.close()
 
 
-def test_database_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    file = tmp_path / "data" / "fishs2.db"
-    database = Database(f"sqlite:///{file}")
-    assert not database.exists
-    database.migrate()
+def test_many_who_open_a_fresh_database_at_once_all_get_their_turn(
+    url: str, tmp_path: Path
+) -> None:
+    code = textwrap.dedent(
+        f"""
+        import sys
+        from alembic import command
+        from fishs2.store.database import Database
+        from fishs2.store.keys import NewKey, create_key, list_keys
+        print(flush=True)
+        sys.stdin.read(1)
+        for _ in range(3):
+            database = Database({url!r})
+            database.migrate()
+            create_key(database, NewKey("me"))
+            list_keys(database)
+            database.close()
+        """
+    )
+    pipe = subprocess.PIPE
+    at_once = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe)
+        for _ in range(8)
+    ]
+    for process in at_once:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in at_once:
+        assert process.stdin is not None
+        process.stdin.write(b"!")
+        process.stdin.flush()
+
+    assert [(process.communicate()[1], process.returncode) for process in at_once] == [(b"", 0)] * 8
+    database = Database(url)
+    assert len(list_keys(database)) == 8 * 3
     database.close()
 
-    assert file.stat().st_mode & 0o077 == 0
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize("held", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE", "SELECT"])
+def test_opening_waits_for_others_where_sqlite_itself_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str, held: str
+) -> None:
+    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_S", 0)
+    file = tmp_path / "fishs2.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute(f"PRAGMA journal_mode={journal}")
+    other.execute("CREATE TABLE others (n)")
+    other.execute("BEGIN" if held == "SELECT" else held)
+    other.execute("SELECT * FROM others").fetchall()
+    end = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
+    end.start()
+
+    database = Database(f"sqlite:///{file}")
+    database.migrate()
+    assert list_keys(database) == []
+    database.close()
+    end.join()
+    other.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such permissions")
+def test_database_and_its_log_are_for_their_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    database = Database(f"sqlite:///{folder / 'fishs2.db'}")
+    assert not database.exists
+    umask = os.umask(0)
+    try:
+        database.migrate()
+    finally:
+        os.umask(umask)
+    create_key(database, NewKey("me"))
+
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+    assert modes == dict.fromkeys(["fishs2.db", "fishs2.db-shm", "fishs2.db-wal"], 0o600)
+    database.close()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ made by the scripts in `migrations`, run when a database is opened that is not u
 """
 
 import os
+import random
 import sqlite3
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import (
@@ -38,6 +41,10 @@ HEAD = "0001"
 
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
 _BUSY_TIMEOUT_S = 4
+_OPENING_PATIENCE_S = 30.0
+"""How long the first use of a database waits for others who open, change or migrate it."""
+
+_RETRY_S = 0.02
 _SERVER_TIMEOUTS = {
     "connect_timeout": 5,  # s
     "tcp_user_timeout": 8_000,  # ms
@@ -119,8 +126,7 @@ class Database:
         """Bring the schema up to date, making the database if need be. Raises SettingsError."""
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Keys are hashed, but who asked for how much is nobody else's business.
-            os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+            _make_private(self._file)
         try:
             if self._revision() != HEAD:
                 self._upgrade()
@@ -192,7 +198,8 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.write() as connection:
+        patient = self._writer.execution_options(patience_s=_OPENING_PATIENCE_S)
+        with _translated(), patient.connect() as connection, connection.begin():
             if not self.is_sqlite:
                 # SQLite's writer is alone anyway; here a second server waits until we are done.
                 connection.execute(select(text(f"pg_advisory_xact_lock({_MIGRATION_LOCK})")))
@@ -222,18 +229,68 @@ def _make_engine(url: str, *, is_sqlite: bool) -> Engine:
     return engine
 
 
+def _make_private(file: Path) -> None:
+    """Make an empty file for its owner only, unless there is one.
+
+    SQLite gives its other files the permissions of this one. No descriptor of a database is ever
+    opened here: to close one drops the locks that SQLite holds on it in this process, and another
+    process would take the database for unused. Source: "How To Corrupt An SQLite Database File".
+    """
+    if file.exists():
+        return
+    handle, draft = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    os.close(handle)
+    try:
+        # Where the file system has no links, SQLite makes the file, as private as others there.
+        with suppress(OSError):
+            os.link(draft, file)
+    finally:
+        os.unlink(draft)
+
+
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # The driver begins transactions by itself, late and not as writers. Source: SQLAlchemy's
     # documentation of pysqlite, "Serializable isolation".
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+
+    def set_up() -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    # From here on the connection keeps others from cleaning up or recovering the log, and the
+    # driver's own timeout is enough.
+    _wait_for_turn(set_up, _OPENING_PATIENCE_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    is_writing = connection.get_execution_options().get("is_writing", False)
+    options = connection.get_execution_options()
     # A reader that becomes a writer midway may fail at once, however long others may wait.
-    connection.exec_driver_sql(_BEGIN_WRITING if is_writing else "BEGIN")
+    begin = _BEGIN_WRITING if options.get("is_writing", False) else "BEGIN"
+    _wait_for_turn(lambda: connection.exec_driver_sql(begin), options.get("patience_s", 0.0))
+
+
+def _wait_for_turn(work: Callable[[], object], patience_s: float) -> None:
+    """Try until the database is not locked any more.
+
+    SQLite's own timeout does not cover the switch to WAL, nor the moments when the log is recovered
+    or removed: there it fails at once. Source: SQLite, "Write-Ahead Logging", section 9.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            work()
+            return
+        except (sqlite3.OperationalError, DBAPIError) as error:
+            if not _is_busy(error) or time.monotonic() >= deadline_s:
+                raise
+        # At random: two who want to switch to WAL at once would fail at once for ever.
+        time.sleep(random.uniform(0, _RETRY_S))
+
+
+def _is_busy(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _sqlite_file(url: str) -> Path:
