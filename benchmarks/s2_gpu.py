@@ -42,8 +42,8 @@ from fishs2.engines.s2.linear import Linear, QuantLinear
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.row_ops import PLAIN
-from fishs2.engines.s2.row_step import StepColumn, allocate_tables, describe_row
-from fishs2.engines.s2.runner import Runner, slot_bytes
+from fishs2.engines.s2.row_step import StepColumn, allocate_tables
+from fishs2.engines.s2.runner import Runner, describe_row, slot_bytes
 from fishs2.engines.s2.scheduler import Piece
 from fishs2.engines.s2.sequence import Sequence
 

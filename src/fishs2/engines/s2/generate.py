@@ -13,7 +13,7 @@ from torch import Tensor
 from fishs2.engines.s2.config import ArConfig
 from fishs2.engines.s2.fast_ar import FastAr, decode_codes
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
-from fishs2.engines.s2.params import GenerateParams, check_params, count_frames
+from fishs2.engines.s2.params import Frame, GenerateParams, check_params, count_frames
 from fishs2.engines.s2.prompt import Prompt
 from fishs2.engines.s2.row_ops import RowOps
 from fishs2.engines.s2.sampler import (
@@ -26,7 +26,6 @@ from fishs2.engines.s2.sampler import (
     keep_likely,
     uniform_numbers,
 )
-from fishs2.engines.s2.sequence import Frame
 from fishs2.engines.s2.slow_ar import SlowAr, prefill, run_slow, semantic_logits
 
 Uniforms = Callable[[int], Tensor]

@@ -11,7 +11,7 @@ from collections.abc import Sequence as SequenceOf
 import numpy as np
 
 from fishs2.engines.base import Pcm
-from fishs2.engines.s2.sequence import Frame
+from fishs2.engines.s2.params import Frame
 
 _BASE_FRAMES, _FRAMES_PER_CHAR, _FRAMES_PER_WIDE_CHAR, _FRAMES_PER_TAG = 160, 8, 24, 64
 _LOOP_FRAMES = 128

@@ -1,10 +1,19 @@
-"""How an utterance is drawn: values, their ranges, and what a request says over our defaults."""
+"""How an utterance is drawn: values, their ranges, and what a request says over our defaults.
+
+Also what is drawn: a frame.
+"""
 
 import secrets
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fishs2.engines.base import Sampling
 from fishs2.errors import UserError
+
+Frame = NDArray[np.int32]
+"""int32 [1 + K]: a token id and the codes that belong to it."""
 
 HONOURED = frozenset(
     {"temperature", "top_p", "top_k", "max_new_tokens", "min_tokens_before_end", "seed"}

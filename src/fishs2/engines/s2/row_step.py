@@ -9,21 +9,16 @@ sequences in any slots. The slot behind the last belongs to nobody: rows that pa
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.s2.generate import DualAr
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.layers import Block
 from fishs2.engines.s2.linear import Embedding, Linear
-from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.row_ops import RowOps, RowPlaces
 from fishs2.engines.s2.sampler import END, NO_CODE, RAS_WINDOW, SamplingRows
-from fishs2.engines.s2.sequence import Sequence
 from fishs2.engines.s2.slow_ar import embed
 
 
@@ -84,34 +79,6 @@ def allocate_tables(ar: DualAr, num_slots: int, max_positions: int) -> SlotTable
         torch.zeros(num_rows, 1 + ar.config.num_codebooks, dtype=torch.int64, device=device),
         torch.full((num_rows, RAS_WINDOW), NO_CODE, device=device),
     )
-
-
-def describe_row(sequence: Sequence) -> list[int]:
-    """The columns of a sequence's next frame. Host only."""
-    params, num_frames = sequence.params, len(sequence.frames)
-    position = sequence.num_prompt + max(0, num_frames - 1)
-    temperature, top_p, top_k = _sampling_columns(params)
-    return [
-        sequence.slot,
-        num_frames == 0,
-        position,
-        position + 1,
-        num_frames,
-        num_frames >= params.min_tokens_before_end,
-        params.folded_seed,
-        temperature,
-        top_p,
-        top_k,
-    ]
-
-
-@cache
-def _float_bits(value: float) -> int:
-    return int(np.float32(value).view(np.int32))
-
-
-def _sampling_columns(params: GenerateParams) -> tuple[int, int, int]:
-    return _float_bits(params.temperature), _float_bits(params.top_p), params.drawn_top_k
 
 
 class FrameStep:
@@ -246,8 +213,3 @@ def _first_places(at: RowPlaces, num_rows: int) -> RowPlaces:
         at.seen[:num_rows],
         at.span,
     )
-
-
-def pack_rows(rows: list[list[int]]) -> NDArray[np.int64]:
-    """Columns of several rows, int64 [B, NUM_COLUMNS]."""
-    return np.array(rows, np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from fishs2.engines.s2.generate import DualAr, FrameDraw, next_frame, sampling_r
 from fishs2.engines.s2.graphs import CudaRecorder, DecodeGraphs, Recorder
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.layers import place_steps, run_blocks
-from fishs2.engines.s2.row_step import allocate_tables, describe_row, pack_rows
+from fishs2.engines.s2.params import Frame, GenerateParams
+from fishs2.engines.s2.row_step import allocate_tables
 from fishs2.engines.s2.sampler import NO_CODE, RAS_WINDOW, uniform_numbers
 from fishs2.engines.s2.scheduler import Piece
-from fishs2.engines.s2.sequence import Frame, Sequence
+from fishs2.engines.s2.sequence import Sequence
 from fishs2.engines.s2.slow_ar import embed, prefill
 
 
@@ -99,8 +101,11 @@ class Runner:
 
     def load_prefix(self, slot: int, prefix: Prefix) -> None:
         """Begin a slot with positions that were computed before."""
-        for kept, cache in ((prefix.keys, self._cache.keys), (prefix.values, self._cache.values)):
-            for source, target in zip(kept, cache, strict=True):
+        for kept, target_cache in (
+            (prefix.keys, self._cache.keys),
+            (prefix.values, self._cache.values),
+        ):
+            for source, target in zip(kept, target_cache, strict=True):
                 target[slot, :, : prefix.num_tokens] = source
 
     def _advance(self, sequences: SequenceOf[Sequence]) -> None:
@@ -142,3 +147,36 @@ def slot_bytes(ar: DualAr, max_positions: int) -> int:
     """Bytes that the cache of one sequence takes."""
     slow, size = ar.config.slow, ar.dtype.itemsize
     return 2 * slow.num_layers * slow.num_kv_heads * slow.head_dim * max_positions * size
+
+
+def describe_row(sequence: Sequence) -> list[int]:
+    """The columns of a sequence's next frame. Host only."""
+    params, num_frames = sequence.params, len(sequence.frames)
+    position = sequence.num_prompt + max(0, num_frames - 1)
+    temperature, top_p, top_k = _sampling_columns(params)
+    return [
+        sequence.slot,
+        num_frames == 0,
+        position,
+        position + 1,
+        num_frames,
+        num_frames >= params.min_tokens_before_end,
+        params.folded_seed,
+        temperature,
+        top_p,
+        top_k,
+    ]
+
+
+@cache
+def _float_bits(value: float) -> int:
+    return int(np.float32(value).view(np.int32))
+
+
+def _sampling_columns(params: GenerateParams) -> tuple[int, int, int]:
+    return _float_bits(params.temperature), _float_bits(params.top_p), params.drawn_top_k
+
+
+def pack_rows(rows: list[list[int]]) -> NDArray[np.int64]:
+    """Columns of several rows, int64 [B, NUM_COLUMNS]."""
+    return np.array(rows, np.int64)

@@ -11,7 +11,8 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 from fishs2.engines.s2.guard import find_runaway
-from fishs2.engines.s2.sequence import Frame, Sequence
+from fishs2.engines.s2.params import Frame
+from fishs2.engines.s2.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True, eq=False)

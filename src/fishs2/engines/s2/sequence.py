@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishs2.engines.base import Latency, Part
-from fishs2.engines.s2.params import GenerateParams
-
-Frame = NDArray[np.int32]
-"""int32 [1 + K]: a token id and the codes that belong to it."""
+from fishs2.engines.s2.params import Frame, GenerateParams
 
 State = Literal["waiting", "prefilling", "decoding", "finished"]
 
