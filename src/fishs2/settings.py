@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         0.8, ge=0, le=1, description="Share of the likeliest tokens that S2 draws from."
     )
     top_k: int = Field(
-        30, ge=0, le=500, description="How many of the likeliest tokens S2 draws from; 0 is all."
+        30, ge=0, le=1_000, description="How many of the likeliest tokens S2 draws from; 0 is all."
     )
     max_new_tokens: int = Field(
         1024, ge=1, le=8192, description="Longest utterance of S2, in frames of 46 ms."

@@ -5,13 +5,14 @@ Source: Fish Audio API reference, Wallet. Credit is counted in characters.
 
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.fields import JsonBody
 from fishs2.server.fish_models import FISH_ERRORS
 from fishs2.server.fish_open import UNLIMITED, iso_time
 from fishs2.service.accounts import Principal
@@ -44,6 +45,12 @@ class Credit(_Wallet):
     has_free_credit: bool = False
 
 
+class CreditQuery(JsonBody):
+    """What GET /wallet/self/api-credit asks for."""
+
+    check_free_credit: bool = Field(False, description="No effect: no credit here is free.")
+
+
 class Package(_Wallet):
     """The body of GET /wallet/self/package; total and balance: characters.
 
@@ -66,7 +73,7 @@ def fish_account_router(runtime: Runtime) -> APIRouter:
         return UNLIMITED if remaining is None else max(0, remaining)
 
     @router.get("/wallet/self/api-credit", responses=errors)
-    async def get_credit(request: Request, check_free_credit: bool = False) -> Credit:
+    async def get_credit(request: Request, query: Annotated[CreditQuery, Query()]) -> Credit:
         """Say how many characters the key has left."""
         principal = request.state.principal
         balance, granted = await left(principal), _granted(principal)

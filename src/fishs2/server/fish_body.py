@@ -9,12 +9,13 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.errors import UserError
 from fishs2.server import json_body, msgpack
+from fishs2.server.fields import JsonBody
 from fishs2.server.fish_open_body import MSGPACK_TYPES
 from fishs2.store.new_voices import NewSample
 
@@ -24,7 +25,7 @@ _MAX_FORM_BYTES = 1_048_576
 _MAX_REPORTED = 5
 """Wrong fields that one error names."""
 
-_T = TypeVar("_T", bound=BaseModel)
+_T = TypeVar("_T", bound=JsonBody)
 
 
 async def read_body(
@@ -60,9 +61,9 @@ async def read_body(
 
 
 def validate(given: dict[str, Any], kind: type[_T]) -> _T:
-    """The fields of a body; null is the same as none. Raises RequestValidationError."""
+    """The fields of a body. Raises RequestValidationError."""
     try:
-        return kind.model_validate({k: v for k, v in given.items() if v is not None})
+        return kind.model_validate(given)
     except ValidationError as error:
         items = error.errors(include_url=False, include_context=False, include_input=False)
         located = [{**item, "loc": ("body", *item["loc"])} for item in items[:_MAX_REPORTED]]

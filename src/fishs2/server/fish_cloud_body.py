@@ -12,27 +12,15 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.engines.base import Latency
 from fishs2.server import json_body, msgpack
+from fishs2.server.fields import Integer, JsonBody, Number
 from fishs2.server.fish_open_body import MSGPACK_TYPES
-from fishs2.server.speech_body import (
-    MAX_REFERENCES,
-    MAX_TRANSCRIPT_CHARS,
-    Integer,
-    JsonBody,
-    Number,
-)
+from fishs2.server.speech_body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
 
 MAX_SPEAKERS = 16
 
@@ -56,15 +44,10 @@ def _to_bytes(value: object) -> object:
         raise ValueError("it is not valid base64") from None
 
 
-def _no_nulls(value: object) -> object:
-    """Clients send null for what they do not set."""
-    if isinstance(value, dict):
-        return {name: item for name, item in value.items() if item is not None}
-    return value
-
-
 def _to_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [value] if value.strip() else []
 
 
 def _to_speakers(value: object) -> object:
@@ -89,14 +72,7 @@ def _is_opus_rate(value: int) -> int:
     )
 
 
-class _Part(JsonBody):
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, value: object) -> object:
-        return _no_nulls(value)
-
-
-class TtsReference(_Part):
+class TtsReference(JsonBody):
     """A recording that shows a voice."""
 
     audio: Annotated[
@@ -109,7 +85,7 @@ class TtsReference(_Part):
     )
 
 
-class TtsProsody(_Part):
+class TtsProsody(JsonBody):
     """Pace and loudness."""
 
     speed: Annotated[Number, Field(ge=0.5, le=2.0)] = 1.0
@@ -122,7 +98,7 @@ class TtsProsody(_Part):
 _Speaker = Annotated[list[TtsReference], Field(max_length=MAX_REFERENCES)]
 
 
-class Tts(_Part):
+class Tts(JsonBody):
     """The body of POST /v1/tts, as the cloud has it. Unknown fields are ignored, null is absent."""
 
     text: str = Field(description="The text to speak; turns begin with <|speaker:i|>.")
@@ -159,12 +135,14 @@ class Tts(_Part):
     temperature: Annotated[Number, Field(ge=0, le=1)] | None = None
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[Number, Field(ge=0, le=10)] | None = None
-    max_new_tokens: Annotated[Integer, Field(ge=1, le=8192)] | None = None
+    max_new_tokens: Annotated[Integer, Field(ge=0, le=8192)] | None = Field(
+        None, description="Longest utterance, in frames of 46 ms; 0 is no limit."
+    )
     early_stop_threshold: Annotated[Number, Field(ge=0, le=1)] = 1.0
     seed: Annotated[Integer, Field(ge=-1, le=2**63 - 1)] | None = None
     use_memory_cache: Literal["on", "off"] = "off"
     streaming: bool = False
-    features: list[str] = Field([], max_length=100)
+    features: Annotated[list[str], BeforeValidator(_to_list)] = Field([], max_length=100)
 
 
 class SelfHostedTts(Tts):

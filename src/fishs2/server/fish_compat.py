@@ -6,12 +6,13 @@ Source: Fish Audio developer guide, OpenAI compatibility; docs/api.md says what 
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from fishs2.errors import UserError
 from fishs2.server.errors import COMPAT_PATH
+from fishs2.server.fields import JsonBody
 from fishs2.server.fish_body import validate
 from fishs2.server.openai import answer_speech
 from fishs2.server.openai_request import OWNER_PREFIXES
@@ -40,22 +41,23 @@ OPTIONS = (
 )
 """Native parameters that may come as options."""
 
+_DEFAULT_FORMAT = "pcm"
 _FORMATS = {"pcm": ("pcm", 44_100), "pcm16": ("pcm", 24_000)}
 _KNOWN_FORMATS = ("pcm", "pcm16", "wav", "mp3", "opus")
 _OPTION_PREFIX = "x-fish-"
 
 
-class Provider(BaseModel):
+class Provider(JsonBody):
     """Options by provider; those of others are not for us."""
 
-    options: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any] | None] = Field({})
 
 
 class CompatBody(SpeechBody):
     """The body of POST /compat/v1/audio/speech."""
 
-    response_format: str = Field(
-        "pcm", description="pcm (44.1 kHz), pcm16 (24 kHz), wav, mp3 or opus."
+    response_format: str | None = Field(
+        None, description="pcm (44.1 kHz; the default), pcm16 (24 kHz), wav, mp3 or opus."
     )
     provider: Provider | None = Field(
         None, description="Native parameters, in options under fish-audio."
@@ -86,7 +88,7 @@ def to_speech_body(body: CompatBody, headers: Headers, default_model: str) -> Sp
         raise _refused("stream_format", "audio only here; POST /v1/audio/speech has sse")
     if body.input_references is not None:
         raise _refused("input_references", "not taken here: send references")
-    name = body.response_format.strip().lower()
+    name = (body.response_format or "").strip().lower() or _DEFAULT_FORMAT
     if name not in _KNOWN_FORMATS:
         raise _refused("response_format", f"none of {', '.join(_KNOWN_FORMATS)}")
     given = body.model_dump(exclude_unset=True, exclude={"provider", "input_references"})
@@ -105,7 +107,8 @@ def _options(body: CompatBody, headers: Headers) -> dict[str, Any]:
         if name.startswith(_OPTION_PREFIX)
     }
     if body.provider is not None:
-        options |= body.provider.options.get("fish-audio", {})
+        options |= body.provider.options.get("fish-audio") or {}
+    options = {name: value for name, value in options.items() if value not in (None, "")}
     if not options.keys() <= set(OPTIONS):
         known = ", ".join(OPTIONS)
         raise UserError(

@@ -8,11 +8,12 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.errors import FishErrorBody
+from fishs2.server.fields import JsonBody
 from fishs2.server.fish_body import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.fish_open import iso_time
 from fishs2.service.runtime import Runtime
@@ -34,26 +35,21 @@ _LISTS = frozenset({"voices", "texts", "tags"})
 _COVER_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 
 
-def _blank_as_none(value: object) -> object:
-    return None if value == "" else value
-
-
 Title = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 Description = Annotated[str, Field(max_length=MAX_TRANSCRIPT_CHARS)]
 Texts = Annotated[list[str], BeforeValidator(one_as_list), Field(max_length=MAX_FILES)]
 Tags = Annotated[list[str], BeforeValidator(one_as_list), Field(max_length=MAX_TAGS)]
-CoverImage = Annotated[File | None, BeforeValidator(_blank_as_none)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+class _Body(JsonBody):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
 class CreateModel(_Body):
     """The body of POST /model. Unknown fields are ignored."""
 
     title: Title
-    voices: Files = []
+    voices: Files = Field([])
     texts: Texts | None = None
     description: Description | None = None
     tags: Tags | None = None
@@ -61,7 +57,7 @@ class CreateModel(_Body):
     type: Literal["tts"] = "tts"
     train_mode: Literal["fast"] = "fast"
     enhance_audio_quality: bool = True
-    cover_image: CoverImage = None
+    cover_image: File | None = None
 
 
 class UpdateModel(_Body):
@@ -72,10 +68,10 @@ class UpdateModel(_Body):
     visibility: Visibility | None = None
     tags: Tags | None = None
     texts: Texts | None = None
-    cover_image: CoverImage = None
+    cover_image: File | None = None
 
 
-class ListQuery(BaseModel):
+class ListQuery(JsonBody):
     """What GET /model asks for. Every filter that is given narrows the list; blank ones do not."""
 
     page_size: int = Field(10, ge=1, le=_MAX_PAGE_SIZE)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from fishs2.server import msgpack
-from fishs2.server.speech_body import JsonBody, Number
+from fishs2.server.fields import JsonBody, Number
 
 MSGPACK_TYPES = frozenset(
     {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}

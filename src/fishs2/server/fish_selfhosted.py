@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.fields import JsonBody
 from fishs2.server.fish_body import File, Files, read_body, validate
 from fishs2.server.fish_models import FISH_ERRORS
 from fishs2.server.streaming import while_connected
@@ -40,8 +41,8 @@ _NO_CODEC = Problem(
 )
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+class _Body(JsonBody):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
 class AddReference(_Body):

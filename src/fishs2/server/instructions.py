@@ -7,18 +7,17 @@ whose own fields win.
 import json
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from fishs2.errors import UserError
+from fishs2.server.fields import JsonBody
 from fishs2.server.speech_body import Control, SamplingBody, Transcript
 
 _TEXTS = ("prompt_text", "reference_text", "control")
 
 
-class Overrides(BaseModel):
+class Overrides(JsonBody):
     """What the object may set; None was not given."""
-
-    model_config = ConfigDict(extra="ignore")
 
     fishs2: SamplingBody = SamplingBody()
     prompt_text: Transcript = None

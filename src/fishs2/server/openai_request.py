@@ -5,6 +5,7 @@ Sources: OpenAI API reference, createSpeech; the original wrapper's order of che
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -19,8 +20,12 @@ from fishs2.service.speech import SpeechRequest
 from fishs2.service.voice_choice import GivenReference
 from fishs2.settings import Settings
 
-OPENAI_MODELS = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"})
-"""Names that OpenAI clients send for lack of another. Source: OpenAI API reference."""
+_OPENAI_MODEL = re.compile(
+    r"(?:tts-1|tts-1-hd|gpt-4o-mini-tts)(?:-\d{4}(?:-?\d{2}-?\d{2})?|-latest|-preview)?"
+    r"|gpt-realtime(?:-[a-z0-9.\-]+)?"
+)
+"""Names that OpenAI clients send for lack of another, with the dates that OpenAI gives its models.
+Source: OpenAI API reference, models."""
 
 OWNER_PREFIXES = ("fishaudio/", "fish-audio/")
 
@@ -49,7 +54,7 @@ def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> 
         transcript=_transcript(body, over),
         format=audio_format,
         sample_rate_hz=body.sample_rate or (PCM_RATE_HZ if audio_format == "pcm" else None),
-        language=body.language or None,
+        language=body.language,
         control=(over.control or "") if body.control is None else body.control,
         instructions="" if overrides else body.instructions or "",
         max_utterance_chars=body.chunk_length,
@@ -74,13 +79,18 @@ def find_model(name: str, settings: Settings) -> str:
     for spelling in _spellings(wanted):
         if spelling in listed:
             return listed[spelling]
-    if wanted in OPENAI_MODELS:
+    if is_openai_model(wanted):
         return settings.default_model
     raise NotFoundError(
         f"there is no such model; known are {', '.join(model_names(settings))}",
         code="model_not_found",
         param="model",
     )
+
+
+def is_openai_model(name: str) -> bool:
+    """Whether OpenAI has, or had, a speech model of this name."""
+    return _OPENAI_MODEL.fullmatch(name.strip().lower()) is not None
 
 
 def _spellings(name: str) -> Iterator[str]:
@@ -91,12 +101,11 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def _format(body: SpeechBody, settings: Settings) -> str:
-    if "response_format" not in body.model_fields_set:
+    name = (body.response_format or "").strip().lower()
+    if not name:
         if settings.default_format is not None:
             return settings.default_format
-        is_openai = body.model.strip().lower() in OPENAI_MODELS and not settings.strict_v1
-        return "mp3" if is_openai else "wav"
-    name = body.response_format.strip().lower()
+        return "mp3" if is_openai_model(body.model) and not settings.strict_v1 else "wav"
     allowed = ("wav",) if settings.strict_v1 else FORMATS
     if name not in allowed:
         raise UserError(

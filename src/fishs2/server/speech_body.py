@@ -6,60 +6,26 @@ here is only what each field may hold. Sources: docs/api.md names the client of 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Field
 
 from fishs2.audio.formats import FORMATS
+from fishs2.server.fields import Integer, JsonBody, Language, Number
 
 MAX_TRANSCRIPT_CHARS = 4096
 MAX_CONTROL_CHARS = 512
 MAX_REFERENCES = 16
-_SCHEMA_NAMES = {"ge": "minimum", "le": "maximum"}
-
-
-def no_bool(value: object) -> object:
-    """Refuse true and false, which pydantic takes for 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError("a number is expected, not true or false")
-    return value
 
 
 def _one_as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
-Integer = Annotated[int, BeforeValidator(no_bool)]
-
 Temperature = Annotated[Number, Field(ge=0, le=2)] | None
 TopP = Annotated[Number, Field(ge=0, le=1)] | None
-TopK = Annotated[Integer, Field(ge=0, le=500)] | None
+TopK = Annotated[Integer, Field(ge=0, le=1_000)] | None
 MaxNewTokens = Annotated[Integer, Field(ge=1, le=8192)] | None
 Transcript = Annotated[str, Field(max_length=MAX_TRANSCRIPT_CHARS)] | None
 Control = Annotated[str, Field(max_length=MAX_CONTROL_CHARS)] | None
-
-
-class JsonBody(BaseModel):
-    """A body, or an object in it, whose schema has limits in JSON Schema's words.
-
-    Pydantic leaves its own where a validator of ours comes before the limit. Unknown fields are
-    ignored.
-    """
-
-    model_config = ConfigDict(extra="ignore")
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        schema = handler(core_schema)
-        properties = handler.resolve_ref_schema(schema).get("properties", {})
-        for field in properties.values():
-            for kind in (field, *field.get("anyOf", ())):
-                for name in _SCHEMA_NAMES.keys() & kind.keys():
-                    kind[_SCHEMA_NAMES[name]] = kind.pop(name)
-        return schema
 
 
 class VoiceRef(JsonBody):
@@ -117,8 +83,8 @@ class SpeechBody(JsonBody):
         max_length=4096,
         description="How to speak, in plain words; or a JSON object with overrides.",
     )
-    response_format: str = Field(
-        "",
+    response_format: str | None = Field(
+        None,
         description=f"One of {', '.join(FORMATS)}. Default: wav; mp3 for OpenAI model names.",
     )
     speed: Annotated[Number, Field(ge=0.25, le=4.0)] = Field(
@@ -127,12 +93,14 @@ class SpeechBody(JsonBody):
     stream_format: Literal["audio", "sse"] | None = Field(
         None, description="audio: bytes as they are made; sse: server-sent events."
     )
-    stream: bool = Field(False, description="True is the same as stream_format audio.")
+    stream: bool | None = Field(None, description="True is the same as stream_format audio.")
     sample_rate: Annotated[Integer, Field(ge=8_000, le=48_000)] | None = Field(
         None, description="Samples per second of the answer, in Hz."
     )
-    language: str | None = Field(
-        None, max_length=35, description="BCP 47 tag, a hint to the engine, for example de."
+    language: Language = Field(
+        None,
+        max_length=35,
+        description="BCP 47 tag, a hint to the engine, for example de; auto is none.",
     )
     fishs2: SamplingBody | None = Field(None, description="Engine parameters; they win over all.")
     reference_audio: str | None = Field(

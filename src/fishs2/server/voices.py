@@ -11,6 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
 
 from fishs2.server.errors import ErrorBody
+from fishs2.server.fields import auto_as_none
 from fishs2.service.runtime import Runtime
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
@@ -196,10 +197,15 @@ async def _read_form(form: FormData) -> NewVoice:
         name=texts.get("name") or None,
         transcript=next((texts[name] for name in _TRANSCRIPT_FIELDS if texts.get(name)), None),
         model=texts.get("model") or None,
-        language=texts.get("language") or None,
+        language=_language(texts.get("language", "")),
         mode=texts.get("mode") or None,
         samples=tuple(samples),
     )
+
+
+def _language(given: str) -> str | None:
+    language = auto_as_none(given)
+    return language if isinstance(language, str) else None
 
 
 def _listing(voices: list[Voice]) -> dict[str, object]:

@@ -26,9 +26,23 @@ PRESET_VOICES = frozenset(
         "verse",
         "marin",
         "cedar",
+        # Of the live API.
+        "beacon",
+        "bossa",
+        "cinder",
+        "delta",
+        "gleam",
+        "meridian",
+        "quartz",
+        "ripple",
+        "shida",
+        "stone",
+        "tempo",
+        "vesper",
+        "willow",
     ]
 )
-"""OpenAI's voice names. Source: OpenAI API reference, createSpeech."""
+"""OpenAI's voice names. Source: OpenAI API reference, createSpeech and Realtime."""
 
 _DEFAULT_VOICES = frozenset({"", "default", "random"})
 
