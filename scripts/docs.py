@@ -14,7 +14,9 @@ from typer.main import get_command
 from fishs2.cli.main import app as cli
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime, make_engine
-from fishs2.settings import ENV_PREFIX, Settings, allowed_values
+from fishs2.settings import Settings
+from fishs2.settings_sources import ENV_PREFIX
+from fishs2.settings_values import allowed_values
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -29,16 +31,27 @@ def write_settings_page() -> str:
         "",
         "Made from `src/fishs2/settings.py` by `scripts/docs.py`; do not edit.",
         "",
-        "A setting is an environment variable, or a line in `.env` in the folder that the server",
-        "is started in. The environment wins over `.env`, and a command-line flag over both. Lists",
-        "are written with commas, semicolons or as JSON. A wrong value stops the start and says",
-        "what is allowed; an unknown name that starts with `FISHS2_` is warned of.",
+        "A setting is an environment variable, or a line in `.env` in the home folder: the",
+        "checkout, or for an installed package the system's folder for the data of programs, or",
+        "what `FISHS2_HOME` names. Relative paths are taken from there, whatever the current",
+        "folder is. The environment wins over `.env`, and a command-line flag over both; an empty",
+        "value is none. A wrong value stops the start and says what is allowed, and so does a line",
+        "of `.env` that cannot be read; an unknown name that starts with `FISHS2_` is warned of.",
+        "",
+        "Lists are written with commas, semicolons or as JSON. Quotes around a value, `export`",
+        "before a name and `# comments` are fine. In paths `~`, `$NAME`, `${NAME}` and `%NAME%`",
+        "are filled in, in all of `.env` `${NAME}` and `${NAME:-default}`, but not between single",
+        "quotes. Backslashes stay as they are. Lines of `.env` that are no setting, such as",
+        "`HF_TOKEN`, are added to the environment when a server or a download starts.",
+        "",
+        "What older versions kept in the folder that they were started in (`data`, `voices`,",
+        "`.env`) is still used from there, with a warning that says how to move it.",
         "",
         "| name | default | allowed | what it does |",
         "|---|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
-        default = field.default
+        default = None if field.default_factory else field.default
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
         if isinstance(default, bool):

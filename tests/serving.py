@@ -110,12 +110,16 @@ def running_server(
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Like `server_process`; yields the process too, which may be ended by whoever has it."""
     port = free_port()
-    address = {"FISHS2_HOST": "127.0.0.1", "FISHS2_PORT": str(port)}
+    given = {
+        "FISHS2_HOME": str(folder),
+        "FISHS2_HOST": "127.0.0.1",
+        "FISHS2_PORT": str(port),
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
         # The modules that this process has, also where it was told to look elsewhere for them.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **address, **env},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **given, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -42,9 +42,7 @@ def launched(
     """Run run.py as a server whose files are in `folder`; yields its URL once /health answers."""
     port = free_port()
     files = {
-        "FISHS2_VOICES_DIR": str(folder / "voices"),
-        "FISHS2_LOGS_DIR": str(folder / "logs"),
-        "FISHS2_TEMP_DIR": str(folder / "temp"),
+        "FISHS2_HOME": str(folder),
         "FISHS2_HOST": "127.0.0.1",
         "FISHS2_PORT": str(port),
     }

@@ -14,6 +14,7 @@
     ├── StalledReaderError     the client takes no more bytes
     ├── DownloadError          a file cannot be had, or is not what it should be
     └── SettingsError          the settings do not let the program start
+        └── FlagError          a flag of the command line has a value that it cannot have
 
 Messages are safe to show to a client: no path of this machine, no traceback, no text of a request.
 `server.errors` turns these into the error shape of each dialect.
@@ -97,3 +98,7 @@ class DownloadError(Fishs2Error):
 
 class SettingsError(Fishs2Error):
     """The settings do not let the program start."""
+
+
+class FlagError(SettingsError):
+    """A flag of the command line has a value that it cannot have."""

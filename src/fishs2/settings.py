@@ -1,87 +1,58 @@
-"""The only reader of the environment and of `.env`.
+"""Every setting, as a field of `Settings`; `docs/settings.md` is generated from it.
 
-Every setting is a field of `Settings`; `docs/settings.md` is generated from it. Precedence: flags
-(keyword arguments), then the environment, then `.env` in the current folder, then the default.
+Precedence: flags (keyword arguments), then the environment, then `.env` in the current folder, then
+`.env` at home, then the default. Relative paths are taken from the home folder.
 """
 
-import json
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
-from dotenv import dotenv_values, load_dotenv
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fishs2.errors import SettingsError
-
-ENV_PREFIX = "FISHS2_"
-ENV_FILE = Path(".env")
-
-
-def split_list(value: object) -> object:
-    """Read a list written as JSON, or with commas or semicolons; other values pass unchanged."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [item.strip() for item in re.split(r"[,;]", value) if item.strip()]
-
-
-def _blank_is_none(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _in_lower_case(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-TextList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
-LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
-]
-EngineName = Literal["auto", "builtin", "s2", "s2cpp"]
-Backend = Annotated[
-    Literal["auto", "cuda", "vulkan", "metal", "cpu"], BeforeValidator(_in_lower_case)
-]
-Kernels = Annotated[Literal["auto", "triton", "torch"], BeforeValidator(_in_lower_case)]
-ModelQuant = Annotated[
-    Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k", "q2_k"],
-    BeforeValidator(_in_lower_case),
-]
-PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(split_list)]
-FrameCount = Annotated[int, Ge(1), Le(256)]
-ChunkRamp = Annotated[
-    tuple[FrameCount, ...], NoDecode, BeforeValidator(split_list), Field(min_length=1)
-]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
-Sha256 = Annotated[str, BeforeValidator(_in_lower_case), Field(pattern=r"^[0-9a-f]{64}$")]
-Format = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
+from fishs2.advice import did_you_mean
+from fishs2.errors import FlagError, SettingsError
+from fishs2.home import default_home
+from fishs2.settings_sources import ENV_PREFIX, read_sources
+from fishs2.settings_values import (
+    Backend,
+    BaseUrl,
+    ChunkRamp,
+    EngineName,
+    Format,
+    HomePath,
+    Host,
+    HttpUrl,
+    Instructions,
+    Kernels,
+    LogLevel,
+    ModelQuant,
+    Origins,
+    PathList,
+    Port,
+    Sha256,
+    TextList,
+    describe_error,
+    read_text,
+)
 
 
-class Settings(BaseSettings):
-    """All settings of the program; constant while it runs."""
+class Settings(BaseModel):
+    """All settings of the program; constant while it runs. Paths are absolute once loaded."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_file=ENV_FILE,
-        env_file_encoding="utf-8-sig",  # Windows' editors put a byte order mark first
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
+    model_config = ConfigDict(frozen=True)
+
+    home: HomePath = Field(
+        default_factory=default_home,
+        description="Folder of everything that the program keeps; relative paths below are taken "
+        "from it, and `.env` is read there. Unset means the checkout, or for an installed package "
+        "the system's folder for the data of programs. Only in the environment.",
     )
-
-    host: str = Field(
+    host: Host = Field(
         "0.0.0.0",
         description="Address to listen on; 127.0.0.1 keeps the server to this machine.",
-        min_length=1,
     )
-    port: int = Field(8020, ge=1, le=65535, description="TCP port to listen on.")
+    port: Port = Field(8020, description="TCP port to listen on; 0 takes a free one.")
     engine: EngineName = Field(
         "auto", description="What makes the speech; `auto` takes the best that can work here."
     )
@@ -118,15 +89,15 @@ class Settings(BaseSettings):
         description="A child process that gets nowhere for so long while it speaks is replaced; "
         "unset means 120 s on a card and 1,800 s on the CPU.",
     )
-    model_path: Path | None = Field(
+    model_path: HomePath | None = Field(
         None,
         description="S2 Pro: a GGUF file, or the folder of the official checkpoint. Unset means "
-        "`models/s2-pro-<quant>.gguf` in the project folder.",
+        "`models/s2-pro-<quant>.gguf`.",
     )
-    tokenizer_path: Path | None = Field(
+    tokenizer_path: HomePath | None = Field(
         None, description="Tokenizer of S2 Pro; unset means `tokenizer.json` beside the model."
     )
-    codec_config_path: Path | None = Field(
+    codec_config_path: HomePath | None = Field(
         None,
         description="JSON with the sizes of a codec other than S2 Pro's; models made for tests.",
     )
@@ -157,11 +128,11 @@ class Settings(BaseSettings):
         -1, ge=-1, le=1_000, description="Layers that the s2.cpp library puts on the card; -1: all."
     )
     verbose: bool = Field(True, description="Let the s2.cpp library write to its log.")
-    voices_dir: Path = Field(Path("voices"), description="Folder of the stored voices.")
+    voices_dir: HomePath = Field(Path("voices"), description="Folder of the stored voices.")
     reference_roots: PathList = Field(
         (),
         description="Folders that a request may name reference audio in, beside the voices folder; "
-        "unset means the project folder.",
+        "unset means the home folder.",
     )
     min_reference_audio_seconds: float = Field(
         0.0, ge=0, le=90, description="Shortest reference for cloning, in seconds."
@@ -188,7 +159,7 @@ class Settings(BaseSettings):
     model_aliases: TextList = Field(
         ("fishs2", "fish-s2", "s2-pro"), description="Other ids of the same model."
     )
-    default_format: Annotated[Format | None, BeforeValidator(_blank_is_none)] = Field(
+    default_format: Format | None = Field(
         None,
         description="Audio format when a request names none; unset means wav, or mp3 for OpenAI "
         "model names.",
@@ -200,7 +171,7 @@ class Settings(BaseSettings):
     strict_v1: bool = Field(
         False, description="Behave as the original wrapper: only wav and only speed 1.0."
     )
-    instructions: Literal["style", "ignore"] = Field(
+    instructions: Instructions = Field(
         "style", description="Make plain-text `instructions` a style tag, or drop them."
     )
     max_input_chars: int = Field(
@@ -281,7 +252,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9-]+$",
         description="Header that carries the request id in both directions.",
     )
-    data_dir: Path = Field(
+    data_dir: HomePath = Field(
         Path("data"), description="Folder of the database and of the cached audio."
     )
     database_url: str | None = Field(
@@ -295,7 +266,7 @@ class Settings(BaseSettings):
         pattern=r"^rediss?://",
         description="Where servers share their rate limits; unset keeps them in memory.",
     )
-    public_url: HttpUrl | None = Field(
+    public_url: BaseUrl | None = Field(
         None,
         description="Address that links to cached audio begin with; unset means the request's own.",
     )
@@ -305,18 +276,16 @@ class Settings(BaseSettings):
     clips_max_bytes: int = Field(
         2_147_483_648, ge=0, description="Cached audio kept at most; the least recently used goes."
     )
-    cors_origins: TextList = Field(
+    cors_origins: Origins = Field(
         (),
         description="Origins of web pages that may call every route, `*` for all; unset lets any "
         "page call the open API's `tts`, `list-models` and `profile`, and play cached audio.",
     )
-    temp_dir: Path = Field(
-        Path(".tmp"), description="Folder for temporary files, in the project folder if relative."
-    )
-    runtime_dir: Path = Field(
+    temp_dir: HomePath = Field(Path("temp"), description="Folder for temporary files.")
+    runtime_dir: HomePath = Field(
         Path("runtime/fishs2sharp"), description="Folder of the s2.cpp library's files."
     )
-    s2_dll_path: Path | None = Field(
+    s2_dll_path: HomePath | None = Field(
         None,
         description="The s2.cpp library itself (`s2.dll`, `libs2.so`, `libs2.dylib`); unset looks "
         "in the folder above.",
@@ -347,15 +316,15 @@ class Settings(BaseSettings):
     runtime_zip_sha256: Sha256 | None = Field(
         None, description="SHA-256 that the archive must have."
     )
-    runtime_zip_path: Path | None = Field(
+    runtime_zip_path: HomePath | None = Field(
         None,
         description="An archive of the s2.cpp library that is there already; or where a download "
         "is kept until it is unpacked. Unset means the folder for temporary files.",
     )
-    torch_index_url: HttpUrl | None = Field(
+    torch_index_url: BaseUrl | None = Field(
         None, description="Package index that PyTorch is installed from; unset means by the card."
     )
-    logs_dir: Path = Field(Path("logs"), description="Folder of the log files.")
+    logs_dir: HomePath = Field(Path("logs"), description="Folder of the log files.")
     app_log_file: str = Field("app.log", min_length=1, description="Log of what the program does.")
     access_log_file: str = Field("access.log", min_length=1, description="One line per request.")
     error_log_file: str = Field("errors.log", min_length=1, description="Warnings and errors only.")
@@ -364,83 +333,64 @@ class Settings(BaseSettings):
     log_backup_count: int = Field(5, ge=1, description="Rotated log files that are kept.")
 
 
-def project_dir() -> Path:
-    """The folder of the checkout that this package runs from; otherwise the current folder."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / "pyproject.toml").is_file() else Path.cwd()
-
-
-def load_project_file() -> None:
-    """Add the `.env` of the project folder to the environment, where that does not say.
-
-    For launchers started elsewhere; in the project folder `.env` is read anyway.
-    """
-    path = project_dir() / ENV_FILE
-    if path != Path.cwd() / ENV_FILE:
-        load_dotenv(path, override=False, encoding="utf-8-sig")
-
-
-def in_project(path: Path) -> Path:
-    """`path`, taken from the project folder if it is relative."""
-    return project_dir() / path
-
-
 def load_settings(**flags: str | int | None) -> Settings:
     """Read the settings; `flags` that are not None win over everything else.
 
-    Raises SettingsError that names every bad value, with its range.
+    Raises SettingsError that names every bad value, with its range; FlagError if a flag is bad.
     """
+    sources = read_sources()
     given = {name: value for name, value in flags.items() if value is not None}
+    known = {name: value for name, value in sources.values.items() if name in Settings.model_fields}
+    read = {name: read_text(value, Settings.model_fields[name]) for name, value in known.items()}
     try:
-        # pydantic checks the values; their types are for it to find wrong.
-        return Settings(**given)  # type: ignore[arg-type]
+        settings = Settings.model_validate({**read, **given})
     except ValidationError as error:
-        lines = (_describe(item, is_flag=item["loc"][0] in given) for item in error.errors())
-        raise SettingsError("\n".join(lines)) from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{ENV_FILE} is not text in UTF-8: {error}") from None
+        raise _refuse(error, given) from None
+    return settings.model_copy(update=_absolute_paths(settings))
+
+
+def export_other_lines() -> None:
+    """Add the lines of `.env` that are no setting to the environment, where that does not say.
+
+    For HF_TOKEN, CUDA_VISIBLE_DEVICES and whatever else other packages read.
+    """
+    for name, value in read_sources().others.items():
+        os.environ.setdefault(name, value)
 
 
 def unknown_names() -> list[str]:
     """Names with our prefix, in the environment or `.env`, that are no setting; sorted."""
-    names = {*os.environ, *dotenv_values(ENV_FILE, encoding="utf-8-sig")}
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
-    return sorted(n for n in names if n.upper().startswith(ENV_PREFIX) and n.upper() not in known)
+    known = Settings.model_fields
+    return sorted(
+        f"{ENV_PREFIX}{name.upper()}" for name in read_sources().values if name not in known
+    )
 
 
-def allowed_values(field: FieldInfo) -> str:
-    """Describe what a setting accepts: its range or its choices, for people; "" for any text."""
-    limits = {type(item): item for item in field.metadata}
-    bounds = []
-    if isinstance(low := limits.get(Ge), Ge):
-        bounds.append(f"{low.ge}")
-    if isinstance(above := limits.get(Gt), Gt):
-        bounds.append(f"above {above.gt}")
-    if isinstance(high := limits.get(Le), Le):
-        bounds.append(f"to {high.le}" if low else f"at most {high.le}")
-    elif bounds:
-        bounds.append("or more")
-    if bounds:
-        return (" " if low else ", ").join(bounds)
-    if field.annotation is bool:
-        return "true, false"
-    return ", ".join(_choices(field.annotation))
+def describe_unknown(name: str) -> str:
+    """A sentence about a name that is no setting."""
+    known = (f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields)
+    return f"{name} is no setting of this version and has no effect{did_you_mean(name, known)}"
 
 
-def _choices(annotation: object) -> list[str]:
-    """The strings of a Literal, wherever it stands in the annotation."""
-    found: list[str] = []
-    for inner in getattr(annotation, "__args__", ()):
-        found.extend([inner] if isinstance(inner, str) else _choices(inner))
+def _absolute_paths(settings: Settings) -> dict[str, object]:
+    """The paths of the settings, taken from the home folder."""
+    home = settings.home.absolute()
+    found: dict[str, object] = {}
+    for name, value in settings:
+        if isinstance(value, Path):
+            found[name] = home / value
+        elif isinstance(value, tuple) and any(isinstance(each, Path) for each in value):
+            found[name] = tuple(home / each for each in value)
     return found
 
 
-def _describe(error: ErrorDetails, *, is_flag: bool) -> str:
-    """One line for one bad value: name, value, what is wrong, what is allowed."""
-    field_name = str(error["loc"][0])
-    name = f"--{field_name}".replace("_", "-") if is_flag else f"{ENV_PREFIX}{field_name.upper()}"
-    allowed = allowed_values(Settings.model_fields[field_name])
-    remedy = f"; allowed: {allowed}" if allowed else ""
-    # An address may hold a password.
-    value = "..." if field_name.endswith("_url") else error["input"]
-    return f"{name}={value}: {error['msg']}{remedy}"
+def _refuse(error: ValidationError, flags: dict[str, str | int]) -> SettingsError:
+    lines = []
+    is_flag = False
+    for item in error.errors():
+        field = str(item["loc"][0])
+        is_flag |= field in flags
+        flag = f"--{field}".replace("_", "-")
+        name = flag if field in flags else f"{ENV_PREFIX}{field.upper()}"
+        lines.append(describe_error(item, Settings.model_fields[field], name))
+    return (FlagError if is_flag else SettingsError)("\n".join(lines))

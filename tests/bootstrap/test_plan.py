@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from fishs2 import settings as settings_module
 from fishs2.bootstrap import torch_install
 from fishs2.bootstrap.hardware import Gpu, Hardware, parse_nvidia_smi
 from fishs2.bootstrap.plan import Plan, choose_quant, make_plan
@@ -14,7 +13,7 @@ from fishs2.bootstrap.torch_install import choose_index, install_torch
 from fishs2.engines.s2cpp_bundle import library_name
 from fishs2.errors import DownloadError, SettingsError
 from fishs2.settings import Settings
-from tests.serving import make_settings
+from tests import serving
 
 NOTHING = Hardware((), has_vulkan=False, has_metal=False)
 MAC = Hardware((), has_vulkan=False, has_metal=True)
@@ -30,8 +29,13 @@ def with_card(free_gb: float = 11) -> Hardware:
 
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (settings_module, torch_install):
-        monkeypatch.setattr(module, "project_dir", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch_install, "find_checkout", lambda: tmp_path)
+
+
+def make_settings(**settings: Any) -> Settings:
+    """Settings of a program whose home is the current folder."""
+    return serving.make_settings(home=Path.cwd(), **settings)
 
 
 def plan(

@@ -25,7 +25,7 @@ def run(folder: Path, *arguments: str, **env: str) -> Done:
     status: str | int | None = 0
     with (
         contextlib.chdir(folder),
-        mock.patch.dict(os.environ, {**clean, **env}, clear=True),
+        mock.patch.dict(os.environ, {**clean, "FISHS2_HOME": str(folder), **env}, clear=True),
         mock.patch.object(sys, "argv", ["fishs2", *arguments]),
         mock.patch.object(sys, "stdin", io.StringIO()),
         contextlib.redirect_stdout(stdout),

@@ -1,10 +1,13 @@
 """The commands as a user runs them, judged by exit status, output and files."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,6 +21,7 @@ TEXT = "Dinner is ready."
 
 
 def run(folder: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    options.setdefault("env", environment(folder))
     return subprocess.run(
         [sys.executable, "-m", "fishs2", *arguments],
         cwd=folder,
@@ -28,8 +32,8 @@ def run(folder: Path, *arguments: str, **options: object) -> subprocess.Complete
     )
 
 
-def environment(**values: str) -> dict[str, str]:
-    return {**os.environ, **values}
+def environment(home: Path, **values: str) -> dict[str, str]:
+    return {**os.environ, "FISHS2_HOME": str(home), **values}
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "opus", "ogg", "aac", "flac"])
@@ -81,7 +85,7 @@ def test_wrong_use_says_what_is_wrong(
 
 
 def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
-    result = run(tmp_path, "doctor", env=environment(FISHS2_PORT=str(free_port())))
+    result = run(tmp_path, "doctor", env=environment(tmp_path, FISHS2_PORT=str(free_port())))
 
     assert result.returncode == 0, result.stdout
     lines = result.stdout.decode().splitlines()
@@ -90,6 +94,7 @@ def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
         "python",
         "ffmpeg",
         "settings",
+        "home",
         "engine",
         "gpu",
         "torch",
@@ -121,7 +126,9 @@ def test_doctor_fails_when_the_server_could_not_work(
 
 def test_taken_port_stops_doctor_and_server_with_a_remedy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        settings = environment(FISHS2_HOST="127.0.0.1", FISHS2_PORT=str(other.getsockname()[1]))
+        settings = environment(
+            tmp_path, FISHS2_HOST="127.0.0.1", FISHS2_PORT=str(other.getsockname()[1])
+        )
         examined = run(tmp_path, "doctor", env=settings)
         served = run(tmp_path, "serve", env=settings)
 
@@ -135,7 +142,7 @@ def test_taken_port_stops_doctor_and_server_with_a_remedy(tmp_path: Path) -> Non
 
 def test_serve_stops_when_the_engine_finds_its_setting_wrong(tmp_path: Path) -> None:
     settings = {"FISHS2_PORT": str(free_port()), "FISHS2_BUILTIN_VOICE": "klingonese"}
-    result = run(tmp_path, "serve", env=environment(**settings))
+    result = run(tmp_path, "serve", env=environment(tmp_path, **settings))
 
     assert result.returncode == 1
     assert b"klingonese" in result.stderr
@@ -143,12 +150,14 @@ def test_serve_stops_when_the_engine_finds_its_setting_wrong(tmp_path: Path) -> 
 
 
 def test_serve_names_every_bad_setting_before_it_starts(tmp_path: Path) -> None:
-    refused = run(tmp_path, "serve", env=environment(FISHS2_MAX_QUEUE="-1", FISHS2_PORT="0"))
+    refused = run(
+        tmp_path, "serve", env=environment(tmp_path, FISHS2_MAX_QUEUE="-1", FISHS2_PORT="-1")
+    )
 
     assert refused.returncode == 1
     assert b"FISHS2_MAX_QUEUE=-1" in refused.stderr
-    assert b"FISHS2_PORT=0" in refused.stderr
-    assert b"1 to 65535" in refused.stderr
+    assert b"FISHS2_PORT=-1" in refused.stderr
+    assert b"0 to 65535" in refused.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -162,7 +171,7 @@ def test_serve_says_what_speaks_and_ends_cleanly(
     process = subprocess.Popen(
         [sys.executable, "-m", "fishs2", "serve", "--host", "127.0.0.1", "--port", str(port)],
         cwd=tmp_path,
-        env=environment(FISHS2_BOGUS="1"),
+        env=environment(tmp_path, FISHS2_BOGUS="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -189,3 +198,37 @@ def test_importing_the_server_loads_no_torch() -> None:
     )
 
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("[::1]", "[::1]"), ("::", "[::1]")],
+)
+def test_serve_prints_the_address_that_answers(tmp_path: Path, host: str, shown: str) -> None:
+    with started(tmp_path, "--host", host, "--port", "0") as output:
+        url = next(
+            found[1] for line in output if (found := re.search(r"listens on (\S+?)\"?$", line))
+        )
+        answer = httpx.get(f"{url}/health", trust_env=False)
+
+    assert url.startswith(f"http://{shown}:")
+    assert answer.status_code == 200
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[Iterator[str]]:
+    """Run `fishs2 serve`; yields the lines that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fishs2", "serve", *arguments],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield iter(process.stdout)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)

@@ -18,7 +18,7 @@ import httpx2
 
 from fishs2.bench.voices import STORED
 from fishs2.errors import EngineUnavailableError
-from fishs2.settings import ENV_PREFIX
+from fishs2.settings_sources import ENV_PREFIX
 
 _HOST = "127.0.0.1"
 _POLL_S = 0.05

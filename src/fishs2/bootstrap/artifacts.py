@@ -12,7 +12,7 @@ from fishs2.bootstrap.hub import download_from_hub
 from fishs2.bootstrap.progress import Progress
 from fishs2.engines.s2cpp_bundle import find_library, library_name
 from fishs2.errors import DownloadError, EngineUnavailableError
-from fishs2.settings import Settings, in_project
+from fishs2.settings import Settings
 
 MODEL_BYTES = {
     "f16": 9_900_000_000,
@@ -73,13 +73,13 @@ class Artifact:
 
 def model_file(settings: Settings, quant: str) -> Path:
     """Where the model lies."""
-    return in_project(settings.model_path or _MODELS / f"s2-pro-{quant}.gguf")
+    return settings.model_path or settings.home / _MODELS / f"s2-pro-{quant}.gguf"
 
 
 def tokenizer_file(settings: Settings, quant: str) -> Path:
     """Where the tokenizer lies: beside the model, unless a setting says."""
     if settings.tokenizer_path is not None:
-        return in_project(settings.tokenizer_path)
+        return settings.tokenizer_path
     model = model_file(settings, quant)
     return (model if model.is_dir() else model.parent) / _TOKENIZER
 
@@ -110,10 +110,7 @@ def needed_artifacts(
 def has_library(settings: Settings) -> bool:
     """Whether the s2.cpp library is there."""
     try:
-        find_library(
-            settings.s2_dll_path and in_project(settings.s2_dll_path),
-            in_project(settings.runtime_dir),
-        )
+        find_library(settings.s2_dll_path, settings.runtime_dir)
     except EngineUnavailableError:
         return False
     return True
@@ -122,7 +119,7 @@ def has_library(settings: Settings) -> bool:
 def can_have_library(settings: Settings) -> bool:
     """Whether an archive of the s2.cpp library is there, or can be downloaded."""
     path = settings.runtime_zip_path
-    is_there = path is not None and in_project(path).is_file()
+    is_there = path is not None and path.is_file()
     return is_there or settings.runtime_zip_url is not None or sys.platform == "win32"
 
 
@@ -190,9 +187,9 @@ def _bundle(settings: Settings) -> list[Artifact]:
 
     Source for who wins: contract A.7, an address over a file.
     """
-    folder = in_project(settings.runtime_dir)
+    folder = settings.runtime_dir
     url, sha256 = settings.runtime_zip_url, settings.runtime_zip_sha256
-    archive = in_project(settings.runtime_zip_path or settings.temp_dir / _BUNDLE_NAME)
+    archive = settings.runtime_zip_path or settings.temp_dir / _BUNDLE_NAME
     source: Source | LocalFile
     if settings.s2_dll_path is not None:
         return []

@@ -9,7 +9,7 @@ from fishs2.bootstrap.artifacts import MODEL_BYTES, can_have_library, has_librar
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
 from fishs2.engines.s2cpp_bundle import CppBackend, choose_backend, find_library, read_bundle
 from fishs2.errors import EngineUnavailableError, SettingsError
-from fishs2.settings import Settings, in_project
+from fishs2.settings import Settings
 
 WORK_BYTES = 2_000_000_000
 """What the s2 engine takes on a card beside its weights: CUDA's context 0.6 to 1 GB, keys and
@@ -160,10 +160,7 @@ def _library_backend(settings: Settings, hardware: Hardware) -> CppBackend:
         "cpu": True,
     }
     try:
-        library = find_library(
-            settings.s2_dll_path and in_project(settings.s2_dll_path),
-            in_project(settings.runtime_dir),
-        )
+        library = find_library(settings.s2_dll_path, settings.runtime_dir)
         backends = read_bundle(library).backends
     except EngineUnavailableError:  # its start will say so
         return "cpu"

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from fishs2.bootstrap.hardware import Gpu
 from fishs2.bootstrap.progress import Progress
 from fishs2.errors import DownloadError
-from fishs2.settings import Settings, project_dir
+from fishs2.home import find_checkout
+from fishs2.settings import Settings
 
 _INDEX = "https://download.pytorch.org/whl/"
 _CURRENT_CUDA, _OLDER_CUDA = "cu130", "cu126"
@@ -54,28 +54,25 @@ def install_torch(
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         raise DownloadError("PyTorch is not made for Macs with Intel processors any more")
     _check_room(gpus)
-    root = project_dir()
+    root = find_checkout()
     pip = [sys.executable, "-m", "pip", "install"]
-    constraints = root / "constraints.txt"
-    if constraints.is_file():
-        pip += ["--constraint", str(constraints)]
+    if root is not None:
+        pip += ["--constraint", str(root / "constraints.txt")]
     index = choose_index(settings, gpus, sys.platform)
     build = f"from {index}" if index else "the build for this system"
     progress.say(f"installing PyTorch, {build}; this takes minutes and is done once")
     run = run or _run
     # PyTorch first, from its own index; what it depends on may not be there.
-    steps = [[*pip, "torch", *(["--index-url", index] if index else [])], [*pip, _extra(root)]]
+    steps = [
+        [*pip, "torch", *(["--index-url", index] if index else [])],
+        [*pip, "fishs2[s2]" if root is None else f"{root}[s2]"],
+    ]
     for step in steps:
         if run(step) != 0:
             raise DownloadError(
                 "PyTorch could not be installed; pip says above why. Without it the s2 engine "
                 "cannot work: try again, or start with --engine builtin"
             )
-
-
-def _extra(root: Path) -> str:
-    """What pip is to install: the checkout with its extra, or the package's."""
-    return f"{root}[s2]" if (root / "pyproject.toml").is_file() else "fishs2[s2]"
 
 
 def _check_room(gpus: Sequence[Gpu]) -> None:

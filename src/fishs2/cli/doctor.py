@@ -24,13 +24,14 @@ from fishs2.bootstrap.plan import (
     has_torch,
     make_plan,
 )
-from fishs2.cli.planning import describe_plan
+from fishs2.cli.planning import describe_home, describe_plan
 from fishs2.cli.serve import listen
 from fishs2.engines.base import Utterance
 from fishs2.engines.s2cpp_bundle import Bundle, find_library, read_bundle
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.runtime import make_engine
-from fishs2.settings import Settings, in_project, load_settings, unknown_names
+from fishs2.settings import Settings, describe_unknown, load_settings, unknown_names
+from fishs2.settings_sources import read_sources
 
 _ENCODERS = ("libmp3lame", "libopus", "aac", "flac")
 _LOW_DISK_BYTES = 200_000_000
@@ -73,6 +74,7 @@ def examine() -> list[Finding]:
     return [
         *findings,
         _check_settings(),
+        Finding("home", "ok", describe_home(settings)),
         asyncio.run(_check_engine(settings, plan)),
         _check_gpus(hardware),
         _check_torch(plan),
@@ -104,9 +106,9 @@ def _check_ffmpeg() -> Finding:
 
 
 def _check_settings() -> Finding:
-    unknown = unknown_names()
-    if unknown:
-        return Finding("settings", "note", f"without effect: {', '.join(unknown)}")
+    remarks = [describe_unknown(name) for name in unknown_names()] + list(read_sources().notices)
+    if remarks:
+        return Finding("settings", "note", "; ".join(remarks))
     return Finding("settings", "ok", "all known")
 
 
@@ -167,10 +169,7 @@ def _check_library(settings: Settings, plan: Plan) -> Finding:
     """Whether the s2.cpp library is there, and what its files say about it."""
     verdict: Verdict = "bad" if plan.engine == "s2cpp" else "note"
     try:
-        library = find_library(
-            settings.s2_dll_path and in_project(settings.s2_dll_path),
-            in_project(settings.runtime_dir),
-        )
+        library = find_library(settings.s2_dll_path, settings.runtime_dir)
         bundle = read_bundle(library)
     except EngineUnavailableError as error:
         return Finding("library", verdict, f"{error.message}; for the s2cpp engine")
@@ -211,7 +210,7 @@ def _check_model_files(settings: Settings, plan: Plan, gpus: tuple[Gpu, ...]) ->
 
 
 def _check_disk(settings: Settings) -> Finding:
-    folder = settings.logs_dir.absolute()
+    folder = settings.logs_dir
     while not folder.exists():
         folder = folder.parent
     try:

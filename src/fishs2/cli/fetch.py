@@ -15,7 +15,7 @@ from fishs2.bootstrap.artifacts import (
 from fishs2.bootstrap.hardware import find_nvidia_gpus
 from fishs2.bootstrap.plan import choose_quant
 from fishs2.bootstrap.progress import Progress
-from fishs2.settings import load_settings
+from fishs2.cli.planning import read_settings
 
 EngineName = Annotated[Literal["s2", "s2cpp"], typer.Option(help="The engine to fetch for.")]
 Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
@@ -32,7 +32,7 @@ def fetch(
     dry_run: DryRun = False,
 ) -> None:
     """Download the model, its tokenizer and, for s2cpp, the library. Resumes what broke off."""
-    settings = load_settings(model_quant="q4_k_m" if model_q4 else model_quant)
+    settings = read_settings(model_quant="q4_k_m" if model_q4 else model_quant)
     quant, reason = choose_quant(settings, tuple(find_nvidia_gpus()))
     typer.echo(f"{quant}: {reason}")
     artifacts = needed_artifacts(settings, quant, engine=engine)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, UserError
 from fishs2.service.runtime import open_database
-from fishs2.settings import load_settings
 from fishs2.store import keys as store
 from fishs2.store.database import Database
 from fishs2.store.keys import SCOPES, Key, NewKey
@@ -136,7 +136,7 @@ def show_usage(
 
 @contextmanager
 def _database() -> Iterator[Database]:
-    database = open_database(load_settings())
+    database = open_database(read_settings())
     try:
         database.migrate()
         yield database

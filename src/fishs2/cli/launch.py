@@ -10,7 +10,7 @@ from fishs2.bootstrap.progress import Progress
 from fishs2.bootstrap.torch_install import install_torch
 from fishs2.cli.planning import describe_plan
 from fishs2.errors import Fishs2Error
-from fishs2.settings import Settings, load_project_file, load_settings
+from fishs2.settings import Settings, export_other_lines, load_settings
 
 
 def launch(flags: dict[str, str | int | None]) -> int:
@@ -22,7 +22,7 @@ def launch(flags: dict[str, str | int | None]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Progress()
     try:
-        load_project_file()
+        export_other_lines()
         settings = load_settings(**flags)
         plan = plan_here(settings, may_download=not settings.skip_downloads)
         prepare(settings, plan, progress)

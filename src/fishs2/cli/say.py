@@ -13,12 +13,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
-from fishs2.cli.planning import plan_runtime
+from fishs2.cli.planning import plan_runtime, read_settings
 from fishs2.errors import UserError
 from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
 from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService
-from fishs2.settings import load_settings
 
 _STANDARD_OUTPUT = Path("-")
 _PROGRESS_AFTER_S = 1.0
@@ -47,7 +46,7 @@ def say(
     engine: Engine = None,
 ) -> None:
     """Speak TEXT into a file."""
-    runtime = plan_runtime(load_settings(engine=engine))
+    runtime = plan_runtime(read_settings(engine=engine))
     request = SpeechRequest(
         dialect="cli",
         request_id="say",

@@ -10,11 +10,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fishs2.bootstrap.plan import Plan, plan_here
-from fishs2.cli.planning import plan_runtime
+from fishs2.cli.planning import describe_home, plan_runtime
 from fishs2.errors import SettingsError
 from fishs2.server.app import create_app
 from fishs2.server.logs import log_to_files
-from fishs2.settings import ENV_PREFIX, Settings, load_settings, unknown_names
+from fishs2.settings import (
+    Settings,
+    describe_unknown,
+    export_other_lines,
+    load_settings,
+    unknown_names,
+)
+from fishs2.settings_sources import ENV_PREFIX, read_sources
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +48,7 @@ def serve(
     model_quant: Quant = None,
 ) -> None:
     """Start the server and keep it running until Ctrl-C. Downloads nothing; run.py does."""
+    export_other_lines()
     settings = load_settings(
         host=host, port=port, engine=engine, backend=backend, model_quant=model_quant
     )
@@ -52,8 +60,11 @@ def run_server(settings: Settings, plan: Plan) -> None:
     runtime = plan_runtime(settings, plan)
     with listen(settings) as listener, log_to_files(settings):
         for name in unknown_names():
-            logger.warning("%s is no setting of this version and has no effect", name)
-        logger.info("fishs2 listens on %s", _url(settings))
+            logger.warning("%s", describe_unknown(name))
+        for notice in read_sources().notices:
+            logger.warning("%s", notice)
+        logger.info("fishs2 listens on %s", _url(listener))
+        logger.info("its files are in %s", describe_home(settings))
         config = server_config(create_app(runtime), settings)
         server = uvicorn.Server(config)
         runtime.when_misconfigured(lambda: setattr(server, "should_exit", True))
@@ -102,6 +113,8 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _url(settings: Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    return f"http://{host}:{settings.port}"
+def _url(listener: socket.socket) -> str:
+    """The address to open on this machine, with the port that the system gave."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -10,10 +10,11 @@ from typing import Annotated, TypeVar
 import typer
 
 from fishs2.audio.decode import decode_audio
+from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, UserError
 from fishs2.service.runtime import open_store, open_voices
 from fishs2.service.voices import Voices
-from fishs2.settings import Settings, load_settings
+from fishs2.settings import Settings
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
 from fishs2.store.voice_files import Voice, read_bytes, read_plain_file
@@ -45,7 +46,7 @@ def add(
     language: Language = None,
 ) -> None:
     """Store a voice from audio files; one that has this id is replaced."""
-    settings = load_settings()
+    settings = read_settings()
     samples = tuple(NewSample(path.name, _read(path, settings.max_upload_bytes)) for path in files)
     new = NewVoice(
         samples,
@@ -63,7 +64,7 @@ def add(
 @app.command("list")
 def list_voices() -> None:
     """List the stored voices."""
-    found = _run(load_settings(), lambda voices: voices.list())
+    found = _run(read_settings(), lambda voices: voices.list())
     width = max((len(voice.voice_id) for voice in found), default=0)
     for voice in found:
         text = voice.transcript or "(no transcript)"
@@ -74,7 +75,7 @@ def list_voices() -> None:
 @app.command()
 def show(voice_id: VoiceId) -> None:
     """Show everything about one voice."""
-    settings = load_settings()
+    settings = read_settings()
     voice = _find(settings, voice_id)
     created = datetime.fromtimestamp(voice.created, UTC)
     lines = {
@@ -97,7 +98,7 @@ def show(voice_id: VoiceId) -> None:
 @app.command()
 def remove(voice_id: VoiceId, yes: Yes = False) -> None:
     """Delete a voice and its audio."""
-    settings = load_settings()
+    settings = read_settings()
     voice = _find(settings, voice_id)
     if not yes:
         typer.confirm(f"Delete {voice.voice_id} and its {len(voice.samples)} files?", abort=True)
@@ -108,7 +109,7 @@ def remove(voice_id: VoiceId, yes: Yes = False) -> None:
 @app.command("export")
 def export_voice(voice_id: VoiceId, output: Output = None) -> None:
     """Write a voice to a .zip file that `import` takes on any machine."""
-    settings = load_settings()
+    settings = read_settings()
     voice = _find(settings, voice_id)
     store = open_store(settings)
     contents = [
@@ -128,7 +129,7 @@ def import_voice(
     file: Annotated[Path, typer.Argument(help="What `export` wrote.")], voice_id: NewId = None
 ) -> None:
     """Store a voice from a .zip file; refused if anything in it was changed."""
-    settings = load_settings()
+    settings = read_settings()
     new = unpack_voice(_read(file, MAX_ARCHIVE_BYTES))
     if voice_id is not None:
         new = replace(new, voice_id=voice_id)

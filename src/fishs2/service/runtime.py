@@ -25,7 +25,7 @@ from fishs2.service.codec import CodecService
 from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech import SpeechRules, SpeechService
 from fishs2.service.voices import VoiceLimits, Voices
-from fishs2.settings import Settings, in_project, project_dir
+from fishs2.settings import Settings
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
@@ -81,8 +81,8 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         return MissingEngine("s2", "it cannot compute with Vulkan; use cuda, metal or cpu")
     files = {
         "model": _model_path(settings),
-        "tokenizer": settings.tokenizer_path and in_project(settings.tokenizer_path),
-        "codec_config": settings.codec_config_path and in_project(settings.codec_config_path),
+        "tokenizer": settings.tokenizer_path,
+        "codec_config": settings.codec_config_path,
     }
     place = {
         "backend": settings.backend,
@@ -103,9 +103,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         is_hosted = settings.backend in ("cuda", "metal")
     if is_hosted:
         recipe = Recipe("fishs2.engines.s2.opening", "open_s2_by_values", arguments)
-        return HostedEngine(
-            recipe, limits=_host_limits(settings), temp_dir=in_project(settings.temp_dir)
-        )
+        return HostedEngine(recipe, limits=_host_limits(settings), temp_dir=settings.temp_dir)
     try:
         from fishs2.engines.s2.opening import open_s2_by_values
     except ImportError as error:
@@ -117,10 +115,10 @@ def _make_s2cpp(settings: Settings) -> SpeechEngine:
     model = _model_path(settings)
     options = S2cppOptions(
         model=model,
-        tokenizer=in_project(settings.tokenizer_path or model.with_name("tokenizer.json")),
-        runtime_dir=in_project(settings.runtime_dir),
-        dll_path=settings.s2_dll_path and in_project(settings.s2_dll_path),
-        extra_dirs=tuple(in_project(folder) for folder in _library_folders(settings)),
+        tokenizer=settings.tokenizer_path or model.with_name("tokenizer.json"),
+        runtime_dir=settings.runtime_dir,
+        dll_path=settings.s2_dll_path,
+        extra_dirs=_library_folders(settings),
         backend=settings.backend,
         gpu_device=settings.gpu_device,
         num_gpu_layers=settings.n_gpu_layers,
@@ -128,9 +126,7 @@ def _make_s2cpp(settings: Settings) -> SpeechEngine:
         is_verbose=settings.verbose,
         max_positions=settings.max_seq,
     )
-    return open_s2cpp(
-        options, limits=_host_limits(settings), temp_dir=in_project(settings.temp_dir)
-    )
+    return open_s2cpp(options, limits=_host_limits(settings), temp_dir=settings.temp_dir)
 
 
 def _library_folders(settings: Settings) -> tuple[Path, ...]:
@@ -159,7 +155,7 @@ class Runtime:
         self.accounts = Accounts(open_database(settings), redis_url=settings.redis_url)
         self.clips = Clips(
             ClipStore(
-                settings.data_dir.absolute() / "clips",
+                settings.data_dir / "clips",
                 life_s=settings.clip_life_s,
                 max_bytes=settings.clips_max_bytes,
             )
@@ -327,8 +323,8 @@ def _rules(settings: Settings) -> SpeechRules:
 
 
 def _model_path(settings: Settings) -> Path:
-    default = Path("models") / f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
-    return in_project(settings.model_path or default)
+    name = f"s2-pro-{settings.model_quant or 'q8_0'}.gguf"
+    return settings.model_path or settings.home / "models" / name
 
 
 def open_database(settings: Settings) -> Database:
@@ -339,12 +335,12 @@ def open_database(settings: Settings) -> Database:
 
 def open_store(settings: Settings) -> VoiceStore:
     """The files of the stored voices."""
-    return VoiceStore(settings.voices_dir.absolute())
+    return VoiceStore(settings.voices_dir)
 
 
 def open_voices(settings: Settings) -> Voices:
     """The stored voices, and references from where the settings allow them."""
-    folder = settings.voices_dir.absolute()
+    folder = settings.voices_dir
     return Voices(
         open_store(settings),
         VoiceLimits(
@@ -352,5 +348,5 @@ def open_voices(settings: Settings) -> Voices:
             min_reference_s=settings.min_reference_audio_seconds,
             max_reference_s=settings.max_reference_audio_seconds,
         ),
-        roots=(folder, *(settings.reference_roots or (project_dir(),))),
+        roots=(folder, *(settings.reference_roots or (settings.home,))),
     )
