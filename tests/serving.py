@@ -60,7 +60,7 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
 
 
 class _Server(uvicorn.Server):
-    """Ends at once: uvicorn's own looks ten times a second whether it should."""
+    """Ends at once: uvicorn's own looks ten times a second whether it should, and sleeps then."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -69,6 +69,19 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         await self.on_tick(0)
         await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while tasks := list(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=self.config.timeout_graceful_shutdown)
+            for task in late:
+                task.cancel()
+        while self.server_state.connections:  # noqa: ASYNC110 - they take themselves off the list
+            await asyncio.sleep(0.002)
+        await self.lifespan.shutdown()
 
 
 async def until(is_true: Callable[[], bool]) -> None:

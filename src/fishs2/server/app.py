@@ -9,6 +9,7 @@ from fishs2 import __version__
 from fishs2.server.auth import Guard
 from fishs2.server.clips import clips_router
 from fishs2.server.cors import WebPages
+from fishs2.server.error_bodies import describe_errors
 from fishs2.server.errors import install_error_handlers
 from fishs2.server.fish_account import fish_account_router
 from fishs2.server.fish_cloud import fish_cloud_router
@@ -53,6 +54,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         request_id_header=runtime.settings.request_id_header,
     )
     install_error_handlers(app)
+    describe_errors(app)
     app.include_router(openai_router(runtime))
     app.include_router(voices_router(runtime))
     app.include_router(open_api_router(runtime))

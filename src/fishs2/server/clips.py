@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import NotFoundError
-from fishs2.server.errors import ErrorBody, Problem, error_response
+from fishs2.server.error_bodies import ErrorBody, error_answers
+from fishs2.server.errors import Problem, error_response
 from fishs2.service.clips import Clips
 from fishs2.service.runtime import Runtime
 from fishs2.store.clips import Clip, OpenClip
@@ -53,8 +54,13 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     },
     206: {"description": "The part of it that Range asks for."},
     304: {"description": "The client has it already."},
-    404: {"model": ErrorBody, "description": "There is no such audio, or not any more."},
-    416: {"model": ErrorBody, "description": "The range begins behind the end."},
+    **error_answers(
+        ErrorBody,
+        {
+            404: "There is no such audio, or not any more.",
+            416: "The range begins behind the end.",
+        },
+    ),
 }
 
 

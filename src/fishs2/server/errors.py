@@ -14,7 +14,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
@@ -92,45 +91,6 @@ _HTTP_MESSAGES = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists what there is",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path does not know that method; see the Allow header",
 }
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong; `code` is stable, `param` is the field at fault."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ValidationItem(BaseModel):
-    """One field that failed validation, as FastAPI describes it."""
-
-    type: str
-    loc: list[str | int]
-    msg: str
-
-
-class ErrorBody(BaseModel):
-    """The body of every error answer."""
-
-    error: ErrorDetail
-    detail: list[ValidationItem] | str | None = None
-
-
-class FishErrorBody(BaseModel):
-    """The body of every error answer of Fish Audio's own APIs."""
-
-    status: int
-    message: str
-
-
-class OpenErrorBody(BaseModel):
-    """The body of every error answer of the fishaudio.net open API."""
-
-    error: str
-    code: str
-    details: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.error_bodies import FishErrorBody, error_answers
+from fishs2.server.errors import Problem, error_response
 from fishs2.server.fields import JsonBody
 from fishs2.server.fish_models import FISH_ERRORS
 from fishs2.server.fish_open import UNLIMITED, iso_time
@@ -110,9 +111,7 @@ def fish_account_router(runtime: Runtime) -> APIRouter:
         reason = next(text for root, text in _ABSENT.items() if path.startswith(root))
         return error_response(path, Problem(HTTPStatus.NOT_IMPLEMENTED, reason, "not_supported"))
 
-    refusal: dict[int | str, dict[str, Any]] = {
-        501: {"model": FishErrorBody, "description": "This server does not do that."}
-    }
+    refusal = error_answers(FishErrorBody, {501: "This server does not do that."})
     router.add_api_route("/v1/asr", refuse, methods=["POST"], responses=refusal, status_code=501)
     for root in list(_ABSENT)[1:]:
         for path in (root, f"{root}/{{rest:path}}"):

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from fishs2.server.errors import FishErrorBody
+from fishs2.server.error_bodies import FishErrorBody, error_answers
 from fishs2.server.fish_cloud_body import Tts, is_cloud, read_tts
 from fishs2.server.fish_cloud_request import to_speech_request
 from fishs2.server.fish_open_body import body_schema
@@ -41,9 +41,9 @@ _EVENTS_ANSWER: dict[int | str, dict[str, Any]] = {
     }
 }
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": FishErrorBody, "description": description}
-    for status, description in {
+ERRORS = error_answers(
+    FishErrorBody,
+    {
         400: "A parameter is missing or wrong, or there is no such voice.",
         401: "The key is missing or not valid.",
         402: "The key has no characters left.",
@@ -53,8 +53,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         429: "Too many requests.",
         500: "The engine failed.",
         503: "The engine cannot work.",
-    }.items()
-}
+    },
+)
 
 
 def fish_cloud_router(runtime: Runtime) -> APIRouter:

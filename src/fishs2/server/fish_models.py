@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.errors import FishErrorBody
+from fishs2.server.error_bodies import FishErrorBody, error_answers
 from fishs2.server.fields import JsonBody
 from fishs2.server.fish_body import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.fish_open import iso_time
@@ -107,9 +107,9 @@ _CREATE_FIELDS: dict[str, Any] = {
     "enhance_audio_quality": {"type": "boolean"},
 }
 
-FISH_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": FishErrorBody, "description": description}
-    for status, description in {
+FISH_ERRORS = error_answers(
+    FishErrorBody,
+    {
         400: "A parameter is missing or wrong.",
         401: "The key is missing or not valid.",
         403: "The key does not allow this.",
@@ -117,8 +117,8 @@ FISH_ERRORS: dict[int | str, dict[str, Any]] = {
         413: "The body is too large.",
         415: "The body is neither MessagePack nor JSON nor a form.",
         429: "The store is busy, or too many requests; Retry-After says when to try again.",
-    }.items()
-}
+    },
+)
 _COVER_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {kind: {} for kind in _COVER_TYPES.values()}}
 }

@@ -19,7 +19,8 @@ from fishs2.audio.effects import Effects
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.auth import authenticate
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
-from fishs2.server.errors import OPEN_API_PREFIX, OpenErrorBody, Problem, error_response
+from fishs2.server.error_bodies import OpenErrorBody, error_answers
+from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
 from fishs2.server.fish_open_body import (
     Body,
     DeleteModel,
@@ -61,9 +62,9 @@ _SPEECH_ANSWER: dict[int | str, dict[str, Any]] = {
     }
 }
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": OpenErrorBody, "description": description}
-    for status, description in {
+_ERRORS = error_answers(
+    OpenErrorBody,
+    {
         400: "A parameter is missing or wrong.",
         401: "The key is missing or not valid.",
         403: "The key does not allow this.",
@@ -72,8 +73,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         415: "The body is neither JSON nor MessagePack.",
         429: "Too many requests, or no characters left.",
         500: "The engine failed or cannot work.",
-    }.items()
-}
+    },
+)
 
 _UPLOAD_SCHEMA: dict[str, Any] = {
     "requestBody": {

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.errors import FishErrorBody, Problem, error_response
+from fishs2.server.error_bodies import FishErrorBody, error_answers
+from fishs2.server.errors import Problem, error_response
 from fishs2.server.fields import JsonBody
 from fishs2.server.fish_body import File, Files, read_body, validate
 from fishs2.server.fish_models import FISH_ERRORS
@@ -188,8 +189,7 @@ def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
     responses: dict[int | str, dict[str, Any]] = {
         **FISH_ERRORS,
         200: {"description": "Done.", **answer},
-        409: {"model": FishErrorBody, "description": "The id is taken."},
-        501: {"model": FishErrorBody, "description": "The engine has no codec."},
+        **error_answers(FishErrorBody, {409: "The id is taken.", 501: "The engine has no codec."}),
     }
     for method, name, run, body in routes:
         router.add_api_route(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from fishs2.server.errors import ErrorBody
+from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.openai_request import find_model, model_names, to_speech_request
 from fishs2.server.speech_body import SpeechBody
 from fishs2.server.streaming import Delivery, SpeechResponse, Spoken
@@ -58,9 +58,9 @@ _AUDIO_ANSWER: dict[str, Any] = {
     },
 }
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody, "description": description}
-    for status, description in {
+_ERRORS = error_answers(
+    ErrorBody,
+    {
         400: "The body cannot be read.",
         404: "There is no such model or voice.",
         413: "The body is too large.",
@@ -69,8 +69,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         429: "The server is busy; Retry-After says when to try again.",
         500: "The engine failed.",
         503: "The engine cannot work.",
-    }.items()
-}
+    },
+)
 
 
 def openai_router(runtime: Runtime) -> APIRouter:

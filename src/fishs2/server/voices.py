@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
 
-from fishs2.server.errors import ErrorBody
+from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.fields import auto_as_none
 from fishs2.service.runtime import Runtime
 from fishs2.store.new_voices import NewSample, NewVoice
@@ -116,12 +116,15 @@ class DeletedVoice(BaseModel):
     id: str
 
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "No file, or one that is no audio."},
-    413: {"model": ErrorBody, "description": "The upload is too large."},
-    422: {"model": ErrorBody, "description": "A field is wrong."},
-    429: {"model": ErrorBody, "description": "The store is busy; try again."},
-}
+_ERRORS = error_answers(
+    ErrorBody,
+    {
+        400: "No file, or one that is no audio.",
+        413: "The upload is too large.",
+        422: "A field is wrong.",
+        429: "The store is busy; try again.",
+    },
+)
 
 
 def voices_router(runtime: Runtime) -> APIRouter:
@@ -177,7 +180,7 @@ def voices_router(runtime: Runtime) -> APIRouter:
                 prefix + path,
                 delete_voice,
                 methods=["DELETE"],
-                responses={404: {"model": ErrorBody, "description": "There is no such voice."}},
+                responses=error_answers(ErrorBody, {404: "There is no such voice."}),
                 include_in_schema=is_shown,
             )
     return router
