@@ -14,6 +14,7 @@ from fishs2.cli.planning import describe_home, plan_runtime
 from fishs2.errors import SettingsError
 from fishs2.server.app import create_app
 from fishs2.server.logs import log_to_files
+from fishs2.server.protocols import HttpProtocol
 from fishs2.settings import (
     Settings,
     describe_unknown,
@@ -30,6 +31,10 @@ _SHUTDOWN_S = 5
 
 _PING_INTERVAL_S = 20
 """As Fish Audio's clients do it themselves."""
+
+_KEEP_ALIVE_S = 65
+"""Longer than the clients and proxies that reuse a connection for a minute, so that none of them
+sends into one that is just being closed."""
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FISHS2_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (FISHS2_PORT).")]
@@ -79,7 +84,7 @@ def server_config(
     """How uvicorn is to serve the app."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=HttpProtocol,
         ws="websockets-sansio",
         # The largest is a start with recordings in it, which over HTTP would be a body.
         ws_max_size=settings.max_body_bytes,
@@ -88,6 +93,7 @@ def server_config(
         ws_ping_timeout=settings.client_stall_s,
         # Audio does not get smaller.
         ws_per_message_deflate=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         access_log=False,
         log_config=None,
         server_header=False,
