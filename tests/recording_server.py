@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from fishs2.cli.serve import listen, server_config
-from fishs2.engines.base import AudioChunk, Capabilities, Sampling, Utterance
+from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Sampling, Utterance
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import load_settings
@@ -65,9 +65,10 @@ class RecordingEngine(FakeEngine):
                 yield chunk
 
 
-def count_crossings_per_s(pcm, sample_rate_hz: int) -> int:  # type: ignore[no-untyped-def]
+def count_crossings_per_s(pcm: Pcm, sample_rate_hz: int) -> int:
     """Upward zero crossings per second: the frequency of a sine, which tells references apart."""
-    return round(((pcm[:-1] < 0) & (pcm[1:] >= 0)).sum() / (len(pcm) / sample_rate_hz))
+    num_crossings = int(((pcm[:-1] < 0) & (pcm[1:] >= 0)).sum())
+    return round(num_crossings / (len(pcm) / sample_rate_hz))
 
 
 def main() -> None:

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import uvicorn
 
 from fishs2.cli.serve import listen, server_config
+from fishs2.engines.base import SpeechEngine
 from fishs2.server.app import create_app
 from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import Settings
@@ -37,13 +38,14 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIterator[Served]:
+async def serving(engine: SpeechEngine | None = None, **settings: Any) -> AsyncIterator[Served]:
     """Run a server in this event loop; yields when the port is open."""
-    engine = engine or FakeEngine()
+    # Tests that bring an engine of their own do not look at it as a fake one.
+    fake = cast(FakeEngine, engine or FakeEngine())
     files = tempfile.TemporaryDirectory(prefix="fishs2-")
     folder = Path(files.name)
     settings = {"voices_dir": folder / "voices", "data_dir": folder / "data", **settings}
-    runtime = Runtime(make_settings(**settings), EngineChoice(engine, "the test chose it"))
+    runtime = Runtime(make_settings(**settings), EngineChoice(fake, "the test chose it"))
     config = server_config(create_app(runtime), runtime.settings, shutdown_s=1)
     server = _Server(config)
     with listen(make_settings(host="127.0.0.1", port=0)) as listener:
@@ -52,7 +54,7 @@ async def serving(engine: FakeEngine | None = None, **settings: Any) -> AsyncIte
         try:
             await until(lambda: server.started)
             async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, verify=False) as client:
-                yield Served(url, client, engine, runtime)
+                yield Served(url, client, fake, runtime)
         finally:
             server.stopping.set()
             await task

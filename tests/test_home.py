@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -46,7 +47,8 @@ def test_server_and_commands_share_keys_and_voices_whatever_folder_they_run_in(
 
 def test_relative_path_in_a_setting_is_taken_from_home(tmp_path: Path) -> None:
     home, here = tmp_path / "home", make(tmp_path / "here")
-    places = {"FISHS2_VOICES_DIR": "my/voices", "FISHS2_DATA_DIR": "kept", "FISHS2_LOGS_DIR": "l"}
+    places: dict[str, Any] = {"FISHS2_VOICES_DIR": "my/voices", "FISHS2_DATA_DIR": "kept"}
+    places["FISHS2_LOGS_DIR"] = "l"
 
     with server_process(here, FISHS2_HOME=str(home), **places) as url:
         assert speak(url) == 200

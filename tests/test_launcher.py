@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -159,7 +160,7 @@ def test_what_was_downloaded_is_what_the_server_loads(tmp_path: Path) -> None:
         "/tokenizer.json": (golden / "lm_tiny" / "tokenizer.json").read_bytes(),
     }
     with file_server(files, Faults(cut_after=[100_000])) as server:
-        env = {
+        env: dict[str, Any] = {
             "FISHS2_MODEL_PATH": str(tmp_path / "models" / "s2-pro-q6_k.gguf"),
             "FISHS2_MODEL_URL": f"{server.url}/m.gguf",
             "FISHS2_TOKENIZER_URL": f"{server.url}/tokenizer.json",
@@ -193,7 +194,7 @@ def test_every_backend_of_the_manager_starts(tmp_path: Path, backend: str) -> No
     [(["--skip-gpu-check"], {}), ([], {"FISHS2_SKIP_GPU_CHECK": "yes"})],
 )
 def test_gpu_check_is_skipped_by_flag_and_by_environment(
-    tmp_path: Path, flags: list[str], env: dict[str, str]
+    tmp_path: Path, flags: list[str], env: dict[str, Any]
 ) -> None:
     with launched(tmp_path, "--backend=cuda", "--skip-downloads", *flags, **env) as url:
         speech = {"model": "fishs2", "input": "Hello."}
@@ -207,7 +208,7 @@ def test_card_without_a_model_speaks_builtin_when_nothing_may_be_downloaded(
     tmp_path: Path,
 ) -> None:
     program(tmp_path, "nvidia-smi", NVIDIA_SMI)
-    env = {"PATH": path_with(tmp_path), "FISHS2_MODEL_QUANT": "q2_k"}
+    env: dict[str, Any] = {"PATH": path_with(tmp_path), "FISHS2_MODEL_QUANT": "q2_k"}
 
     with launched(tmp_path, "--skip-downloads", **env) as url:
         while httpx.get(f"{url}/health", timeout=PATIENCE_S).json()["engine"] is None:

@@ -30,6 +30,7 @@ def write_file(
     with av.open(sink, "w", container_name) as container:
         stream = container.add_stream(codec, RATE_HZ)
         layout = "mono" if len(samples) == 1 else "stereo"
+        assert isinstance(stream, av.AudioStream)
         stream.codec_context.format = sample_format
         stream.codec_context.layout = layout
         interleaved = samples if sample_format.endswith("p") else samples.T.reshape(1, -1)

@@ -21,9 +21,9 @@ def apply(pcm: Pcm, effects: Effects, piece_samples: int = 500) -> Pcm:
     return np.concatenate([*pieces, chain.flush()])
 
 
-def make_tone(seconds: float, pitch_hz: float = 220.0) -> Pcm:
+def make_tone(seconds: float, pitch_hz: float = 220.0, peak: float = 0.5) -> Pcm:
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    return (0.5 * np.sin(2 * np.pi * pitch_hz * time_s)).astype(np.float32)
+    return (peak * np.sin(2 * np.pi * pitch_hz * time_s)).astype(np.float32)
 
 
 def test_neutral_effects_hand_the_input_back() -> None:
@@ -36,13 +36,13 @@ def test_neutral_effects_hand_the_input_back() -> None:
 def test_negative_volume_scales_and_nothing_else() -> None:
     tone = make_tone(0.5)
 
-    np.testing.assert_allclose(apply(tone, Effects(volume_db=-20.0)), tone / 10, atol=1e-7)
+    np.testing.assert_allclose(apply(tone, Effects(volume_db=-20.0)), 0.1 * tone, atol=1e-7)
 
 
 def test_volume_without_peaks_scales_and_nothing_else() -> None:
-    tone = make_tone(0.5) / 10
+    quiet, tone = make_tone(0.5, peak=0.05), make_tone(0.5)
 
-    np.testing.assert_allclose(apply(tone, Effects(volume_db=20.0)), tone * 10, atol=1e-6)
+    np.testing.assert_allclose(apply(quiet, Effects(volume_db=20.0)), tone, atol=1e-6)
 
 
 def test_twenty_decibels_never_clip() -> None:

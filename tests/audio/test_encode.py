@@ -1,6 +1,7 @@
 import gc
 import io
 import struct
+from typing import Any
 
 import av
 import numpy as np
@@ -8,6 +9,7 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AAC_PRIMING_SAMPLES, FORMATS, AudioFormat, choose_format
@@ -41,10 +43,10 @@ def decode(encoded: bytes, audio_format: AudioFormat) -> Pcm:
     """What a player hears; of opus, which it hears at 48 kHz, the samples at the format's rate."""
     if audio_format.name == "pcm":
         return from_int16(np.frombuffer(encoded, np.int16))
-    with av.open(io.BytesIO(encoded)) as container:
+    with av.open(io.BytesIO(encoded), "r") as container:
         frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
-    heard = np.concatenate(frames)
-    pcm = from_int16(heard) if heard.dtype == np.int16 else heard
+    heard: NDArray[Any] = np.concatenate(frames)
+    pcm: Pcm = from_int16(heard) if heard.dtype == np.int16 else heard
     if audio_format.name == "aac":
         return pcm[AAC_PRIMING_SAMPLES:]
     return pcm[:: 48_000 // audio_format.sample_rate_hz] if audio_format.name == "opus" else pcm

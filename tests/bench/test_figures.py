@@ -1,5 +1,7 @@
 """The arithmetic of the benchmark, on answers whose figures are known by hand."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,8 @@ SECONDS = st.floats(0, 10, allow_nan=False)
 def test_sound_that_is_always_early_has_no_gaps() -> None:
     heard = play([Piece(0.2, 0.1), Piece(0.25, 0.3), Piece(0.6, 0.5)])
 
-    assert heard == Playback(0.2, pytest.approx(0.9), 0, 0.0, 0.0, 0.2)
+    assert heard.audio_s == pytest.approx(0.9)
+    assert replace(heard, audio_s=0.9) == Playback(0.2, 0.9, 0, 0.0, 0.0, 0.2)
 
 
 def test_late_pieces_are_gaps_and_playback_goes_on_after_each() -> None:

@@ -7,10 +7,11 @@ import torch
 
 from benchmarks.make_model import list_shapes, make_model, sizes
 from fishs2.engines.s2.checkpoint import open_weights
-from fishs2.engines.s2.generate import GenerateParams, generate_frames
+from fishs2.engines.s2.generate import generate_frames
 from fishs2.engines.s2.kv_cache import allocate_kv_cache
 from fishs2.engines.s2.loading import CPU
 from fishs2.engines.s2.model import ModelFiles, Precision, load_model
+from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prompt import build_prompt
 from fishs2.engines.s2.quant import BLOCK_TYPES
 from fishs2.engines.s2.slow_ar import prefill, semantic_logits

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import s2_gpu
 from benchmarks.make_model import sizes
-from benchmarks.random_model import frame_bytes, make_random_model
+from benchmarks.random_model import Width, frame_bytes, make_random_model
 from benchmarks.report import Report
 from benchmarks.s2_gpu import main
 
@@ -54,7 +53,7 @@ def test_no_section_begins_when_the_time_is_over() -> None:
 
 @pytest.mark.parametrize(("width", "size"), [("bf16", 4.0), ("q8_0", 1.0625), ("q4_0", 0.625)])
 def test_bytes_of_a_frame_are_those_of_the_passes_over_the_weights(
-    width: s2_gpu.Width, size: float
+    width: Width, size: float
 ) -> None:
     model = make_random_model(sizes()["tiny"], width, CPU)
     layer = 256 * (256 + 2 * 128) + 256 * 512 + 3 * 256 * 512  # wqkv of 8 and 2 heads of 64, wo

@@ -111,7 +111,7 @@ def test_library_computes_where_its_files_and_the_machine_can(
 
 
 def test_vulkan_means_the_library_once_library_and_model_are_there(tmp_path: Path) -> None:
-    wish = {"backend": "vulkan", "runtime_zip_url": None}
+    wish: dict[str, Any] = {"backend": "vulkan", "runtime_zip_url": None}
     assert plan(**wish).engine == "builtin"
     assert "FISHS2_RUNTIME_DIR" in plan(**wish).hint
     assert plan(backend="vulkan", runtime_zip_url="https://a.invalid/b.zip").engine == "s2cpp"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from tests.serving import PATIENCE_S, free_port, wait_until_up
 TEXT = "Dinner is ready."
 
 
-def run(folder: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     options.setdefault("env", environment(folder))
     return subprocess.run(
         [sys.executable, "-m", "fishs2", *arguments],
@@ -28,7 +29,7 @@ def run(folder: Path, *arguments: str, **options: object) -> subprocess.Complete
         capture_output=True,
         timeout=PATIENCE_S,
         check=False,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
 
 

@@ -1,8 +1,10 @@
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from fishs2.cli.s2 import app
@@ -60,7 +62,8 @@ def generate(tmp_path: Path, *arguments: object) -> np.ndarray:
         f"--wav={tmp_path / 'sound.wav'}",
         *arguments,
     )
-    return np.load(tmp_path / "codes.npy")
+    codes: NDArray[Any] = np.load(tmp_path / "codes.npy")
+    return codes
 
 
 @pytest.mark.parametrize("weights", ["dense", "packed"])

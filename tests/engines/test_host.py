@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,10 @@ async def test_child_that_loads_its_model_again_gets_the_time_of_a_start(tmp_pat
     assert num_restarts == 0
 
 
+def has_restarts(engine: HostedEngine, number: int) -> bool:
+    return engine.stats().num_restarts == number
+
+
 async def test_those_who_leave_do_not_open_the_breaker(tmp_path: Path) -> None:
     limits = replace(QUICK, abort_s=0.02, max_losses=2, open_s=60)
     engine = HostedEngine(recipe(), limits=limits, temp_dir=tmp_path)
@@ -350,7 +355,7 @@ async def test_those_who_leave_do_not_open_the_breaker(tmp_path: Path) -> None:
         reading = asyncio.create_task(listen(engine, "stubborn"))
         await until(lambda: engine.stats().num_running == 1)
         reading.cancel()
-        await until(lambda num=num_lost: engine.stats().num_restarts == num)
+        await until(partial(has_restarts, engine, num_lost))
     trouble = engine.stats().trouble
     await engine.close()
 

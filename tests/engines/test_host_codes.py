@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RATE_HZ = 24_000
 NUM_LONG = 90 * 44_100
-PCM = np.tile(np.float32([0.1, 0.2, 0.3, 0.4]), 4)
+PCM = np.tile(np.array([0.1, 0.2, 0.3, 0.4], np.float32), 4)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -354,7 +354,8 @@ async def test_moved_library_finds_ggml_beside_it(libraries: object, steered: Pa
     with pytest.raises(EngineUnavailableError, match="FISHS2_RUNTIME_EXTRA_DLL_DIRS"):
         await set_up(alone, steered).engine.start()
 
-    for options in ({"extra_dirs": (built,)}, {}):
+    found: tuple[dict[str, Any], ...] = ({"extra_dirs": (built,)}, {})
+    for options in found:
         if not options:
             ggml.rename(alone.parent / ggml.name)
         bench = set_up(alone, steered, **options)

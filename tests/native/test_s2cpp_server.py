@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,7 +23,7 @@ from tests.test_launcher import launched
 FRAME = 2048
 
 
-def environment(library: Path) -> dict[str, str]:
+def environment(library: Path) -> dict[str, Any]:
     return {
         "FISHS2_ENGINE": "s2cpp",
         "FISHS2_S2_DLL_PATH": str(library),

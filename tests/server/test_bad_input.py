@@ -1,6 +1,7 @@
 """Whatever a client sends wrong is a 4xx in the OpenAI shape: stable code, nothing echoed."""
 
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -138,7 +139,7 @@ async def test_form_is_refused() -> None:
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 async def test_body_over_the_limit_is_refused(is_chunked: bool) -> None:
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces() -> AsyncIterator[bytes]:
         for _ in range(50):
             yield b"x" * 1_000_000
 

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from fishs2.audio.decode import decode_audio
+from fishs2.audio.pcm import from_int16
 from tests.serving import server_process
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -23,7 +24,7 @@ def client(builtin_server: str) -> openai.OpenAI:
 def check_speech(content: bytes, name: str) -> float:
     """Assert that `content` sounds like TEXT being read; returns its seconds."""
     if name == "pcm":
-        pcm, rate_hz = np.frombuffer(content, "<i2") / 32768, 24_000
+        pcm, rate_hz = from_int16(np.frombuffer(content, np.int16)), 24_000
     else:
         decoded = decode_audio(content, max_seconds=60)
         pcm, rate_hz = decoded.pcm, decoded.sample_rate_hz

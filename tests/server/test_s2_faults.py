@@ -8,11 +8,13 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.soak_clients import Connection
 from fishs2.engines.s2.core import Core, Limits
@@ -73,9 +75,9 @@ def with_reference(wav: bytes, transcript: str = "What is said.") -> dict[str, o
     return {"reference_audio": url, "reference_text": transcript}
 
 
-def wav_of(pcm: np.ndarray, rate_hz: int = 44_100) -> bytes:
+def wav_of(pcm: NDArray[Any], rate_hz: int = 44_100) -> bytes:
     head = sine_wav(seconds=1, rate_hz=rate_hz)[:44]
-    samples = np.clip(pcm * 32_767, -32_768, 32_767).astype("<i2").tobytes()
+    samples: bytes = np.clip(pcm * 32_767, -32_768, 32_767).astype("<i2").tobytes()
     num_bytes = len(samples)
     sizes = (36 + num_bytes).to_bytes(4, "little"), num_bytes.to_bytes(4, "little")
     return head[:4] + sizes[0] + head[8:40] + sizes[1] + samples
@@ -236,7 +238,7 @@ async def test_full_queue_is_429_and_those_in_it_are_served() -> None:
         with pytest.MonkeyPatch.context() as patch:
             decode = Runner.decode
 
-            def wait_and_decode(*args: object) -> object:
+            def wait_and_decode(*args: Any) -> object:
                 has_begun.set()
                 gate.wait(10)
                 return decode(*args)

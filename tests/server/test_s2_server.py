@@ -4,6 +4,7 @@ import io
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,7 +23,7 @@ SHORT = {"temperature": 0, "max_new_tokens": 13}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    environment = {
+    environment: dict[str, Any] = {
         "FISHS2_ENGINE": "s2",
         "FISHS2_BACKEND": "cpu",
         "FISHS2_MODEL_PATH": str(MODEL_FILES.model),
@@ -110,7 +111,10 @@ def test_limits_of_the_wrapper_are_accepted(server: httpx.Client) -> None:
 
 
 def test_missing_model_leaves_the_server_up_and_says_503(tmp_path: Path) -> None:
-    environment = {"FISHS2_ENGINE": "s2", "FISHS2_MODEL_PATH": str(tmp_path / "missing.gguf")}
+    environment: dict[str, Any] = {
+        "FISHS2_ENGINE": "s2",
+        "FISHS2_MODEL_PATH": str(tmp_path / "missing.gguf"),
+    }
     with server_process(tmp_path, wait_for_engine=False, **environment) as url:
         health = httpx.get(f"{url}/health", timeout=PATIENCE_S).json()
         answer = httpx.post(

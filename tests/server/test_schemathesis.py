@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -48,7 +49,7 @@ def map_body(context: object, body: object) -> object:
 
 @schema.parametrize()
 @SETTINGS
-def test_every_answer_is_one_that_the_page_documents(case: schemathesis.Case) -> None:
+def test_every_answer_is_one_that_the_page_documents(case: schemathesis.Case[Any]) -> None:
     answer = case.call()
 
     # 501: what the fake engine has not, and the page says so.
@@ -58,7 +59,7 @@ def test_every_answer_is_one_that_the_page_documents(case: schemathesis.Case) ->
 
 @speech.parametrize()
 @SETTINGS
-def test_speech_of_generated_requests_is_as_documented(case: schemathesis.Case) -> None:
+def test_speech_of_generated_requests_is_as_documented(case: schemathesis.Case[Any]) -> None:
     answer = case.call()
 
     assert answer.status_code < 500

@@ -2,12 +2,14 @@
 
 import asyncio
 import struct
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
 from fishs2.audio.decode import decode_audio
+from fishs2.audio.pcm import from_int16
 from tests.fakes import CHARS_PER_S, FakeEngine, fake_frequency_hz
 from tests.serving import serving
 
@@ -62,7 +64,7 @@ async def test_every_format_carries_the_same_speech(name: str, is_streamed: bool
     assert answer.content.startswith(MAGIC.get(name, b""))
     assert ("content-length" in answer.headers) is not is_streamed
     if name == "pcm":
-        pcm = np.frombuffer(answer.content, "<i2") / 32768
+        pcm = from_int16(np.frombuffer(answer.content, np.int16))
         rate_hz = int(answer.headers["x-audio-sample-rate"])
         assert rate_hz == 24_000
     else:
@@ -101,7 +103,7 @@ async def test_headers_describe_audio_and_engine() -> None:
     ],
 )
 async def test_model_name_decides_the_default_format(
-    model: str, settings: dict[str, object], expected: str
+    model: str, settings: dict[str, Any], expected: str
 ) -> None:
     async with serving(**settings) as served:
         answer = await served.client.post("/v1/audio/speech", json=body(model=model))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from typing import Any
 
 import httpx
 import numpy as np
@@ -168,7 +169,8 @@ async def test_mixed_loads_and_random_departures_leak_nothing() -> None:
 
     async def one_client(served: Served, index: int) -> None:
         patience_s = float(rng.uniform(0.001, 0.15))
-        fields = [{}, {"stream": True}, {"stream_format": "sse"}][index % 3]
+        deliveries: list[dict[str, Any]] = [{}, {"stream": True}, {"stream_format": "sse"}]
+        fields = deliveries[index % 3]
         try:
             async with asyncio.timeout(patience_s):
                 await served.client.post(SPEECH, json=body(**fields))

@@ -22,7 +22,7 @@ from fishs2.service import ledger as ledger_module
 from fishs2.service.accounts import Accounts, Principal
 from fishs2.store.database import Database
 from fishs2.store.keys import Key, NewKey, create_key, disable_key, find_key
-from fishs2.store.usage import Outcome, release_dead
+from fishs2.store.usage import Outcome, release_dead, reserve
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ async def test_reservation_whose_answer_was_lost_is_forgotten(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, token = make_key(database, granted=100)
-    do_reserve = ledger_module.reserve
+    do_reserve = reserve
 
     def lose_the_answer(*args: Any, **kwargs: Any) -> None:
         do_reserve(*args, **kwargs)

@@ -59,7 +59,7 @@ async def test_full_queue_refuses_newcomers_only() -> None:
     admission.give_back_turn(used_s=0.1)
     await following
 
-    assert refusal.value.retry_after_s >= 1
+    assert (refusal.value.retry_after_s or 0) >= 1
     admission.give_back_turn(used_s=0.1)
     admission.check_integrity()
 

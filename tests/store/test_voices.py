@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,7 @@ names = st.text(max_size=60) | st.sampled_from(
 )
 
 
-def new_voice(voice_id: str | None = "a", *contents: bytes, **texts: str) -> NewVoice:
+def new_voice(voice_id: str | None = "a", *contents: bytes, **texts: Any) -> NewVoice:
     samples = tuple(NewSample(f"{n}.wav", c) for n, c in enumerate(contents or (b"sound",)))
     return NewVoice(samples, voice_id=voice_id, **texts)
 

@@ -85,7 +85,12 @@ def test_nothing_is_lost_changed_or_kept_without_bound(pieces: list[str], max_ch
 def test_a_small_piece_costs_little_however_much_waits(waiting: str, piece: str) -> None:
     text = IncomingText(max_chars=1_000)
     text.add(waiting)
-    num_calls = count_calls(lambda: [text.add(piece) for _ in range(100)])
+
+    def add_pieces() -> None:
+        for _ in range(100):
+            text.add(piece)
+
+    num_calls = count_calls(add_pieces)
 
     # A look over what waits is one search; to judge all of it anew takes a call for every mark.
     assert num_calls < 100 * 150

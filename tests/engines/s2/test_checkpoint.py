@@ -77,8 +77,8 @@ def test_projections_that_are_kept_apart_are_joined(tmp_path: Path) -> None:
     for name in plain:
         if name.endswith("wqkv.weight"):
             width = (plain[name].shape[0] - plain[name].shape[1]) // 2
-            sizes = (plain[name].shape[0] - 2 * width, width, width)
-            for part, rows in zip("qkv", apart.pop(name).split(sizes), strict=True):
+            sizes = [plain[name].shape[0] - 2 * width, width, width]
+            for part, rows in zip("qkv", torch.split(apart.pop(name), sizes), strict=True):
                 apart[name.replace("wqkv", f"w{part}")] = rows.contiguous()
     folder = tmp_path / "model"
     shutil.copytree(MODEL_FOLDER, folder)

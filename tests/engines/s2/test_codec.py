@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -42,7 +44,7 @@ def padded_audio() -> Tensor:
 
 def test_encoder_equals_the_golden_stage_by_stage(codec: Codec) -> None:
     step = Step(new_state(codec.encoder, 1, codec.device))
-    inner = codec.encoder.encoder
+    inner: Any = codec.encoder.encoder
 
     x = inner.first(padded_audio(), step)
     close(x[0, :, :2048], "enc_block0", 2e-5)

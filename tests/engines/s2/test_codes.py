@@ -141,8 +141,8 @@ async def test_failure_of_the_codec_is_an_engine_error_and_the_next_works(
     engine: S2Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(codec: Codec, pcm: Tensor) -> Iterator[Tensor]:
+        yield pcm[:0]
         raise torch.OutOfMemoryError("no room")
-        yield pcm
 
     monkeypatch.setattr(codes_module, "encode_pieces", fail)
     with pytest.raises(EngineError):

@@ -197,15 +197,15 @@ def test_signal_to_noise_of_float32_to_itself_is_infinite(codec: Codec) -> None:
 
 
 def test_types_are_put_back() -> None:
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    def allowed() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
+    before = allowed()
     with computing_in("tf32"):
-        assert torch.backends.cudnn.allow_tf32
-        assert torch.backends.cuda.matmul.allow_tf32
+        assert allowed() == (True, True)
     with computing_in("f32"):
-        assert not torch.backends.cudnn.allow_tf32
-
-    assert before == (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+        assert not allowed()[0]
+    assert allowed() == before
 
 
 def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:

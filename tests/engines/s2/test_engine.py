@@ -14,7 +14,7 @@ import torch
 from fishs2.engines.base import Part, Reference, Sampling, SpeechEngine, Utterance
 from fishs2.engines.s2 import engine as engine_module
 from fishs2.engines.s2 import references as references_module
-from fishs2.engines.s2.codec import Codec, decode_frames
+from fishs2.engines.s2.codec import Codec, decode_frames, encode_pieces
 from fishs2.engines.s2.core import Core
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.generate import generate_frames
@@ -176,7 +176,7 @@ async def test_new_voice_is_encoded_once_for_all_who_ask(
     engine: S2Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     num_pieces = 0
-    encode = references_module.encode_pieces
+    encode = encode_pieces
 
     def count(codec: Codec, pcm: torch.Tensor) -> Iterator[torch.Tensor]:
         nonlocal num_pieces

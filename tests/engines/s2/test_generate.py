@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from fishs2.engines.s2.fast_ar import decode_codes, run_fast
 from fishs2.engines.s2.generate import (
     DualAr,
     FrameDraw,
-    GenerateParams,
     Uniforms,
     generate_columns,
     generate_frames,
@@ -18,6 +18,7 @@ from fishs2.engines.s2.generate import (
     seeded_uniforms,
 )
 from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
+from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prompt import (
     EncodedReference,
     Prompt,
@@ -283,7 +284,7 @@ def test_a_prompt_that_leaves_no_room_is_refused(ar: DualAr) -> None:
     ("name", "value"),
     [("temperature", 2.1), ("top_p", -0.1), ("top_k", 0), ("max_new_tokens", -1)],
 )
-def test_values_out_of_range_are_refused(ar: DualAr, name: str, value: float) -> None:
+def test_values_out_of_range_are_refused(ar: DualAr, name: str, value: Any) -> None:
     with pytest.raises(UserError, match=name):
         next(generate_frames(ar, golden_prompt(), GenerateParams(**{name: value})))
 

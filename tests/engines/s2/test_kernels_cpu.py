@@ -6,7 +6,7 @@ import torch
 from fishs2.engines.s2 import linear
 from fishs2.engines.s2.kernels_cpu import MAX_VECTORS
 from fishs2.engines.s2.linear import QuantLinear
-from fishs2.engines.s2.quant import BLOCK_TYPES, BlockType, repack
+from fishs2.engines.s2.quant import BLOCK_TYPES, BlockType, PackedInt8, repack, unpack_rows
 from tests.engines.s2.test_quant import random_rows
 
 QUANTISED = [block for block in BLOCK_TYPES.values() if block.unpack is not None]
@@ -42,7 +42,7 @@ def test_many_vectors_at_once_stay_near_the_exact_product(
 
     ours = QuantLinear(packed, dtype)(x).float()
 
-    exact = x.double() @ linear.unpack_rows(packed, torch.float32).double().T
+    exact = x.double() @ unpack_rows(packed, torch.float32).double().T
     bound = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 1e-2}[dtype]
     assert (ours - exact).abs().max() < bound * exact.abs().max()
 
@@ -53,7 +53,7 @@ def test_scales_of_every_size_are_read_exactly() -> None:
     scales = scales[scales.isfinite()].reshape(-1, 1)
     q = torch.zeros(len(scales), 32, dtype=torch.int8)
     q[:, 5] = 3
-    matrix = QuantLinear(linear.PackedInt8(q, scales, None), torch.float32)
+    matrix = QuantLinear(PackedInt8(q, scales, None), torch.float32)
     x = torch.zeros(1, 32)
     x[0, 5] = 1
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -255,13 +256,13 @@ def test_kernel_that_is_wrong_or_raises_is_left_out_with_a_warning(
 ) -> None:
     ar = load_golden_model().ar
 
-    def wrong(*args: Tensor) -> Tensor:
+    def wrong(*args: Any) -> Tensor:
         return 1.01 * row_ops.attend(*args)
 
-    def broken(*args: Tensor) -> Tensor:
+    def broken(*args: Any) -> Tensor:
         raise RuntimeError("out of shared memory\nand more")
 
-    def none(*args: Tensor) -> Tensor:
+    def none(*args: Any) -> Tensor:
         return row_ops.gate(*args) * float("nan")
 
     faulty = replace(PLAIN, attend=wrong, add_norm=broken, gate=none, reads_filled=True)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def test_prefill_equals_the_golden_layer_by_layer(ar: DualAr) -> None:
     tokens = prompt_tokens()
     x = embed(ar.slow, tokens)
     placement = place(torch.arange(68)[None], ar.slow.rope, span=68)
-    first = ar.slow.layers[0]
+    first: Any = ar.slow.layers[0]
 
     q, k, _ = first.attention.project(first.attention_norm(x), placement.rope)
     outputs = []

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -57,6 +58,10 @@ async def test_speech_of_all_text_is_one_stream_with_one_finish() -> None:
     assert len(decoded.pcm) / 44_100 >= num_chars / CHARS_PER_S - 0.01
 
 
+def has_spoken(engine: FakeEngine, number: int) -> bool:
+    return len(engine.utterances) == number
+
+
 async def test_audio_comes_before_the_last_text() -> None:
     async with serving() as served, live(served) as client:
         await client.start()
@@ -64,7 +69,7 @@ async def test_audio_comes_before_the_last_text() -> None:
             await client.say("text", text=sentence)
             assert await client.hear_audio()
             # What was heard may be the rest of the sentence before.
-            await until(lambda number=number: len(served.engine.utterances) == number)
+            await until(partial(has_spoken, served.engine, number))
             await is_idle_engine(served)
         await client.say("stop")
         await client.hear_all()

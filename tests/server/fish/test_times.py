@@ -43,7 +43,7 @@ def segments_of(events: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
     ]
 
 
-def check_times(segments: list[tuple[str, float, float]], pcm: np.ndarray) -> None:  # type: ignore[type-arg]
+def check_times(segments: list[tuple[str, float, float]], pcm: np.ndarray) -> None:
     """The fake's sine sounds in every segment, and only silence lies between them."""
     at_s = 0.0
     for _, start_s, end_s in segments:

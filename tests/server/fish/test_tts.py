@@ -103,7 +103,7 @@ def test_size_follows_the_bit_rate(
     recorded: Recorded, name: str, low: int, high: int, overhead: int
 ) -> None:
     def size(kbps: int) -> int:
-        field = {f"{name}_bitrate": kbps}
+        field: dict[str, Any] = {f"{name}_bitrate": kbps}
         return len(post(recorded.client, text=LONG_TEXT, format=name, **field).content)
 
     expected = (high + overhead) / (low + overhead)
@@ -170,7 +170,7 @@ def test_fields_without_effect_are_named_only_where_they_were_meant(recorded: Re
 
 
 def test_speed_and_volume_act_after_loudness(recorded: Recorded) -> None:
-    def pcm(**prosody: object) -> np.ndarray:  # type: ignore[type-arg]
+    def pcm(**prosody: object) -> np.ndarray:
         answer = post(recorded.client, text=LONG_TEXT, format="pcm", prosody=prosody)
         return np.frombuffer(answer.content, "<i2") / 32768
 
@@ -239,7 +239,9 @@ def test_tags_of_speakers_are_taken_out_for_a_single_voice(recorded: Recorded) -
 
 
 def test_nulls_of_the_legacy_sdk_are_absent_fields(recorded: Recorded) -> None:
-    nulls = dict.fromkeys(("reference_id", "sample_rate", "prosody", "references", "latency"))
+    nulls: dict[str, Any] = dict.fromkeys(
+        ("reference_id", "sample_rate", "prosody", "references", "latency")
+    )
 
     assert post(recorded.client, **nulls).status_code == 200
 

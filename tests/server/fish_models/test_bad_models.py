@@ -278,7 +278,10 @@ def test_other_methods_are_refused_in_the_dialect(server: Recorded) -> None:
 
 
 def test_packed_values_are_counted_before_they_are_made() -> None:
-    value = {"a": [1, -1, 70_000, -70_000, 2**40, 1.5, None, True], "b" * 40: "c" * 300}
+    value: dict[str, Any] = {
+        "a": [1, -1, 70_000, -70_000, 2**40, 1.5, None, True],
+        "b" * 40: "c" * 300,
+    }
     value |= {"d": b"x" * 70_000, "e": "ü" * 40_000, "f": list(range(20)), "g": -(2**40)}
     content = ormsgpack.packb(value)
     full = b"\xdd" + struct.pack(">I", 49) + b"\xc0" * 49

@@ -186,7 +186,7 @@ def test_list_is_filtered_and_paged(server: Recorded, sdk: fishaudio.FishAudio) 
     ]
 
     def ids(**query: object) -> list[str]:
-        page = sdk.voices.list(**{"tags": "paged", **query})  # type: ignore[arg-type]
+        page = sdk.voices.list(**{"tags": "paged", **query})
         return [voice.id for voice in page.items]
 
     pages = [ids(page_size=2, page_number=number) for number in (1, 2, 3)]

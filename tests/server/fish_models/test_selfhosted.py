@@ -13,6 +13,7 @@ import pytest
 from fishs2.engines.host import HostedEngine
 from fishs2.engines.host_messages import Recipe, to_plain
 from fishs2.engines.s2 import codes as codes_module
+from fishs2.engines.s2.codec import decode_pieces
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.model import Precision
 from tests.engines.hosted import recipe
@@ -152,8 +153,10 @@ def test_taken_ids_are_a_conflict_and_change_nothing(server: Recorded) -> None:
 )
 def test_wrong_ids_are_refused(server: Recorded, name: str) -> None:
     before = listed(server)
-    renames = ({"old_reference_id": name, "new_reference_id": "new"},)
-    renames += ({"old_reference_id": "sample_male", "new_reference_id": name},)
+    renames = (
+        {"old_reference_id": name, "new_reference_id": "new"},
+        {"old_reference_id": "sample_male", "new_reference_id": name},
+    )
 
     check_fish_error(add(server, name), 400)
     check_fish_error(remove(server, name), 400)
@@ -203,7 +206,7 @@ def hosted_s2_engine() -> Any:
 
 
 async def test_hosted_engine_without_a_codec_says_which_has_one() -> None:
-    async with serving(HostedEngine(recipe())) as served:  # type: ignore[arg-type]
+    async with serving(HostedEngine(recipe())) as served:
         for name in ("encode", "decode"):
             answer = await served.client.post(f"/v1/vqgan/{name}", json={})
             assert "FISHS2_ENGINE=s2" in check_fish_error(answer, 501)
@@ -260,7 +263,7 @@ async def test_wrong_codes_and_audio_are_refused() -> None:
 
 
 async def test_client_that_leaves_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    decode_pieces, num_made = codes_module.decode_pieces, 0
+    num_made = 0
 
     def count(*arguments: Any) -> Any:
         nonlocal num_made

@@ -41,7 +41,7 @@ def seconds_of(answer: httpx.Response) -> float:
     assert answer.headers["content-type"] == "audio/wav"
     with wave.open(io.BytesIO(answer.content)) as file:
         assert (file.getsampwidth(), file.getnchannels()) == (2, 1)
-        return file.getnframes() / file.getframerate()
+        return float(file.getnframes() / file.getframerate())
 
 
 def test_discovery_finds_the_openai_adapter(recorded: Recorded) -> None:
