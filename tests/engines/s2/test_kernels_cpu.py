@@ -68,3 +68,15 @@ def test_leading_dimensions_and_compute_type_are_kept() -> None:
     y = matrix(torch.randn(2, 1, 64))
 
     assert (y.shape, y.dtype) == ((2, 1, 7), torch.bfloat16)
+
+
+@pytest.mark.parametrize("block", QUANTISED, ids=lambda block: block.name)
+def test_other_devices_than_a_cpu_multiply_on_the_plain_path(block: BlockType) -> None:
+    # As on Apple silicon: whatever the kernels for a CPU would read has no memory there.
+    matrix = QuantLinear(
+        repack(torch.zeros((6, 2 * block.num_bytes), dtype=torch.uint8), block), torch.bfloat16
+    ).to("meta")
+
+    y = matrix(torch.zeros((1, 3, matrix.num_columns), device="meta"))
+
+    assert (y.shape, y.dtype, y.device.type) == ((1, 3, 6), torch.bfloat16, "meta")

@@ -87,7 +87,7 @@ class QuantLinear(PackedRows):
         if self.product is not None:
             vectors = x.to(self.dtype).reshape(-1, self.num_columns)
             return self.product(vectors, self).reshape(*x.shape[:-1], self.num_rows)
-        if self.q.is_cuda:
+        if self.q.device.type != "cpu":
             return F.linear(x.to(self.dtype), self.rows(slice(None)))
         if kernels_cpu is not None and x.numel() <= kernels_cpu.MAX_VECTORS * self.num_columns:
             return self._multiply_where_it_lies(x.float())
