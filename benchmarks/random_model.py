@@ -90,14 +90,20 @@ class RandomLoader(Loader):
 
 
 def make_random_model(
-    size: Size, width: Width, device: torch.device, *, kernels: Kernels = "auto"
+    size: Size,
+    width: Width,
+    device: torch.device,
+    *,
+    dtype: torch.dtype | None = None,
+    kernels: Kernels = "auto",
 ) -> Model:
-    """A model of that size; bfloat16 on a card, float32 elsewhere."""
+    """A model of that size. dtype: of the ARs; None is bfloat16 on a card, float32 elsewhere."""
     is_card = device.type == "cuda"
-    dtype = torch.bfloat16 if is_card else torch.float32
+    dtype = dtype or (torch.bfloat16 if is_card else torch.float32)
     load = RandomLoader(Weights("random", {}, {}), dtype=dtype, device=device, width=width)
     slow, fast = SlowAr(size.ar, load, end_id=size.end_id), FastAr(size.ar, load)
-    codec = Codec(size.codec, load)
+    # As `load_model` makes it: dense float32 whatever the ARs are.
+    codec = Codec(size.codec, replace(load, dtype=torch.float32, width="bf16"))
     ops: RowOps | None = choose_ops(slow.layers, fast.layers, kernels) if is_card else PLAIN
     ar = DualAr(size.ar, slow, fast, size.end_id, dtype, device, ops)
     with tempfile.TemporaryDirectory() as name:

@@ -1,22 +1,35 @@
-"""Figures by section, printed as they come."""
+"""Figures by section, printed as they come and written as they are."""
 
+import json
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(slots=True)
 class Report:
-    """Figures by section and name; everything is printed at once."""
+    """Figures by section and name; everything is printed at once.
+
+    path: written anew after every section, so that a run that is ended leaves what it found.
+    """
 
     budget_s: float
+    path: Path | None = None
     started_s: float = field(default_factory=time.perf_counter)
     figures: dict[str, dict[str, float | str]] = field(default_factory=dict)
 
     def section(self, name: str, measure: Callable[[], Iterator[tuple[str, float | str]]]) -> None:
         """Measure, if there is time; a failure is one more line."""
+        try:
+            self._measure(name, measure)
+        finally:
+            if self.path is not None:
+                self.path.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
+
+    def _measure(self, name: str, measure: Callable[[], Iterator[tuple[str, float | str]]]) -> None:
         found = self.figures.setdefault(name, {})
         used_s = time.perf_counter() - self.started_s
         print(f"\n{name}  [{used_s:.0f} s]", flush=True)

@@ -3,13 +3,12 @@
     python -m benchmarks.s2_gpu --output FOLDER           (under 8 minutes on an H100)
     python -m benchmarks.s2_gpu --dry-run                 (tiny, on a CPU: only that it runs)
 
-Prints every figure as it comes and writes them to FOLDER/s2_gpu.json. A section that fails says so,
-and the others go on; what no time is left for is named. Speed does not depend on what weights say.
+Prints every figure as it comes and writes FOLDER/s2_gpu.json after every section. A section that
+fails says so, and the others go on; what no time is left for is named. What weights say does not
+change the speed.
 """
 
 import argparse
-import gc
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,16 +28,19 @@ from benchmarks.random_model import (
 )
 from benchmarks.report import Report
 from benchmarks.s2_batch import make
-from fishs2.engines.s2.core import Core, Limits
-from fishs2.engines.s2.device_stream import (
-    CODEC_TYPES,
-    CodecStream,
-    CudaLane,
-    choose_codec_type,
-    measure_snr_db,
+from benchmarks.s2_gpu_parts import (
+    DRY,
+    FRAME_S,
+    REAL,
+    Plan,
+    free,
+    measure_codec,
+    measure_products,
+    timed_ms,
+    wait,
 )
+from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.graphs import CudaRecorder, DecodeGraphs
-from fishs2.engines.s2.linear import Linear, QuantLinear
 from fishs2.engines.s2.model import Model
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.row_ops import PLAIN
@@ -47,63 +49,10 @@ from fishs2.engines.s2.runner import Runner, describe_row, slot_bytes
 from fishs2.engines.s2.scheduler import Piece
 from fishs2.engines.s2.sequence import Sequence
 
-FRAME_S = 2048 / 44100
 _LATE_S = 0.1
 _POSITION = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured."""
-
-    device: torch.device
-    size: str
-    widths: tuple[Width, ...]
-    streams: tuple[int, ...]
-    frames: int
-    max_positions: int
-    num_vectors: tuple[int, ...]
-    num_runs: int
-    budget_s: float
-
-
-REAL = Plan(
-    torch.device("cuda"),
-    "real",
-    ("bf16", "q8_0", "q4_0"),
-    (1, 4, 16, 64, 128, 192),
-    96,
-    1024,
-    (1, 2, 4, 8, 16, 32, 64, 128),
-    30,
-    420.0,
-)
-DRY = Plan(torch.device("cpu"), "tiny", ("bf16", "q8_0"), (1, 2), 4, 1024, (1, 20), 1, 60.0)
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done everything."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def free(device: torch.device) -> None:
-    """Give back the memory of what is no longer used."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def timed_ms(work: Callable[[], object], device: torch.device, *, num_runs: int) -> float:
-    """Milliseconds per run, several launched together, after two that are not counted."""
-    for _ in range(2):
-        work()
-    wait(device)
-    started_s = time.perf_counter()
-    for _ in range(num_runs):
-        work()
-    wait(device)
-    return 1000 * (time.perf_counter() - started_s) / num_runs
+_NUM_PROFILED = 15
+_STREAMS_SHARE = 0.7
 
 
 def measure_card(plan: Plan) -> Iterator[tuple[str, float | str]]:
@@ -131,6 +80,38 @@ def decode_ms(graphs: DecodeGraphs, num_rows: int, plan: Plan) -> float:
         graphs.decode(rows)
         times.append(1000 * (time.perf_counter() - started_s))
     return median(times[3:])
+
+
+def measure_steps(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
+    """The ARs alone, by number of rows: small batches are what long texts run as."""
+    with torch.inference_mode():
+        for num_rows in plan.batches:
+            graphs = open_graphs(model, num_rows, plan)
+            yield f"ARs, {num_rows} rows, ms per step", decode_ms(graphs, num_rows, plan)
+            del graphs
+            free(plan.device)
+
+
+def measure_profile(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
+    """Where the time of a step of one row goes: the kernels that take most of it."""
+    is_card = plan.device.type == "cuda"
+    activities = torch.profiler.ProfilerActivity
+    activity = activities.CUDA if is_card else activities.CPU
+    with torch.inference_mode():
+        graphs = open_graphs(model, 1, plan)
+        decode_ms(graphs, 1, plan)
+        with torch.profiler.profile(activities=[activity]) as found:
+            decode_ms(graphs, 1, replace(plan, num_runs=1))
+    events = found.key_averages()
+    times_us = {
+        each.key: each.self_device_time_total if is_card else each.self_cpu_time_total
+        for each in events
+    }
+    counts = {each.key: each.count for each in events}
+    total_us = sum(times_us.values()) or 1.0
+    for key in sorted(times_us, key=lambda key: -times_us[key])[:_NUM_PROFILED]:
+        share = times_us[key] / total_us
+        yield key[:50], f"{counts[key]:6d} times, {times_us[key]:10.0f} us, {share:6.1%}"
 
 
 def open_graphs(model: Model, num_rows: int, plan: Plan) -> DecodeGraphs:
@@ -209,9 +190,10 @@ def limits(plan: Plan, num_slots: int) -> Limits:
 
 def measure_streams(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
     """From one stream to many: unique texts, one known voice, sampling on."""
-    core = Core(model, limits(plan, max(plan.streams)))
+    streams = [each for each in plan.streams if each <= count_fitting(model, plan)]
+    core = Core(model, limits(plan, max(streams)))
     speak(core, [make(model, 1, frames=4, voice=9)])
-    for num_streams in plan.streams:
+    for num_streams in streams:
         sequences = [
             make(model, 1000 * num_streams + n, frames=plan.frames, voice=9)
             for n in range(num_streams)
@@ -224,23 +206,28 @@ def measure_streams(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
         yield f"{name}: first audio, ms, worst", 1000 * max(spoken.first_s)
         yield f"{name}: late chunks, share", spoken.num_late / max(1, spoken.num_chunks)
     if plan.device.type == "cuda":
-        yield "most memory, GB", torch.cuda.max_memory_allocated(plan.device) / 1e9
+        free_bytes, all_bytes = torch.cuda.mem_get_info(plan.device)
+        yield "most memory of tensors, GB", torch.cuda.max_memory_allocated(plan.device) / 1e9
+        yield "memory in use on the card, GB", (all_bytes - free_bytes) / 1e9
+
+
+def count_fitting(model: Model, plan: Plan) -> int:
+    """How many streams fit into most of what is free."""
+    if plan.device.type != "cuda":
+        return max(plan.streams)
+    free_bytes = torch.cuda.mem_get_info(plan.device)[0]
+    return max(1, int(_STREAMS_SHARE * free_bytes) // slot_bytes(model.ar, plan.max_positions))
 
 
 def measure_kernels(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
-    """The same weights with and without Triton, in graphs; and without graphs."""
-    rows = [each for each in (1, 16, 64) if each <= max(plan.streams)]
+    """The same weights without Triton, in graphs; and without graphs. With it: `measure_steps`."""
+    rows = [each for each in (1, 16) if each <= max(plan.batches)]
     with torch.inference_mode():
-        for num_rows in rows:
-            graphs = open_graphs(model, num_rows, plan)
-            yield f"kernels, {num_rows} rows, ms per step", decode_ms(graphs, num_rows, plan)
-            del graphs
-            free(plan.device)
         ops = model.ar.ops
         assert ops is not None
         plain = with_plain_ops(model)
         try:
-            for num_rows in rows[:2]:
+            for num_rows in rows:
                 graphs = open_graphs(plain, num_rows, plan)
                 took_ms = decode_ms(graphs, num_rows, plan)
                 yield f"plain PyTorch in graphs, {num_rows} rows, ms per step", took_ms
@@ -266,100 +253,48 @@ def unfused_ms(model: Model, plan: Plan) -> float:
     return median(times[2:])
 
 
-def measure_codec(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
-    """Types and their distance from float32; what a second of audio costs."""
-    codec, is_card = model.codec, plan.device.type == "cuda"
-    for kind in CODEC_TYPES if is_card else CODEC_TYPES[2:]:
-        yield f"{kind}: dB from float32", measure_snr_db(codec, kind)
-    if not is_card:
-        return
-    kind = choose_codec_type(codec)
-    yield "chosen type", kind
-    stream = CodecStream(
-        codec,
-        num_slots=32,
-        lane=CudaLane(plan.device),
-        recorder=CudaRecorder(plan.device),
-        kind=kind,
-    )
-    for num_rows, num_frames in ((1, 2), (1, 16), (8, 16), (32, 2)):
-        codes = np.zeros((num_rows, codec.config.num_codebooks, num_frames), np.int64)
-        slots = list(range(num_rows))
-        took_ms = timed_ms(
-            lambda slots=slots, codes=codes: stream.launch(slots, codes).take(),  # type: ignore[misc]
-            plan.device,
-            num_runs=plan.num_runs,
-        )
-        audio_s = num_rows * num_frames * FRAME_S
-        yield f"{num_rows} rows of {num_frames} frames, ms", took_ms
-        yield f"{num_rows} rows of {num_frames} frames, ms per s of audio", took_ms / audio_s
+Measure = Callable[[Model, Plan], Iterator[tuple[str, float | str]]]
+_OF_ONE_WIDTH: dict[str, Measure] = {
+    "many streams": measure_streams,
+    "kernels off": measure_kernels,
+    "profile": measure_profile,
+    "codec": measure_codec,
+}
 
 
-def measure_products(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
-    """GB/s of the matrices of one block, by number of vectors: where the kernels should switch."""
-    ops = model.ar.ops
-    assert ops is not None
-    blocks = list(model.ar.slow.layers)
-    for name in ("wqkv", "w2"):
-        held = [getattr(b.attention if name == "wqkv" else b.feed_forward, name) for b in blocks]
-        for num_vectors in plan.num_vectors:
-            x = torch.randn(num_vectors, columns_of(held[0]), device=plan.device).to(model.ar.dtype)
-
-            def work(held: list[Linear | QuantLinear] = held, x: torch.Tensor = x) -> None:
-                # All layers in turn: one matrix alone would stay in the card's cache.
-                for matrix in held:
-                    ops.multiply_parts(x, matrix)
-
-            took_ms = repeated_ms(work, plan)
-            num_bytes = sum(sum(t.nbytes for t in (*m.parameters(), *m.buffers())) for m in held)
-            yield f"{name}, {num_vectors} vectors, GB/s", num_bytes / took_ms / 1e6
-
-
-def repeated_ms(work: Callable[[], None], plan: Plan) -> float:
-    """Milliseconds of work as a graph: launching is not what is measured."""
-    if plan.device.type != "cuda":
-        return timed_ms(work, plan.device, num_runs=1)
-    return timed_ms(CudaRecorder(plan.device).record(work), plan.device, num_runs=10)
-
-
-def columns_of(matrix: Linear | QuantLinear) -> int:
-    return matrix.weight.shape[1] if isinstance(matrix, Linear) else matrix.num_columns
-
-
-def measure_all(plan: Plan) -> dict[str, dict[str, float | str]]:
+def measure_all(plan: Plan, path: Path | None = None) -> dict[str, dict[str, float | str]]:
     """All sections, the goals first; see `Report`."""
-    report = Report(plan.budget_s)
+    report = Report(plan.budget_s, path)
     report.section("card", lambda: measure_card(plan))
     bandwidth = float(report.figures["card"].get("copy bandwidth, GB/s read and written", 0)) or 1.0
+    of_each: dict[str, Measure] = {
+        "steps": measure_steps,
+        "one stream": lambda model, plan: measure_single(model, plan, bandwidth),
+        "products": measure_products,
+    }
     for width in plan.widths:
+        is_last = width == plan.widths[-1]
+        measure_width(width, plan, report, of_each | (_OF_ONE_WIDTH if is_last else {}))
         free(plan.device)
-        made: list[Model] = []
-
-        def load(width: Width = width, made: list[Model] = made) -> Iterator[tuple[str, float]]:
-            started_s = time.perf_counter()
-            made.append(make_random_model(sizes()[plan.size], width, plan.device))
-            wait(plan.device)
-            yield "load, with the check of all kernels, s", time.perf_counter() - started_s
-            if plan.device.type == "cuda":
-                yield "memory, GB", torch.cuda.memory_allocated(plan.device) / 1e9
-
-        report.section(f"{width}: load", load)
-        if not made:
-            continue
-        model = made[0]
-        sections: dict[str, Callable[[], Iterator[tuple[str, float | str]]]] = {
-            "one stream": lambda model=model: measure_single(model, plan, bandwidth),  # type: ignore[misc]
-            "many streams": lambda model=model: measure_streams(model, plan),  # type: ignore[misc]
-            "kernels on and off": lambda model=model: measure_kernels(model, plan),  # type: ignore[misc]
-            "products": lambda model=model: measure_products(model, plan),  # type: ignore[misc]
-        }
-        if width == plan.widths[0]:
-            sections["codec"] = lambda model=model: measure_codec(model, plan)  # type: ignore[misc]
-        for name, section in sections.items():
-            report.section(f"{width}: {name}", section)
-            free(plan.device)
-        del model, sections
     return report.figures
+
+
+def measure_width(width: Width, plan: Plan, report: Report, sections: dict[str, Measure]) -> None:
+    """Make a model of that width and measure it; it is gone afterwards."""
+    made: list[Model] = []
+
+    def load() -> Iterator[tuple[str, float | str]]:
+        started_s = time.perf_counter()
+        made.append(make_random_model(sizes()[plan.size], width, plan.device))
+        wait(plan.device)
+        yield "load, with the check of all kernels, s", time.perf_counter() - started_s
+        if plan.device.type == "cuda":
+            yield "memory, GB", torch.cuda.memory_allocated(plan.device) / 1e9
+
+    report.section(f"{width}: load", load)
+    for name, measure in sections.items() if made else ():
+        report.section(f"{width}: {name}", lambda measure=measure: measure(made[0], plan))  # type: ignore[misc]
+        free(plan.device)
 
 
 def main() -> None:
@@ -372,11 +307,11 @@ def main() -> None:
     if not asked.dry_run and not torch.cuda.is_available():
         parser.error("PyTorch sees no NVIDIA card; --dry-run goes through the motions on a CPU")
     plan = DRY if asked.dry_run else REAL
-    figures = measure_all(replace(plan, widths=tuple(asked.widths or plan.widths)))
+    path = None
     if asked.output is not None:
         asked.output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(figures, indent=2)
-        (asked.output / "s2_gpu.json").write_text(text, encoding="utf-8")
+        path = asked.output / "s2_gpu.json"
+    measure_all(replace(plan, widths=tuple(asked.widths or plan.widths)), path)
 
 
 if __name__ == "__main__":

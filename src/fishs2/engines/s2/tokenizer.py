@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as TokenizerImpl
 
 from fishs2.errors import EngineUnavailableError
 
@@ -25,6 +24,13 @@ class Tokenizer:
 
     def __init__(self, document: str, *, file: str) -> None:
         """document: the content of a tokenizer.json; file: its name, for messages."""
+        try:
+            # Here, so that what runs a model without text needs it not: tests on a GPU machine.
+            from tokenizers import Tokenizer as TokenizerImpl
+        except ImportError as error:
+            raise EngineUnavailableError(
+                "the package tokenizers cannot be imported; the extra s2 of fishs2 brings it"
+            ) from error
         try:
             parsed = json.loads(document)
             self._protocol = TokenizerImpl.from_str(document)
