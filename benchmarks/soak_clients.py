@@ -93,7 +93,11 @@ def make_kinds(
         {"response_format": "wav", "speed": 1.25},
         {"response_format": "flac", "prosody": {"normalize_loudness": True}},
     ]
-    deliveries: list[dict[str, object]] = [{}, {"stream": True}, {"stream_format": "sse"}]
+    deliveries: list[dict[str, object]] = [
+        {"stream": False},
+        {"stream": True},
+        {"stream_format": "sse"},
+    ]
     kinds = []
     for index in range(num):
         fields = {

@@ -3,14 +3,17 @@
 import io
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import numpy as np
 import openai
 import pytest
 
 from fishs2.audio.decode import decode_audio
 from fishs2.audio.pcm import from_int16
-from tests.serving import server_process
+from tests.fakes import FakeEngine
+from tests.serving import server_process, serving
 
 TEXT = "The quick brown fox jumps over the lazy dog."
 FORMATS = ["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -51,14 +54,89 @@ def test_every_format_whole_and_streamed_has_the_same_duration(
     client: openai.OpenAI, name: str
 ) -> None:
     call = {"model": "tts-1", "voice": "alloy", "input": TEXT, "response_format": name}
-    whole = client.audio.speech.create(**call).content  # type: ignore[arg-type]
+    whole = client.audio.speech.create(**call, extra_body={"stream": False})  # type: ignore[arg-type]
+    assert int(whole.response.headers["content-length"]) == len(whole.content)
     streaming = client.audio.speech.with_streaming_response
-    with streaming.create(**call, extra_body={"stream": True}) as answer:  # type: ignore[arg-type]
+    flag = {"stream": True} if name == "wav" else None
+    with streaming.create(**call, extra_body=flag) as answer:  # type: ignore[arg-type]
         pieces = list(answer.iter_bytes())
 
     assert len(pieces) > 1
-    seconds = check_speech(whole, name)
+    seconds = check_speech(whole.content, name)
     assert check_speech(b"".join(pieces), name) == pytest.approx(seconds, abs=0.06)
+
+
+async def read_while_held(engine: FakeEngine, **call: Any) -> tuple[bytes, bytes]:
+    """What openai's client gets before the engine goes on, and after."""
+    engine.gate.clear()
+    async with serving(engine) as served:
+        client = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="sk-placeholder")
+        streaming = client.audio.speech.with_streaming_response
+        async with client, streaming.create(voice="alloy", input=TEXT * 9, **call) as answer:
+            pieces = answer.iter_bytes()
+            first = await anext(pieces)
+            assert engine.num_finished == 0
+            engine.gate.set()
+            rest = b"".join([piece async for piece in pieces])
+    return first, rest
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "wav"])
+async def test_speech_is_streamed_without_being_asked_for_it(name: str) -> None:
+    first, rest = await read_while_held(FakeEngine(), model="tts-1", response_format=name)
+
+    assert first
+    assert rest
+
+
+async def test_default_format_of_openais_models_is_streamed() -> None:
+    first, _ = await read_while_held(FakeEngine(), model="gpt-4o-mini-tts")
+
+    assert first.startswith((b"ID3", b"\xff"))
+
+
+async def test_wav_is_streamed_where_it_is_asked_for() -> None:
+    first, _ = await read_while_held(
+        FakeEngine(), model="tts-1", response_format="wav", extra_body={"stream": True}
+    )
+
+    assert first.startswith(b"RIFF")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("is_read_whole", [False, True])
+async def test_speech_that_breaks_off_is_an_error_of_the_client(
+    name: str, is_read_whole: bool
+) -> None:
+    async with serving(FakeEngine(fail_after_chunks=2)) as served:
+        client = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=0)
+        call: dict[str, Any] = {"model": "tts-1", "voice": "alloy", "input": TEXT * 9}
+        call |= {"response_format": name, "extra_body": {"stream": True}}
+        async with client:
+            if is_read_whole:
+                with pytest.raises(openai.APIConnectionError):
+                    await client.audio.speech.create(**call)
+            else:
+                async with client.audio.speech.with_streaming_response.create(**call) as answer:
+                    assert answer.status_code == 200
+                    with pytest.raises(httpx2.RemoteProtocolError):
+                        await answer.read()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_speech_that_never_begins_is_a_status(name: str) -> None:
+    async with serving(FakeEngine(fail_after_chunks=0)) as served:
+        client = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=0)
+        async with client:
+            with pytest.raises(openai.InternalServerError) as failed:
+                await client.audio.speech.create(
+                    model="tts-1",
+                    voice="alloy",
+                    input=TEXT,
+                    response_format=name,  # type: ignore[arg-type]
+                )
+
+    assert failed.value.code == "generation_failed"
 
 
 def test_file_is_written(client: openai.OpenAI, tmp_path: Path) -> None:
@@ -121,7 +199,6 @@ async def test_async_client_streams(builtin_server: str) -> None:
         voice="alloy",
         input=TEXT,
         response_format="mp3",
-        extra_body={"stream_format": "audio"},
     ) as answer:
         async for piece in answer.iter_bytes():
             received.write(piece)
@@ -135,7 +212,7 @@ def test_busy_server_is_a_rate_limit_error(tmp_path: Path) -> None:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0)
         streaming = client.audio.speech.with_streaming_response
         call = {"model": "tts-1", "voice": "alloy", "response_format": "pcm"}
-        long = {**call, "input": f"{TEXT} " * 200, "extra_body": {"stream": True}}
+        long = {**call, "input": f"{TEXT} " * 200}
         with streaming.create(**long):  # type: ignore[arg-type]
             with pytest.raises(openai.RateLimitError) as refusal:
                 client.audio.speech.create(**call, input=TEXT)  # type: ignore[arg-type]

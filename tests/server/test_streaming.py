@@ -45,10 +45,59 @@ async def test_first_bytes_arrive_before_the_speech_is_finished(fields: dict[str
     assert len(decoded.pcm) / decoded.sample_rate_hz > len(LONG_TEXT) / CHARS_PER_S * 0.95
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_whole"),
+    [
+        ({}, True),
+        ({"response_format": "wav"}, True),
+        ({"response_format": "wav", "stream": True}, False),
+        ({"response_format": "wav", "stream_format": "audio"}, False),
+        ({"response_format": "wav", "stream_format": "audio", "stream": False}, True),
+        ({"model": "tts-1"}, False),
+        ({"model": "tts-1", "stream": None}, False),
+        ({"model": "tts-1", "stream": False}, True),
+        ({"response_format": "pcm"}, False),
+        ({"response_format": "opus", "stream": False}, True),
+    ],
+)
+@pytest.mark.parametrize("path", [SPEECH, "/audio/speech"])
+async def test_all_but_wav_is_streamed_unless_the_request_says(
+    path: str, fields: dict[str, object], is_whole: bool
+) -> None:
+    async with serving() as served:
+        answer = await served.client.post(path, json=body(**fields))
+
+    assert answer.status_code == 200
+    assert ("content-length" in answer.headers) is is_whole
+    assert ("x-audio-duration" in answer.headers) is is_whole
+    assert (answer.headers.get("transfer-encoding") == "chunked") is not is_whole
+
+
+@pytest.mark.parametrize("path", ["/compat/v1/audio/speech", "/compat/api/v1/audio/speech"])
+@pytest.mark.parametrize("name", [None, "wav", "mp3"])
+async def test_compatible_prefix_streams_every_format_unless_the_request_says(
+    path: str, name: str | None
+) -> None:
+    fields = {"model": "s2-pro", "response_format": name}
+    async with serving() as served:
+        streamed = await served.client.post(path, json=body(**fields))
+        whole = await served.client.post(path, json=body(**fields, stream=False))
+
+    assert streamed.headers["transfer-encoding"] == "chunked"
+    assert int(whole.headers["content-length"]) == len(whole.content)
+
+
+async def test_default_format_of_the_settings_is_streamed_too() -> None:
+    async with serving(default_format="mp3") as served:
+        answer = await served.client.post(SPEECH, json=body())
+
+    assert answer.headers["transfer-encoding"] == "chunked"
+
+
 async def test_streamed_pcm_equals_the_whole() -> None:
     async with serving() as served:
-        whole = await served.client.post(SPEECH, json=body(response_format="pcm"))
-        streamed = await served.client.post(SPEECH, json=body(response_format="pcm", stream=True))
+        whole = await served.client.post(SPEECH, json=body(response_format="pcm", stream=False))
+        streamed = await served.client.post(SPEECH, json=body(response_format="pcm"))
 
     assert streamed.content == whole.content
 
@@ -89,7 +138,9 @@ async def test_client_that_leaves_frees_the_engine(fields: dict[str, object]) ->
         assert len(engine.utterances) == 2
 
 
-@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream_format": "sse"}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"model": "tts-1"}, {"stream": True}, {"stream_format": "sse"}]
+)
 async def test_failure_before_the_first_audio_is_an_error_answer(
     fields: dict[str, object],
 ) -> None:
@@ -111,7 +162,7 @@ async def test_failure_in_the_middle_of_a_whole_answer_is_an_error_answer() -> N
 
 async def test_failure_after_the_first_audio_cuts_the_connection() -> None:
     async with serving(FakeEngine(fail_after_chunks=2)) as served:
-        async with served.client.stream("POST", SPEECH, json=body(stream=True)) as answer:
+        async with served.client.stream("POST", SPEECH, json=body(model="tts-1")) as answer:
             assert answer.status_code == 200
             with pytest.raises(httpx.RemoteProtocolError):
                 await answer.aread()

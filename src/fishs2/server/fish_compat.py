@@ -14,9 +14,10 @@ from fishs2.errors import UserError
 from fishs2.server.errors import COMPAT_PATH
 from fishs2.server.fields import JsonBody
 from fishs2.server.fish_body import validate
-from fishs2.server.openai import answer_speech
+from fishs2.server.openai import plan_speech
 from fishs2.server.openai_request import OWNER_PREFIXES
 from fishs2.server.speech_body import SpeechBody
+from fishs2.server.streaming import Delivery, SpeechResponse
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_choice import PRESET_VOICES
 
@@ -73,7 +74,10 @@ def fish_compat_router(runtime: Runtime) -> APIRouter:
         """Turn text into speech."""
         await _check_voice(runtime, body)
         translated = to_speech_body(body, request.headers, runtime.settings.default_model)
-        return await answer_speech(runtime, request, translated, "chunked")
+        spoken = await plan_speech(runtime, request, translated)
+        delivery: Delivery = "whole" if body.stream is False else "chunked"
+        stall_s = runtime.settings.client_stall_s
+        return SpeechResponse(spoken, delivery=delivery, client_stall_s=stall_s)
 
     for path in PATHS:
         router.add_api_route(path, create_speech, methods=["POST"], response_class=Response)

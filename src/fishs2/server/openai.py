@@ -80,7 +80,9 @@ def openai_router(runtime: Runtime) -> APIRouter:
 
     async def create_speech(request: Request, body: SpeechBody) -> Response:
         """Turn text into speech."""
-        return await answer_speech(runtime, request, body, _delivery(body, request))
+        spoken = await plan_speech(runtime, request, body)
+        delivery = _delivery(body, request, spoken.plan.format.name)
+        return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
 
     async def list_models() -> ModelList:
         """List the model and its other names."""
@@ -120,22 +122,21 @@ def openai_router(runtime: Runtime) -> APIRouter:
     return router
 
 
-async def answer_speech(
-    runtime: Runtime, request: Request, body: SpeechBody, delivery: Delivery
-) -> Response:
-    """The speech that a body asks for. Raises Fishs2Error."""
+async def plan_speech(runtime: Runtime, request: Request, body: SpeechBody) -> Spoken:
+    """Decide how to speak what a body asks for. Raises Fishs2Error."""
     settings = runtime.settings
     speech_request = to_speech_request(body, settings, request.state.request_id)
     speech = await runtime.speech()
     plan = await speech.plan(speech_request)
     admission = runtime.accounts.admit(request.state.principal, len(body.input))
-    spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
-    return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
+    return Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
 
 
-def _delivery(body: SpeechBody, request: Request) -> Delivery:
+def _delivery(body: SpeechBody, request: Request, format_name: str) -> Delivery:
+    """Clients that stream send no flag; those that want wav read its length in the header."""
     if body.stream_format == "sse" or "text/event-stream" in request.headers.get("accept", ""):
         return "sse"
-    if body.stream_format == "audio" or body.stream:
-        return "chunked"
-    return "whole"
+    if body.stream is None:
+        is_chunked = body.stream_format == "audio" or format_name != "wav"
+        return "chunked" if is_chunked else "whole"
+    return "chunked" if body.stream else "whole"

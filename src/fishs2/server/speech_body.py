@@ -91,9 +91,13 @@ class SpeechBody(JsonBody):
         1.0, description="Pace; the pitch stays."
     )
     stream_format: Literal["audio", "sse"] | None = Field(
-        None, description="audio: bytes as they are made; sse: server-sent events."
+        None, description="audio is the same as stream; sse: server-sent events."
     )
-    stream: bool | None = Field(None, description="True is the same as stream_format audio.")
+    stream: bool | None = Field(
+        None,
+        description="True sends the audio as it is made, false when it is complete. Default: true, "
+        "but false for wav.",
+    )
     sample_rate: Annotated[Integer, Field(ge=8_000, le=48_000)] | None = Field(
         None, description="Samples per second of the answer, in Hz."
     )
