@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fishs2 import settings_sources
 from tests.cli.running import run
 from tests.serving import free_port, server_process, wait_until_up
 
@@ -128,6 +129,20 @@ def test_keys_of_a_home_that_somebody_chose_come_first(tmp_path: Path) -> None:
 
     assert "right" in listed.stdout
     assert "old/data is not used" in listed.stderr
+
+
+def test_chosen_home_takes_the_place_of_the_usual_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, chosen = make(tmp_path / "usual"), tmp_path / "chosen"
+    run(usual, "keys", "create", "usual")
+    monkeypatch.setattr(settings_sources, "default_home", lambda: usual)
+
+    listed = run(usual, "keys", "list", FISHS2_HOME=str(chosen))
+
+    assert listed.returncode == 0
+    assert "usual  " not in listed.stdout
+    assert "usual/data is not used" in listed.stderr
 
 
 def test_start_and_doctor_say_where_everything_is(tmp_path: Path) -> None:

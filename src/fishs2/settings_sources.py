@@ -113,8 +113,8 @@ def _find_old_folders(
 ) -> tuple[dict[str, str], list[str]]:
     """Keys and voices of servers that kept them in the folder that they were started in.
 
-    They are still used, as a server without its keys would be open to everybody. Those of a home
-    that somebody chose come first.
+    They are still used, as a server without its keys would be open to everybody. A home that
+    somebody chose comes first if it has its own, and in place of the usual home.
     """
     here = _current_folder()
     found: dict[str, str] = {}
@@ -128,8 +128,8 @@ def _find_old_folders(
         setting, old, new = f"{name}_dir", here / name, home / name
         if setting in values or others in values or not _has(old, proof):
             continue
-        if is_given and _has(new, proof):
-            notices.append(f"{old} is not used: there is {new}")
+        if is_given and (_has(new, proof) or here == default_home().resolve()):
+            notices.append(f"{old} is not used, as {_HOME} names another home: {home}")
             continue
         found[setting] = str(old)
         notices.append(

@@ -7,7 +7,7 @@ import pytest
 
 from fishs2.bootstrap import torch_install
 from fishs2.bootstrap.hardware import Gpu, Hardware, parse_nvidia_smi
-from fishs2.bootstrap.plan import Plan, choose_quant, make_plan
+from fishs2.bootstrap.plan import Plan, check_installed, choose_quant, make_plan
 from fishs2.bootstrap.progress import Progress
 from fishs2.bootstrap.torch_install import choose_index, install_torch
 from fishs2.engines.s2cpp_bundle import library_name
@@ -58,9 +58,10 @@ def plan(
         (with_card(), {"backend": "cpu"}, "builtin", "cpu"),
         (NOTHING, {"model_path": Path("m.gguf")}, "s2", "cpu"),
         (NOTHING, {"model_path": Path("m.gguf"), "backend": "cpu"}, "s2", "cpu"),
-        (NOTHING, {"backend": "metal"}, "builtin", "cpu"),
         (MAC, {"backend": "metal"}, "s2", "metal"),
-        (with_card(), {"backend": "vulkan"}, "builtin", "cpu"),
+        (with_card(), {"backend": "vulkan"}, "s2cpp", "vulkan"),
+        (MAC, {"engine": "s2", "backend": "metal"}, "s2", "metal"),
+        (NOTHING, {"engine": "builtin", "backend": "vulkan"}, "builtin", "cpu"),
         (NOTHING, {"backend": "cuda", "skip_gpu_check": True}, "s2", "cuda"),
         (NOTHING, {"backend": "cuda", "require_nvidia_gpu": False}, "s2", "cuda"),
     ],
@@ -110,20 +111,73 @@ def test_library_computes_where_its_files_and_the_machine_can(
     assert (made.engine, made.backend) == ("s2cpp", place)
 
 
-def test_vulkan_means_the_library_once_library_and_model_are_there(tmp_path: Path) -> None:
-    wish: dict[str, Any] = {"backend": "vulkan", "runtime_zip_url": None}
-    assert plan(**wish).engine == "builtin"
-    assert "FISHS2_RUNTIME_DIR" in plan(**wish).hint
-    assert plan(backend="vulkan", runtime_zip_url="https://a.invalid/b.zip").engine == "s2cpp"
+@pytest.mark.parametrize(
+    ("hardware", "settings", "said"),
+    [
+        (NOTHING, {"backend": "metal"}, ["Apple silicon", "--backend cpu or --backend auto"]),
+        (with_card(), {"backend": "metal", "engine": "s2"}, ["--backend cuda, "]),
+        (NOTHING, {"backend": "metal", "engine": "s2cpp"}, ["Apple silicon"]),
+        (NOTHING, {"backend": "metal", "model_path": Path("m.gguf")}, ["Apple silicon"]),
+        (NOTHING, {"backend": "vulkan", "engine": "s2"}, ["--engine s2cpp"]),
+        (MAC, {"backend": "vulkan", "engine": "s2"}, ["--engine s2cpp", "--backend metal"]),
+        (NOTHING, {"backend": "cuda", "engine": "s2cpp"}, ["nvidia-smi"]),
+    ],
+)
+def test_backend_that_cannot_work_here_is_refused_with_one_that_can(
+    hardware: Hardware, settings: dict[str, Any], said: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        plan(hardware, **settings)
 
+    assert f"--backend {settings['backend']}" in refusal.value.message
+    for word in said:
+        assert word in refusal.value.message
+
+
+def check(*, torch: bool = True, may_download: bool = False, **wish: Any) -> None:
+    """Whether the engine that is wished for is installed."""
+    settings = make_settings(**wish)
+    made = make_plan(settings, with_card(), has_torch=torch, may_download=may_download)
+    check_installed(settings, made, has_torch=torch, may_download=may_download)
+
+
+@pytest.mark.parametrize("wish", [{"backend": "vulkan"}, {"engine": "s2cpp"}])
+def test_library_that_is_missing_is_refused_unless_it_can_be_had(
+    wish: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=f"no {library_name()} in .*FISHS2_RUNTIME_DIR"):
+        check(**wish)
+    url = "https://a.invalid/b.zip"
+    with pytest.raises(SettingsError, match="fetch --engine s2cpp"):
+        check(**wish, runtime_zip_url=url)
+
+    check(**wish, runtime_zip_url=url, may_download=True)
     lay_down_bundle(tmp_path, "vulkan")
+    check(**wish)
 
-    assert plan(**wish).engine == "s2cpp"
-    assert plan(**wish, may_download=False).engine == "builtin"
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "s2-pro-q8_0.gguf").touch()
-    made = plan(**wish, may_download=False)
-    assert (made.engine, made.backend) == ("s2cpp", "vulkan")
+
+def test_library_that_was_built_for_something_else_is_refused(tmp_path: Path) -> None:
+    lay_down_bundle(tmp_path, "cuda")
+
+    with pytest.raises(SettingsError, match=r"built for cuda, cpu.*--backend cuda"):
+        check(backend="vulkan")
+
+
+@pytest.mark.parametrize("wish", [{"engine": "s2"}, {"backend": "cuda"}, {"model_path": Path("m")}])
+def test_s2_without_torch_is_refused_unless_it_can_be_had(wish: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="PyTorch"):
+        check(**wish, torch=False)
+
+    check(**wish, torch=False, may_download=True)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "metal"])
+def test_card_that_was_asked_for_never_means_another_engine(backend: str) -> None:
+    hardware = MAC if backend == "metal" else with_card()
+
+    made = plan(hardware, backend=backend, torch=False, may_download=False)
+
+    assert (made.engine, made.backend) == ("s2", backend)
 
 
 def test_card_without_model_or_torch_speaks_builtin_and_says_how_to_get_s2(tmp_path: Path) -> None:

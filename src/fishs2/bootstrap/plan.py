@@ -1,13 +1,21 @@
 """Which engine speaks on this machine, where it computes and what it needs: decided here only."""
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+from fishs2.advice import get_s2
 from fishs2.bootstrap.artifacts import MODEL_BYTES, can_have_library, has_library, model_file
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
-from fishs2.engines.s2cpp_bundle import CppBackend, choose_backend, find_library, read_bundle
+from fishs2.engines.s2cpp_bundle import (
+    CppBackend,
+    choose_backend,
+    find_library,
+    library_name,
+    read_bundle,
+)
 from fishs2.errors import EngineUnavailableError, SettingsError
 from fishs2.settings import Settings
 
@@ -15,14 +23,10 @@ WORK_BYTES = 2_000_000_000
 """What the s2 engine takes on a card beside its weights: CUDA's context 0.6 to 1 GB, keys and
 values 0.6 GB for 4,096 positions, the codec's activations. Source: performance notes, memory."""
 
-GET_S2 = "bash run.sh --engine s2"
-_GET_LIBRARY = (
-    "name the library's folder with FISHS2_RUNTIME_DIR and run `bash run.sh --engine s2cpp`; "
-    f"for S2 Pro on a CUDA card or, slowly, on the CPU: {GET_S2} --backend auto"
-)
 _BEST_QUANT = "q8_0"
 _GB = 1e9
 
+EngineName = Literal["builtin", "s2", "s2cpp"]
 Backend = Literal["auto", "cuda", "metal", "vulkan", "cpu"]
 
 
@@ -33,7 +37,7 @@ class Plan:
     hint: what else they could do; "" for nothing.
     """
 
-    engine: Literal["builtin", "s2", "s2cpp"]
+    engine: EngineName
     backend: Backend
     reason: str
     quant: str = _BEST_QUANT
@@ -44,58 +48,68 @@ class Plan:
 def make_plan(
     settings: Settings, hardware: Hardware, *, has_torch: bool, may_download: bool
 ) -> Plan:
-    """Decide. Raises SettingsError if a card is asked for that is not there.
+    """Decide. Raises SettingsError if a backend is asked for that cannot work here.
 
+    Another engine than the best is taken only where neither engine nor backend is named.
     may_download: whether what is missing can still be had before the engine starts.
     """
-    _check_cuda(settings, hardware)
-    backend = _backend(settings, hardware)
     if settings.engine == "builtin":
         return Plan("builtin", "cpu", "FISHS2_ENGINE asks for it")
+    _check_backend(settings, hardware)
+    backend = _backend(settings, hardware)
     quant, quant_reason = choose_quant(settings, hardware.gpus if backend == "cuda" else ())
+    can_be_had = may_download or (has_torch and model_file(settings, quant).exists())
+    engine, reason = _choose_engine(settings, hardware, backend, can_be_had=can_be_had)
+    if engine == "builtin":
+        hint = f"for S2 Pro{', slowly, on the CPU' if backend == 'cpu' else ''}: {get_s2()}"
+        return Plan(engine, "cpu", reason, quant, quant_reason, hint)
+    place = _library_backend(settings, hardware) if engine == "s2cpp" else backend
+    return Plan(engine, place, reason, quant, quant_reason, _slow_hint(place))
 
-    def s2(reason: str) -> Plan:
-        return Plan("s2", backend, reason, quant, quant_reason, _slow_hint(backend))
 
-    def builtin(reason: str, hint: str) -> Plan:
-        return Plan("builtin", "cpu", reason, quant, quant_reason, hint)
-
-    def s2cpp(reason: str) -> Plan:
-        place = _library_backend(settings, hardware)
-        return Plan("s2cpp", place, reason, quant, quant_reason, _slow_hint(place))
-
-    if settings.engine == "s2":
-        return s2("FISHS2_ENGINE asks for it")
-    if settings.engine == "s2cpp":
-        return s2cpp("FISHS2_ENGINE asks for it")
+def _choose_engine(
+    settings: Settings, hardware: Hardware, backend: Backend, *, can_be_had: bool
+) -> tuple[EngineName, str]:
+    """The engine and why. can_be_had: whether s2 has what it needs, or can get it."""
+    if settings.engine != "auto":
+        return settings.engine, "FISHS2_ENGINE asks for it"
     if settings.backend == "vulkan":
-        is_there = has_library(settings) and model_file(settings, quant).exists()
-        if is_there or (may_download and (has_library(settings) or can_have_library(settings))):
-            return s2cpp("FISHS2_BACKEND=vulkan asks for it, and the s2.cpp library can be had")
-        return builtin("Vulkan needs the s2.cpp library and a model", _GET_LIBRARY)
-    if settings.backend == "metal" and not hardware.has_metal:
-        return builtin("Metal needs a Mac with Apple silicon", f"for S2 Pro: {GET_S2}")
+        return "s2cpp", "FISHS2_BACKEND=vulkan asks for it"
     if settings.model_path is not None:
-        return s2("FISHS2_MODEL_PATH names a model")
-    is_wanted = backend in ("cuda", "metal")
-    if backend == "cuda" and not hardware.gpus:
-        return s2("FISHS2_BACKEND=cuda asks for it, and the card is not to be checked")
-    if is_wanted and (may_download or (has_torch and model_file(settings, quant).exists())):
-        return s2(f"there is {_name_card(hardware, backend)}")
-    if is_wanted:
-        return builtin(
-            f"there is {_name_card(hardware, backend)}, but no model of S2 Pro yet",
-            f"to get it: {GET_S2}",
-        )
-    return builtin("no NVIDIA card was found", f"for S2 Pro, slowly, on the CPU: {GET_S2}")
+        return "s2", "FISHS2_MODEL_PATH names a model"
+    if settings.backend in ("cuda", "metal"):
+        return "s2", f"FISHS2_BACKEND={backend} asks for it"
+    if backend == "cpu":
+        is_wish = settings.backend == "cpu"
+        return "builtin", "FISHS2_BACKEND=cpu" if is_wish else "no card was found for S2 Pro"
+    card = _name_card(hardware, backend)
+    if can_be_had:
+        return "s2", f"there is {card}"
+    return "builtin", f"there is {card}, but no model of S2 Pro yet"
 
 
 def plan_here(settings: Settings, *, may_download: bool = False) -> Plan:
-    """Decide for this machine, which is looked at only where that can matter."""
+    """Decide for this machine, which is looked at only where that can matter.
+
+    Raises SettingsError if what is asked for cannot work here.
+    """
     hardware = Hardware((), has_vulkan=False, has_metal=False)
     if settings.engine != "builtin":
         hardware = find_hardware()
-    return make_plan(settings, hardware, has_torch=has_torch(), may_download=may_download)
+    plan = make_plan(settings, hardware, has_torch=has_torch(), may_download=may_download)
+    check_installed(settings, plan, has_torch=has_torch(), may_download=may_download)
+    return plan
+
+
+def check_installed(settings: Settings, plan: Plan, *, has_torch: bool, may_download: bool) -> None:
+    """Look for the packages and the library of a plan. Raises SettingsError if they are missing."""
+    if plan.engine == "s2" and not has_torch and not may_download:
+        raise SettingsError(
+            f"the s2 engine cannot work here ({plan.reason}): PyTorch or tokenizers is not "
+            f"installed. Get it with {get_s2()}, or start with --engine builtin --backend auto"
+        )
+    if plan.engine == "s2cpp":
+        _check_library(settings, plan, may_download=may_download)
 
 
 def follow_plan(settings: Settings, plan: Plan) -> Settings:
@@ -167,14 +181,53 @@ def _library_backend(settings: Settings, hardware: Hardware) -> CppBackend:
     return next(backend for backend in backends if has[backend])
 
 
-def _check_cuda(settings: Settings, hardware: Hardware) -> None:
+def _check_backend(settings: Settings, hardware: Hardware) -> None:
     is_checked = settings.require_nvidia_gpu and not settings.skip_gpu_check
-    if settings.backend != "cuda" or hardware.gpus or not is_checked:
-        return
-    raise SettingsError(
-        "FISHS2_BACKEND=cuda, but nvidia-smi is missing or lists no card. Install NVIDIA's driver, "
-        "choose --backend auto or cpu, or go on with --skip-gpu-check"
-    )
+    if settings.backend == "cuda" and is_checked and not hardware.gpus:
+        raise SettingsError(
+            "--backend cuda (FISHS2_BACKEND) cannot work here: nvidia-smi is missing or lists no "
+            "card. Install NVIDIA's driver, choose --backend auto or cpu, or go on with "
+            "--skip-gpu-check"
+        )
+    if settings.backend == "metal" and not hardware.has_metal:
+        raise SettingsError(
+            "--backend metal (FISHS2_BACKEND) cannot work here: it needs a Mac with Apple silicon, "
+            f"and this is {platform.system()} on {platform.machine()}. Choose "
+            f"{_other_backends(hardware)}"
+        )
+    if settings.backend == "vulkan" and settings.engine == "s2":
+        raise SettingsError(
+            "--engine s2 cannot compute with --backend vulkan: it knows CUDA, Metal and the CPU. "
+            f"Choose --engine s2cpp for Vulkan, or {_other_backends(hardware)}"
+        )
+
+
+def _check_library(settings: Settings, plan: Plan, *, may_download: bool) -> None:
+    """Whether the s2.cpp library is there, or can still be had, and computes where it should."""
+    if not has_library(settings):
+        if may_download and can_have_library(settings):
+            return
+        place = settings.s2_dll_path or f"{library_name()} in {settings.runtime_dir}"
+        raise SettingsError(
+            f"the s2cpp engine cannot work here ({plan.reason}): there is no {place}. Name the "
+            "library's folder with FISHS2_RUNTIME_DIR or the library with FISHS2_S2_DLL_PATH, or "
+            f"an archive of it with FISHS2_RUNTIME_ZIP_PATH or FISHS2_RUNTIME_ZIP_URL and "
+            f"`fishs2 fetch --engine s2cpp`; or start with --engine auto --backend auto"
+        )
+    bundle = read_bundle(find_library(settings.s2_dll_path, settings.runtime_dir))
+    if bundle.ggml and plan.backend not in bundle.backends:
+        raise SettingsError(
+            f"--backend {plan.backend} (FISHS2_BACKEND) cannot work here: {bundle.library} was "
+            f"built for {', '.join(bundle.backends)}, as no ggml-{plan.backend} lies beside it. "
+            f"Choose --backend {bundle.backends[0]} or auto, or name another library with "
+            "FISHS2_RUNTIME_DIR"
+        )
+
+
+def _other_backends(hardware: Hardware) -> str:
+    """The flags that would work here."""
+    names = [*(["cuda"] if hardware.gpus else []), *(["metal"] if hardware.has_metal else [])]
+    return ", ".join(f"--backend {name}" for name in [*names, "cpu"]) + " or --backend auto"
 
 
 def _name_card(hardware: Hardware, backend: Backend) -> str:

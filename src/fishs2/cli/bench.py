@@ -20,6 +20,7 @@ from fishs2.bench.plot import save_plot
 from fishs2.bench.report import ask_server, describe_machine, make_report, save
 from fishs2.bench.tables import print_report
 from fishs2.bench.voices import STORED
+from fishs2.bootstrap.plan import plan_here
 from fishs2.errors import UserError
 from fishs2.settings import load_settings
 
@@ -94,7 +95,7 @@ def bench(  # a flag of the command is a parameter here; typer knows no other fo
     )
     if any(flags.values()):
         _refuse_url(url, key)
-        load_settings(**flags)  # so that wrong ones are refused here, and not by another process
+        plan_here(load_settings(**flags))  # what is wrong is refused here, not by another process
         findings = _measure_own(flags, plan, output, has_own_voices=not voice)
     else:
         findings = _measure(Server(url or _DEFAULT_URL, key), plan, output, is_own=False)

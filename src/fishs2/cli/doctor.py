@@ -14,10 +14,10 @@ from typing import Literal
 import av
 import typer
 
+from fishs2.advice import get_s2
 from fishs2.bootstrap.artifacts import missing_artifacts, needed_artifacts
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
 from fishs2.bootstrap.plan import (
-    GET_S2,
     Plan,
     choose_quant,
     follow_plan,
@@ -161,7 +161,7 @@ def _check_torch(plan: Plan) -> Finding:
     return Finding(
         "torch",
         "bad" if is_needed else "note",
-        f"PyTorch is not installed; `{GET_S2}` installs it, for the s2 engine",
+        f"PyTorch is not installed; `{get_s2()}` installs it, for the s2 engine",
     )
 
 

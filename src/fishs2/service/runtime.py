@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from fishs2.advice import get_s2
 from fishs2.engines.base import Capabilities, CodesEngine, Sampling, SpeechEngine
 from fishs2.engines.builtin import BuiltinEngine
 from fishs2.engines.host import HostedEngine
@@ -68,17 +69,12 @@ def make_engine(settings: Settings) -> SpeechEngine:
     return BuiltinEngine(voice=settings.builtin_voice, num_workers=settings.builtin_workers or None)
 
 
-_INSTALL_S2 = "`bash run.sh --engine s2` installs it"
-
-
 def _make_s2(settings: Settings) -> SpeechEngine:
     # Looked for and not imported: PyTorch is an optional extra, takes seconds to load, and stays
     # out of this process where the engine has one of its own.
     missing = [name for name in ("torch", "tokenizers") if find_spec(name) is None]
     if missing:
-        return MissingEngine("s2", f"{missing[0]} is not installed; {_INSTALL_S2}")
-    if settings.backend == "vulkan":
-        return MissingEngine("s2", "it cannot compute with Vulkan; use cuda, metal or cpu")
+        return MissingEngine("s2", f"{missing[0]} is not installed; `{get_s2()}` installs it")
     files = {
         "model": _model_path(settings),
         "tokenizer": settings.tokenizer_path,
@@ -107,7 +103,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     try:
         from fishs2.engines.s2.opening import open_s2_by_values
     except ImportError as error:
-        return MissingEngine("s2", f"{error.name} is missing or damaged; {_INSTALL_S2}")
+        return MissingEngine("s2", f"{error.name} is missing or damaged; `{get_s2()}` installs it")
     return open_s2_by_values(**arguments)
 
 
