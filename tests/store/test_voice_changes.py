@@ -29,9 +29,9 @@ def store(tmp_path: Path) -> VoiceStore:
 
 
 def test_change_keeps_the_rest_and_the_audio(store: VoiceStore, tmp_path: Path) -> None:
-    before = store.get("a")
+    before = store.find("a")
     changed = store.update("a", VoiceChanges(name="B", visibility="public", tags=()))
-    again = VoiceStore(tmp_path / "voices").get("a")
+    again = VoiceStore(tmp_path / "voices").find("a")
 
     assert before is not None
     assert changed == again
@@ -55,7 +55,7 @@ def test_transcripts_change_in_their_order(
     store: VoiceStore, texts: tuple[str, ...], transcript: str | None, others: tuple[str, ...]
 ) -> None:
     store.update("a", VoiceChanges(transcripts=texts))
-    voice = store.get("a")
+    voice = store.find("a")
 
     assert voice is not None
     assert (voice.transcript, voice.other_transcripts) == (transcript, others)
@@ -109,7 +109,7 @@ def test_failed_change_and_rename_leave_everything(
 def test_rename_moves_the_voice_and_takes_no_place(store: VoiceStore, tmp_path: Path) -> None:
     store.add(new_voice("taken"))
     (tmp_path / "voices" / "broken").mkdir()
-    for name in ("taken", "TAKEN", "broken"):
+    for name in ("taken", "NAME OF TAKEN", "broken"):
         with pytest.raises(UserError) as refused:
             store.rename("a", name)
         assert refused.value.code == "voice_exists"
@@ -117,8 +117,8 @@ def test_rename_moves_the_voice_and_takes_no_place(store: VoiceStore, tmp_path: 
 
     assert renamed is not None
     assert (renamed.voice_id, renamed.name) == ("my-name", "My Name")
-    assert store.get("my-name") == renamed
-    assert store.get("a") is None
+    assert store.find("my-name") == renamed
+    assert store.find("a") is None
     assert store.rename("a", "b") is None
     assert store.update("a", VoiceChanges(name="B")) is None
 

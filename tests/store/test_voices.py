@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fishs2.errors import BusyError
 from fishs2.store import voices as voices_module
 from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voice_ids import MAX_ID_CHARS, normalize_voice_id, safe_file_name
+from fishs2.store.voice_ids import MAX_ID_CHARS, fold_name, propose_ids, safe_file_name
 from fishs2.store.voices import VoiceStore
 
 names = st.text(max_size=60) | st.sampled_from(
@@ -37,14 +37,24 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @given(names)
-def test_normal_ids_are_safe_and_stay_as_they_are(name: str) -> None:
-    voice_id = normalize_voice_id(name)
+def test_ids_are_safe_as_names_of_folders(name: str) -> None:
+    for voice_id in propose_ids(name):
+        assert 0 < len(voice_id) <= MAX_ID_CHARS + len("voice-")
+        assert set(voice_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+        assert not voice_id.startswith(("-", "_", "."))
+        assert voice_id not in ("con", "nul", "com1")
 
-    assert normalize_voice_id(voice_id) == voice_id
-    assert len(voice_id) <= MAX_ID_CHARS + len("voice-")
-    assert set(voice_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
-    assert not voice_id.startswith(("-", "_", "."))
-    assert voice_id not in ("con", "nul", "com1")
+
+@given(names)
+def test_id_proposed_first_stays_as_it_is(name: str) -> None:
+    for voice_id in propose_ids(name)[:1]:
+        assert propose_ids(voice_id)[0] == voice_id
+
+
+@given(names, names)
+def test_different_names_can_always_get_different_ids(one: str, other: str) -> None:
+    if fold_name(one) != fold_name(other):
+        assert not set(propose_ids(one)[-1:]) & set(propose_ids(other)[-1:])
 
 
 @pytest.mark.parametrize(
@@ -54,11 +64,31 @@ def test_normal_ids_are_safe_and_stay_as_they_are(name: str) -> None:
         ("pandrator-narrator-0123456789", "pandrator-narrator-0123456789"),
         ("sample_male", "sample_male"),
         ("__a--b__", "a-b"),
-        ("日本語", ""),
+        ("CON", "voice-con"),
+        ("Straße", "strae-16d969520877"),
+        ("日本語", "voice-77710aedc74e"),
     ],
 )
-def test_ids_follow_the_wrappers_rule(name: str, voice_id: str) -> None:
-    assert normalize_voice_id(name) == voice_id
+def test_ids_follow_the_wrappers_rule_as_far_as_no_letter_is_lost(name: str, voice_id: str) -> None:
+    assert propose_ids(name)[0] == voice_id
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_equal"),
+    [
+        ("José", "Jose\u0301", True),
+        ("José", "JOSÉ", True),
+        ("Straße", "STRASSE", True),
+        ("José", "Jose", False),
+        ("Narrator 1", "Narrator #1", False),
+        ("Bob", "Bob ", False),
+        ("x", "ｘ", False),
+    ],
+)
+def test_names_are_equal_but_for_case_and_composition(
+    one: str, other: str, are_equal: bool
+) -> None:
+    assert (fold_name(one) == fold_name(other)) == are_equal
 
 
 @given(names)

@@ -17,7 +17,7 @@ from fishs2.service.voices import Voices
 from fishs2.settings import Settings
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
-from fishs2.store.voice_files import Voice, read_bytes, read_plain_file
+from fishs2.store.voice_files import Voice, find_transcript, read_bytes
 
 app = typer.Typer(help="Stored voices: add, list, move between machines.", no_args_is_help=True)
 
@@ -33,7 +33,6 @@ Language = Annotated[str | None, typer.Option(help="BCP 47 tag, for example de."
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Default: ID.zip.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-_MAX_TRANSCRIPT_BYTES = 100_000
 _T = TypeVar("_T")
 
 
@@ -45,7 +44,7 @@ def add(
     transcript: Transcript = None,
     language: Language = None,
 ) -> None:
-    """Store a voice from audio files; one that has this id is replaced."""
+    """Store a voice from audio files; one of this id or name is replaced."""
     settings = read_settings()
     samples = tuple(NewSample(path.name, _read(path, settings.max_upload_bytes)) for path in files)
     new = NewVoice(
@@ -132,7 +131,8 @@ def import_voice(
     settings = read_settings()
     new = unpack_voice(_read(file, MAX_ARCHIVE_BYTES))
     if voice_id is not None:
-        new = replace(new, voice_id=voice_id)
+        # As a name, too: that of the archive may be taken here by the voice that it was made of.
+        new = replace(new, voice_id=voice_id, name=None)
     voice = _run(settings, lambda voices: voices.add(new))
     typer.echo(f"stored {voice.voice_id}")
 
@@ -168,11 +168,10 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def _find_transcript(path: Path) -> str | None:
-    for suffix in (".txt", ".lab"):
-        try:
-            text = read_plain_file(path, _MAX_TRANSCRIPT_BYTES, suffix=suffix).strip()
-        except (OSError, ValueError):
-            continue
-        if text:
-            return text
-    return None
+    try:
+        return find_transcript(path.resolve(), lambda message: typer.echo(message, err=True))
+    except OSError as error:
+        reason = error.strerror
+        raise UserError(
+            f"cannot read the transcript beside {path}: {reason}", code="cannot_read"
+        ) from error

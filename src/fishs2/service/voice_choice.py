@@ -103,7 +103,7 @@ class VoiceChooser:
         """
         if references:
             return await self._choose_given(name, language, references, transcript)
-        stored = await self._voices.find(name.strip()) if name.strip() else None
+        stored = await self._voices.find(name) if name.strip() else None
         if stored is not None:
             return await self._choose_stored(stored, language, transcript)
         return ChosenVoice(self._engine.find_voice(self._own_name(name), language))

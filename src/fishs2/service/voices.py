@@ -18,12 +18,11 @@ from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, UserError
 from fishs2.service.voice_rules import MAX_COVER_BYTES, check_changes, check_id, check_new
 from fishs2.store.new_voices import NewVoice, VoiceChanges
-from fishs2.store.voice_files import Voice, read_bytes
+from fishs2.store.voice_files import MAX_SAMPLE_BYTES, Voice, read_bytes
 from fishs2.store.voices import VoiceStore
 
 logger = logging.getLogger(__name__)
 
-MAX_REFERENCE_BYTES = 104_857_600
 MAX_CACHE_BYTES = 64_000_000
 """Decoded references that are kept: 90 s at 44.1 kHz are 16 MB."""
 
@@ -91,14 +90,20 @@ class Voices:
         return voices
 
     async def find(self, name: str) -> Voice | None:
-        """The voice of this id or name. Raises OSError."""
+        """The voice of this id, or else of this name; `store.voice_lookup` has the rule.
+
+        Raises OSError.
+        """
         return await self._run(lambda: self._store.find(name))
 
     async def add(self, new: NewVoice) -> Voice:
-        """Store a voice, in place of one with its id. Refused, it changes nothing.
+        """Store a voice, in place of the one that its id or name means.
+
+        Refused, it changes nothing.
 
         Raises UserError `missing_files`, `invalid_audio`, `audio_too_long`,
-        `reference_audio_too_short`, `invalid_voice`, and BusyError.
+        `reference_audio_too_short`, `invalid_voice`, `voice_exists` if the name that it is to have
+        is another voice's, and BusyError.
         """
         checked = await self._check(new)
         voice = await self._run(lambda: self._store.add(checked))
@@ -106,33 +111,35 @@ class Voices:
         return voice
 
     async def add_new(self, new: NewVoice) -> Voice:
-        """Store a voice under an id that is free. Raises as `add`, and UserError `voice_exists`."""
+        """Store a voice whose id and name are free. Raises as `add`."""
         checked = await self._check(new)
         voice = await self._run(lambda: self._store.add_new(checked))
         await self.refresh()
         return voice
 
     async def get(self, voice_id: str) -> Voice:
-        """The voice of exactly this id. Raises NotFoundError `voice_not_found`, OSError."""
-        return _found(await self._run(lambda: self._store.get(voice_id)))
+        """What `find` finds. Raises NotFoundError `voice_not_found`, OSError."""
+        return _found(await self.find(voice_id))
 
     async def update(self, voice_id: str, changes: VoiceChanges) -> Voice:
         """Change a voice. Refused or failed, it changes nothing.
 
-        Raises NotFoundError `voice_not_found`, UserError `invalid_voice`, BusyError.
+        Raises NotFoundError `voice_not_found`, UserError `invalid_voice` and `voice_exists`,
+        BusyError.
         """
         voice = await self.get(voice_id)
         check_changes(changes, num_samples=len(voice.samples))
-        return _found(await self._run(lambda: self._store.update(voice_id, changes)))
+        return _found(await self._run(lambda: self._store.update(voice.voice_id, changes)))
 
     async def rename(self, voice_id: str, new_id: str) -> Voice:
-        """Give a voice another id.
+        """Give a voice another name, and the id that comes of it.
 
         Raises NotFoundError `voice_not_found`, UserError `voice_exists` and `invalid_voice`,
         BusyError.
         """
         check_id(new_id)
-        return _found(await self._run(lambda: self._store.rename(voice_id, new_id)))
+        voice = await self.get(voice_id)
+        return _found(await self._run(lambda: self._store.rename(voice.voice_id, new_id)))
 
     async def decode(self, audio: bytes) -> DecodedAudio:
         """Decode one audio file within the limits of a reference.
@@ -153,7 +160,8 @@ class Voices:
 
     async def remove(self, voice_id: str) -> Voice:
         """Delete a voice. Raises NotFoundError `voice_not_found`, BusyError."""
-        voice = _found(await self._run(lambda: self._store.remove(voice_id)))
+        found = await self.get(voice_id)
+        voice = _found(await self._run(lambda: self._store.remove(found.voice_id)))
         await self.refresh()
         return voice
 
@@ -163,29 +171,48 @@ class Voices:
         Costs nothing after its first use. Raises UserError `missing_prompt_text`,
         `invalid_reference_audio`, `reference_audio_too_short`, `audio_too_long`.
         """
-        text = voice.transcript if transcript is None else transcript
-        if not (text and text.strip()):
-            raise UserError(
-                f"the voice {voice.voice_id} has no transcript: send reference_text with what is "
-                "said in its audio, or add it to the voice: "
-                f"PATCH /model/{voice.voice_id} with texts",
-                code="missing_prompt_text",
-                param="reference_text",
+        reference = await self._recall(voice, transcript)
+        if reference is not None:
+            return reference
+        # It is being replaced: the next state of it is taken as a whole.
+        try:
+            settled = await self._run(
+                lambda: self._store.read_settled(voice.voice_id, MAX_SAMPLE_BYTES)
             )
+        except ValueError as error:
+            raise _unreadable("the stored audio cannot be read") from error
+        if settled is None:
+            raise _gone()
+        fresh, audio = settled
+        if audio is None:
+            raise _unreadable("the stored audio is missing")
+        return await self._decode_stored(fresh, audio, _transcript_of(fresh, transcript))
+
+    async def _recall(self, voice: Voice, transcript: str | None) -> Reference | None:
+        """The reference as of the voice's state; None if that state is no more."""
+        text = _transcript_of(voice, transcript)
         if not voice.samples:
             raise _unreadable("the stored voice has no audio")
-        path = self._store.sample_path(voice, voice.samples[0])
         try:
-            state = await self._run(lambda: path.stat(follow_symlinks=False))
-            key = (path, state.st_mtime_ns, state.st_size, state.st_ino, text)
+            stamp = await self._run(lambda: self._store.sample_stamp(voice))
+            if stamp is None:
+                return None
+            key = (stamp, text)
             if key not in self._cache:
-                audio = await self._run(lambda: read_bytes(path, MAX_REFERENCE_BYTES))
-                decoded = await self._decode(audio, text)
-                self._keep(key, replace(decoded, folder=path.parent))
-        except (OSError, ValueError) as error:
+                audio = await self._run(lambda: self._store.read_sample(voice, MAX_SAMPLE_BYTES))
+                if audio is None:
+                    return None
+                self._keep(key, await self._decode_stored(voice, audio, text))
+        except ValueError as error:
             raise _unreadable("the stored audio cannot be read") from error
         self._cache.move_to_end(key)
         return self._cache[key]
+
+    async def _decode_stored(self, voice: Voice, audio: bytes, transcript: str) -> Reference:
+        decoded = await self._decode(audio, transcript)
+        if voice.is_flat:
+            return decoded
+        return replace(decoded, folder=self._store.sample_path(voice, voice.samples[0]).parent)
 
     async def join_references(self, parts: Sequence[tuple[bytes, str]]) -> Reference:
         """Audio files with their transcripts as one reference, in order, a breath between them.
@@ -214,7 +241,7 @@ class Voices:
         real = Path(path).resolve(strict=True)
         if not any(real.is_relative_to(root) for root in self._roots):
             raise ValueError("it is outside the roots")
-        return read_bytes(real, MAX_REFERENCE_BYTES)
+        return read_bytes(real, MAX_SAMPLE_BYTES)
 
     async def _decode(self, audio: bytes, transcript: str) -> Reference:
         def decode() -> Reference:
@@ -299,14 +326,33 @@ class Voices:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
+def _transcript_of(voice: Voice, transcript: str | None) -> str:
+    """What is said in a stored voice's audio. Raises UserError `missing_prompt_text`."""
+    text = voice.transcript if transcript is None else transcript
+    if text and text.strip():
+        return text
+    raise UserError(
+        f"the voice {voice.voice_id} has no transcript: send reference_text with what is "
+        f"said in its audio, or add it to the voice: PATCH /model/{voice.voice_id} with texts",
+        code="missing_prompt_text",
+        param="reference_text",
+    )
+
+
 def _found(voice: Voice | None) -> Voice:
     if voice is None:
         raise NotFoundError(
-            "there is no stored voice of this id; GET /v1/voices lists them",
+            "there is no stored voice of this id or name; GET /v1/voices lists them",
             code="voice_not_found",
             param="voice_id",
         )
     return voice
+
+
+def _gone() -> NotFoundError:
+    return NotFoundError(
+        "the stored voice was deleted just now", code="voice_not_found", param="voice"
+    )
 
 
 def _unreadable(reason: str) -> UserError:

@@ -2,11 +2,10 @@
 
 import hashlib
 import time
-import uuid
 from dataclasses import dataclass, replace
 
 from fishs2.store.voice_files import Sample, Visibility, Voice
-from fishs2.store.voice_ids import normalize_voice_id, safe_file_name
+from fishs2.store.voice_ids import file_stem, safe_file_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,17 @@ class NewVoice:
     visibility: Visibility = "private"
     cover: Cover | None = None
 
+    @property
+    def given_id(self) -> str:
+        """What the voice is to be found under; "" if nothing says it."""
+        given = (self.voice_id, self.name, file_stem(self.samples[0].filename))
+        return next((text for text in given if text and text.strip()), "")
+
+    @property
+    def given_name(self) -> str:
+        """How the client calls the voice; "" if it does not say."""
+        return self.name if self.name and self.name.strip() else ""
+
 
 @dataclass(frozen=True, slots=True)
 class VoiceChanges:
@@ -61,15 +71,15 @@ class VoiceChanges:
     cover: Cover | None = None
 
 
-def compose(new: NewVoice, created: int) -> tuple[Voice, dict[str, bytes]]:
-    """The voice that is to be stored, and the contents of its files."""
-    given = new.voice_id or new.name or _stem(new.samples[0].filename)
-    voice_id = normalize_voice_id(given) or f"voice-{int(time.time())}-{uuid.uuid4().hex[:6]}"
+def compose(
+    new: NewVoice, voice_id: str, name: str, created: int
+) -> tuple[Voice, dict[str, bytes]]:
+    """The voice that is to be stored under an id, and the contents of its files."""
     files = _distinct_files(new.samples)
     first, *others = files.values()
     voice = Voice(
         voice_id=voice_id,
-        name=new.name or new.voice_id or _stem(new.samples[0].filename) or voice_id,
+        name=name,
         created=created,
         model=new.model,
         language=new.language,
@@ -117,7 +127,3 @@ def _distinct_files(samples: tuple[NewSample, ...]) -> dict[str, NewSample]:
             name, number = f"{stem}-{number}.{suffix}", number + 1
         files[name] = sample
     return files
-
-
-def _stem(filename: str) -> str:
-    return safe_file_name(filename).rpartition(".")[0] if filename else ""

@@ -1,24 +1,25 @@
 """The files of one stored voice: reading what anybody may have written, and writing ours."""
 
+import codecs
+import errno
 import json
-import logging
 import os
 import re
 import secrets
 import shutil
 import stat
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fishs2.store.voice_ids import RESERVED_SUFFIXES
 
-logger = logging.getLogger(__name__)
-
 META = "meta.json"
 MAX_META_BYTES = 1_000_000
 MAX_TRANSCRIPT_BYTES = 100_000
+MAX_SAMPLE_BYTES = 104_857_600
 _MAX_TIME_S = 253_402_300_799
 """The end of the year 9999, which clients can still write as a date."""
 
@@ -26,6 +27,22 @@ Visibility = Literal["public", "unlist", "private"]
 """Who is to find a voice, in Fish Audio's words. Kept for clients: here every key finds all."""
 
 COVER_SUFFIXES = ("png", "jpg", "webp", "gif")
+
+AUDIO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("wav", "wave", "w64", "rf64", "bwf", "aif", "aiff", "aifc", "caf", "au", "snd"),
+        *("mp2", "mp3", "mpga", "flac", "ogg", "oga", "opus", "spx", "aac", "adts", "ac3", "eac3"),
+        *("m4a", "m4b", "mp4", "mov", "3gp", "mka", "mkv", "webm", "weba", "amr", "wma"),
+    )
+)
+"""What audio files are called. Only of files that nobody listed it is asked; content decides."""
+
+_JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+"""What Windows leaves in folders. What macOS leaves is hidden."""
+
+Tell = Callable[[str], None]
+"""Takes what is skipped, in words for the log."""
 
 # Hidden, so that no listing takes it for a sample. What another program wrote becomes no path.
 _COVER = re.compile(rf"\.cover-[0-9a-f]{{8}}\.(?:{'|'.join(COVER_SUFFIXES)})\Z")
@@ -46,7 +63,8 @@ class Voice:
     voice_id: the name of its folder. name: as it was uploaded. created, updated: Unix time in
     seconds; updated is None as long as nothing was. transcript: of the first sample. samples: in
     upload order; the first is the reference. other_transcripts: of the samples after it, "" where
-    there is none. cover: name of the file with its picture.
+    there is none. cover: name of the file with its picture. is_flat: it is an audio file beside the
+    folders of others. stamp: differs from that of any other state of this voice on disk.
     """
 
     voice_id: str
@@ -63,32 +81,32 @@ class Voice:
     visibility: Visibility = "private"
     updated: int | None = None
     cover: str | None = None
+    is_flat: bool = False
+    stamp: object = field(default=None, compare=False)
 
 
-def read_voice(folder: Path) -> Voice | None:
-    """Read a voice's folder; None, with a line in the log, if there is no voice in it.
+def read_voice(folder: Path, tell: Tell) -> Voice | None:
+    """Read a voice's folder; None if there is no voice in it.
 
-    A folder with audio and no `meta.json` is a voice too.
+    A folder with audio and no `meta.json` is a voice too. Raises OSError if it cannot be read
+    at present, and ValueError if it can never be as it is.
     """
-    try:
-        return _read(folder)
-    except FileNotFoundError:  # deleted or replaced at this moment
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-        logger.warning("the voice folder %s cannot be read: %s", folder.name, reason)
-        return None
-
-
-def _read(folder: Path) -> Voice | None:
-    files = _audio_files(folder)
+    stamp = stamp_of(folder)
+    files = _plain_files(folder)
     meta_path = folder / META
-    if not os.path.lexists(meta_path):
-        return _describe(folder, files) if files else None
-    meta = json.loads(read_plain_file(meta_path, MAX_META_BYTES))
+    if META not in files and not os.path.lexists(meta_path):
+        audio = _audio_files(files, tell)
+        if not audio:
+            tell("it has no audio")
+            return None
+        return _describe(folder, audio, tell, stamp)
+    try:
+        meta = json.loads(read_plain_file(meta_path, MAX_META_BYTES))
+    except RecursionError:
+        raise ValueError("meta.json is too deep") from None
     if not isinstance(meta, dict):
         raise ValueError("meta.json is no object")
-    samples = _samples(meta, files)
+    samples = _samples(meta, files, tell)
     texts, tags, cover = meta.get("texts"), meta.get("tags"), _text(meta, "cover")
     texts = texts if isinstance(texts, dict) else {}
     return Voice(
@@ -108,7 +126,41 @@ def _read(folder: Path) -> Voice | None:
         visibility=to_visibility(meta.get("visibility")),
         updated=_time(meta, "updated"),
         cover=cover if cover and _COVER.match(cover) else None,
+        stamp=stamp,
     )
+
+
+def read_flat_voice(file: Path, tell: Tell) -> Voice:
+    """Read a voice that is an audio file with its transcript beside it. Raises OSError."""
+    state = file.stat(follow_symlinks=False)
+    return Voice(
+        voice_id=file.stem,
+        name=file.stem,
+        created=int(state.st_mtime),
+        model=None,
+        language=None,
+        mode=None,
+        description=None,
+        transcript=find_transcript(file, tell),
+        samples=(Sample(file.name, state.st_size),),
+        is_flat=True,
+        stamp=stamp_of(file),
+    )
+
+
+def stamp_of(path: Path) -> object:
+    """Something that changes when a voice's metadata does, or its folder or file is another one.
+
+    Raises OSError.
+    """
+    own = os.stat(path, follow_symlinks=False)
+    if not stat.S_ISDIR(own.st_mode):
+        return (own.st_ino, own.st_mtime_ns, own.st_size)
+    try:
+        meta = os.stat(path / META, follow_symlinks=False)
+    except FileNotFoundError:
+        return (own.st_ino,)
+    return (own.st_ino, meta.st_ino, meta.st_mtime_ns, meta.st_size)
 
 
 def _time(meta: dict[str, Any], key: str) -> int | None:
@@ -132,30 +184,53 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _samples(meta: dict[str, Any], files: dict[str, int]) -> tuple[Sample, ...]:
+def _samples(meta: dict[str, Any], files: dict[str, int], tell: Tell) -> tuple[Sample, ...]:
     """Those that `files` lists and that are there, in its order; all that are, if it lists none."""
     listed = meta.get("files")
     names = []
     for item in listed if isinstance(listed, list) else ():
         name = item.get("filename") if isinstance(item, dict) else None
-        if isinstance(name, str) and name in files and name not in names:
+        if isinstance(name, str) and is_sample(name) and name in files and name not in names:
             names.append(name)
-    return tuple(Sample(name, files[name]) for name in names or sorted(files))
+    return tuple(Sample(name, files[name]) for name in names or sorted(_audio_files(files, tell)))
 
 
-def _audio_files(folder: Path) -> dict[str, int]:
-    """Names and sizes of the regular files that may be audio; links are none."""
+def is_sample(name: str) -> bool:
+    """Whether a file of this name may be a sample of a voice, if somebody says so."""
+    suffix = os.path.splitext(name)[1].lower()
+    is_junk = name.startswith(".") or name.lower() in _JUNK
+    return not is_junk and suffix not in RESERVED_SUFFIXES
+
+
+def is_audio(name: str) -> bool:
+    """Whether a file of this name is taken for audio when nobody says so."""
+    suffix = os.path.splitext(name)[1].lower()
+    return is_sample(name) and suffix in AUDIO_SUFFIXES
+
+
+def _plain_files(folder: Path) -> dict[str, int]:
+    """Names and sizes of the regular files; links are none."""
     with os.scandir(folder) as entries:
         return {
             entry.name: entry.stat(follow_symlinks=False).st_size
             for entry in entries
             if entry.is_file(follow_symlinks=False)
-            and not entry.name.startswith(".")
-            and os.path.splitext(entry.name)[1].lower() not in RESERVED_SUFFIXES
         }
 
 
-def _describe(folder: Path, files: dict[str, int]) -> Voice:
+def _audio_files(files: dict[str, int], tell: Tell) -> dict[str, int]:
+    """Those that are samples, where nothing lists them."""
+    audio = {name: size for name, size in files.items() if is_audio(name)}
+    for name in sorted(files.keys() - audio.keys()):
+        suffix = os.path.splitext(name)[1].lower()
+        if not suffix and is_sample(name):
+            audio[name] = files[name]
+        elif suffix not in RESERVED_SUFFIXES and not name.startswith("."):
+            tell(f"{name} is no audio file")
+    return audio
+
+
+def _describe(folder: Path, files: dict[str, int], tell: Tell, stamp: object) -> Voice:
     """The voice that a folder with audio only is."""
     names = sorted(files)
     oldest_s = min((folder / name).stat().st_mtime for name in names)
@@ -167,27 +242,45 @@ def _describe(folder: Path, files: dict[str, int]) -> Voice:
         language=None,
         mode=None,
         description=None,
-        transcript=_sidecar(folder, names[0]),
+        transcript=find_transcript(folder / names[0], tell),
         samples=tuple(Sample(name, files[name]) for name in names),
+        other_transcripts=tuple(find_transcript(folder / name, tell) or "" for name in names[1:]),
+        stamp=stamp,
     )
 
 
-def _sidecar(folder: Path, sample: str) -> str | None:
-    """The transcript beside a sample: the same name with `.txt` or `.lab`."""
+def find_transcript(audio: Path, tell: Tell) -> str | None:
+    """The transcript beside an audio file: the same name with `.txt` or `.lab`. Raises OSError."""
     for suffix in (".txt", ".lab"):
+        path = audio.with_suffix(suffix)
         try:
-            text = read_plain_file(folder / sample, MAX_TRANSCRIPT_BYTES, suffix=suffix)
-        except (OSError, ValueError):
+            text = read_plain_file(path, MAX_TRANSCRIPT_BYTES).strip()
+        except FileNotFoundError:
             continue
-        if text.strip():
-            return text.strip()
+        except ValueError as error:
+            tell(f"{path.name} is no transcript: {error}")
+            continue
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            tell(f"{path.name} is no transcript: it is a link")
+            continue
+        if text:
+            return text
     return None
 
 
-def read_plain_file(path: Path, max_bytes: int, *, suffix: str | None = None) -> str:
-    """Read UTF-8 text from a regular file, not through a link. Raises OSError, ValueError."""
-    content = read_bytes(path if suffix is None else path.with_suffix(suffix), max_bytes)
-    return content.decode("utf-8-sig")
+def read_plain_file(path: Path, max_bytes: int) -> str:
+    """Read text in UTF-8, or UTF-16 that says so, from a regular file, not through a link.
+
+    Raises OSError; ValueError, with a reason for people, if it is something else.
+    """
+    content = read_bytes(path, max_bytes)
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is neither UTF-8 nor UTF-16") from None
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

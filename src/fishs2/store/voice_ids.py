@@ -1,4 +1,4 @@
-"""Names that are safe as folder and file names, made of whatever a client sends.
+"""Names of voices: when two are the same, and which folder and file names they get.
 
 Nothing here proves that a name exists: `voices` looks names up among the folder's own entries and
 never joins a client's text to a path.
@@ -15,34 +15,71 @@ _NOT_IN_ID = re.compile(r"[^a-z0-9_-]+")
 _DASHES = re.compile(r"-{2,}")
 # Windows opens a device under these names, with any suffix. Source: Win32 "Naming Files".
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)\Z")
-_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}\Z")
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}\Z", re.ASCII | re.IGNORECASE)
 
 RESERVED_SUFFIXES = frozenset({".json", ".txt", ".lab"})
 """In a voice's folder these are metadata and transcripts, never samples."""
 
 
-def normalize_voice_id(name: str) -> str:
-    """Return the id that `name` stands for; "" if nothing of it can be used.
+def fold_name(name: str) -> str:
+    """What equal names share, and different ones do not: case and composition do not count.
 
-    Lower-case ASCII letters, digits, "_" and "-", at most `MAX_ID_CHARS`: what is longer ends with
-    a digest of the whole, so that no two of them become one. Idempotent. Source: the original
-    wrapper's rule, and `voice-` before the names of Windows' devices.
+    Source: Unicode, section 3.13, canonical caseless matching.
     """
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    dashed = _DASHES.sub("-", _NOT_IN_ID.sub("-", ascii_name.lower()))
-    voice_id = dashed.strip("-_")
-    if len(voice_id) > MAX_ID_CHARS:
-        digest = hashlib.sha256(voice_id.encode()).hexdigest()[:_DIGEST_CHARS]
-        voice_id = f"{voice_id[: MAX_ID_CHARS - _DIGEST_CHARS - 1].rstrip('-_')}-{digest}"
-    return f"voice-{voice_id}" if _DEVICE.match(voice_id) else voice_id
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def propose_ids(name: str) -> tuple[str, ...]:
+    """Return the ids that a new voice of this name may get, the best first; none for a blank one.
+
+    They are safe as the name of a folder on every system: lower-case ASCII letters, digits, "_" and
+    "-", at most `MAX_ID_CHARS`. Source: the original wrapper's rule. Where that would drop a letter
+    or digit, and for the last of them, a digest of the name follows, so that different names get
+    different ids and equal ones the same.
+    """
+    if not name.strip():
+        return ()
+    plain = _slug(name)
+    tail = f"-{_digest(fold_name(name))}"
+    digested = (plain[: MAX_ID_CHARS - len(tail)].rstrip("-_") or "voice") + tail
+    is_whole = plain and len(plain) <= MAX_ID_CHARS and not _drops_letters(name)
+    if not is_whole:
+        return (digested,)
+    return (f"voice-{plain}" if _DEVICE.match(plain) else plain, digested)
 
 
 def safe_file_name(name: str) -> str:
     """Return a plain file name for an uploaded sample called `name`, with a lower-case suffix."""
-    base = re.split(r"[/\\]", name)[-1]
-    suffix_match = _SUFFIX.search(base.lower())
-    suffix = suffix_match.group() if suffix_match else ""
-    stem = base[: len(base) - len(suffix)] if suffix else base
+    stem, suffix = _split(name)
+    suffix = suffix.lower()
     if suffix in RESERVED_SUFFIXES:
         suffix = ""
-    return (normalize_voice_id(stem) or "sample") + (suffix or ".wav")
+    return (next(iter(propose_ids(stem)), "sample")) + (suffix or ".wav")
+
+
+def file_stem(name: str) -> str:
+    """Return what an uploaded file is called, without folders and suffix."""
+    return _split(name)[0].strip()
+
+
+def _split(name: str) -> tuple[str, str]:
+    base = re.split(r"[/\\]", name)[-1]
+    found = _SUFFIX.search(base)
+    return (base[: found.start()], base[found.start() :]) if found else (base, "")
+
+
+def _slug(name: str) -> str:
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return _DASHES.sub("-", _NOT_IN_ID.sub("-", ascii_name.lower())).strip("-_")
+
+
+def _drops_letters(name: str) -> bool:
+    """Whether letters or digits are lost, not counting the accents that decompose from them."""
+    return any(
+        not char.isascii() and unicodedata.category(char)[0] in "LN"
+        for char in unicodedata.normalize("NFKD", name)
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]

@@ -5,13 +5,17 @@
         meta.json          voice_id created model language prompt_text files, and ours
         take-1.wav         the first of `files` is the reference
         .cover-5e1f03aa.png   its picture, which meta.json names
+      sailor.wav           a voice too, and
+      sailor.txt           its transcript; a change makes a folder of them
       .lock                whoever changes anything holds it
       .new-narrator-3f..   being written: removed by the next writer if its own died
-      .old-narrator-3f..   replaced a moment ago: put back if its successor never came
+      .old-narrator-3f..   replaced a moment ago: whoever misses it puts it back
       .gone-narrator-3f..  deleted a moment ago
 
 Several processes may use one folder. Every function blocks; call them from threads. A client's text
 is compared with the names in the folder and never becomes part of a path; links are not followed.
+
+`voice_lookup` says which voice a text means. No two get equal names.
 """
 
 import os
@@ -19,35 +23,37 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fishs2.errors import BusyError, UserError
+from fishs2.errors import BusyError
 from fishs2.store.new_voices import Cover, NewVoice, VoiceChanges, apply_changes, compose
 from fishs2.store.voice_files import (
+    MAX_SAMPLE_BYTES,
     META,
     Sample,
     Voice,
-    read_voice,
+    read_bytes,
     remove_cover,
     remove_tree,
+    stamp_of,
     write_cover,
     write_durably,
     write_meta,
 )
-from fishs2.store.voice_ids import normalize_voice_id
+from fishs2.store.voice_folder import GONE, NEW, OLD, Scan, VoiceFolder, aside_of
+from fishs2.store.voice_ids import fold_name, propose_ids
+from fishs2.store.voice_lookup import check_free, match_voice, name_taken
 
 LOCK_TIMEOUT_S = 10.0
 """How long a writer waits for another; an upload takes milliseconds once its files are decoded."""
 
 SAMPLE_VOICES = Path(__file__).parent / "sample_voices"
 """Voices that ship with the package, made by scripts/sample_voices.py."""
-
-_NEW, _OLD, _GONE = ".new-", ".old-", ".gone-"
 
 
 class VoiceStore:
@@ -58,58 +64,65 @@ class VoiceStore:
         self._folder = folder
         self._lock = FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S, thread_local=False)
         self._writing = threading.Lock()
-        self._known: dict[str, tuple[object, Voice | None]] = {}
+        self._reader = VoiceFolder(folder)
 
     def list(self) -> list[Voice]:
-        """All voices that can be read, by id. One that cannot is left out and logged once."""
-        known = self._known
-        seen: dict[str, tuple[object, Voice | None]] = {}
-        for entry in self._folders():
-            state = _state_of(entry)
-            cached = known.get(entry.name)
-            if cached is None or cached[0] != state:
-                cached = (state, read_voice(Path(entry.path)))
-            seen[entry.name] = cached
-        self._known = seen
-        voices = [voice for _, voice in seen.values() if voice is not None]
-        return sorted(voices, key=lambda voice: voice.voice_id)
+        """All voices that can be read, by id. One that cannot is left out, and logged once."""
+        return sorted(self._look().voices.values(), key=lambda voice: voice.voice_id)
 
     def find(self, name: str) -> Voice | None:
-        """The voice with this id, or whose id `name` normalises to, or else with this name.
+        """The voice that `name` means.
 
-        Of several with one name it is the oldest.
+        Raises OSError where the folder that may be it cannot be read.
         """
-        return self._find_among(name) or self._look_again(lambda: self._find_among(name))
+        return match_voice(self._look(), name) or self._find_settled(name)
 
     def add(self, new: NewVoice, *, created: int | None = None) -> Voice:
-        """Store a voice, in place of one with its id. Raises BusyError, OSError.
+        """Store a voice, in place of the one that its id or name finds.
 
         created: Unix time in seconds; None is the present. The old voice stays until the new one
-        is complete on disk.
+        is complete on disk. Raises UserError `voice_exists` if its name is another voice's,
+        BusyError, OSError.
         """
-        voice, files = compose(new, int(time.time()) if created is None else created)
         with self._exclusive():
-            return self._write(voice, files, new.cover)
+            scan = self._reader.scan()
+            given = new.given_id
+            old = match_voice(scan, given) if given else None
+            # Who names a voice by its id says nothing about its name.
+            kept = old.name if old is not None and given == old.voice_id else given
+            name = new.given_name or kept
+            check_free(scan, name, but=old)
+            voice_id = old.voice_id if old else self._choose_id(scan, given)
+            return self._write(new, voice_id, name or voice_id, created, old=old)
 
     def add_new(self, new: NewVoice) -> Voice:
-        """Store a voice under an id that is free.
+        """Store a voice under an id and a name that are free.
 
         Raises UserError `voice_exists`, BusyError, OSError.
         """
-        voice, files = compose(new, int(time.time()))
         with self._exclusive():
-            self._check_free(voice.voice_id)
-            return self._write(voice, files, new.cover)
+            scan = self._reader.scan()
+            name = new.given_name or new.given_id
+            for text in {new.given_id, name} - {""}:
+                check_free(scan, text)
+            voice_id = self._choose_id(scan, new.given_id)
+            if os.path.lexists(self._folder / voice_id):
+                raise name_taken(voice_id)
+            return self._write(new, voice_id, name or voice_id)
 
     def update(self, voice_id: str, changes: VoiceChanges) -> Voice | None:
         """Change the voice with exactly this id; None if there is none.
 
-        Raises BusyError and OSError, and leaves the voice as it was.
+        Raises UserError `voice_exists`, BusyError and OSError, and leaves the voice as it was.
         """
         with self._exclusive():
-            voice = self._get_among(voice_id)
+            scan = self._reader.scan()
+            voice = scan.voices.get(voice_id)
             if voice is None:
                 return None
+            if changes.name is not None:
+                check_free(scan, changes.name, but=voice)
+            voice = self._to_folder(voice)
             folder = self._folder / voice.voice_id
             cover = None
             if changes.cover is not None:
@@ -124,24 +137,24 @@ class VoiceStore:
                 remove_cover(folder, voice.cover)
         return changed
 
-    def rename(self, voice_id: str, new_id: str) -> Voice | None:
-        """Give the voice with exactly this id another one; None if there is none.
+    def rename(self, voice_id: str, new_name: str) -> Voice | None:
+        """Give the voice with exactly this id another name, and the id that comes of it.
 
-        Raises UserError `voice_exists`, BusyError, OSError.
+        None if there is none. Raises UserError `voice_exists`, BusyError, OSError.
         """
         with self._exclusive():
-            voice = self._get_among(voice_id)
+            scan = self._reader.scan()
+            voice = scan.voices.get(voice_id)
             if voice is None:
                 return None
-            renamed = replace(
-                voice,
-                voice_id=normalize_voice_id(new_id),
-                name=new_id,
-                updated=int(time.time()),
-            )
-            old, new = self._folder / voice.voice_id, self._folder / renamed.voice_id
+            check_free(scan, new_name, but=voice)
+            voice = self._to_folder(voice)
+            new_id = self._choose_id(scan, new_name, but=voice)
+            renamed = replace(voice, voice_id=new_id, name=new_name, updated=int(time.time()))
+            old, new = self._folder / voice.voice_id, self._folder / new_id
             if new != old:
-                self._check_free(renamed.voice_id)
+                if os.path.lexists(new):
+                    raise name_taken(new_id)
                 old.rename(new)
             try:
                 write_meta(new, renamed)
@@ -150,35 +163,65 @@ class VoiceStore:
                 raise
         return renamed
 
-    def get(self, voice_id: str) -> Voice | None:
-        """The voice with exactly this id."""
-        return self._get_among(voice_id) or self._look_again(lambda: self._get_among(voice_id))
-
     def remove(self, voice_id: str) -> Voice | None:
-        """Delete the voice with exactly this id, or else name. Raises BusyError, OSError.
+        """Delete the voice with exactly this id; None if there is none.
 
-        Returns what was deleted. No other spelling will do, so that no trick deletes a neighbour.
+        Raises BusyError, OSError.
         """
         if not self._folder.is_dir():
             return None
         with self._exclusive():
-            voices = self.list()
-            voice = next((v for v in voices if v.voice_id == voice_id), None)
-            voice = voice or next((v for v in voices if v.name == voice_id), None)
-            if voice is None:
-                return None
-            gone = self._folder / _aside(_GONE, voice.voice_id)
-            (self._folder / voice.voice_id).rename(gone)
-            remove_tree(gone)
+            voice = self._reader.scan().voices.get(voice_id)
+            if voice is not None and not voice.is_flat:
+                gone = self._folder / _aside(GONE, voice.voice_id)
+                (self._folder / voice.voice_id).rename(gone)
+                remove_tree(gone)
+            self._remove_flat(voice)
         return voice
 
     def sample_path(self, voice: Voice, sample: Sample) -> Path:
         """Where a sample lies. It may be gone by now; open it without following links."""
-        return self._folder / voice.voice_id / sample.filename
+        return self._path_of(voice) / sample.filename
 
     def cover_path(self, voice: Voice) -> Path | None:
         """Where the picture lies, if there is one; as with `sample_path`."""
-        return self._folder / voice.voice_id / voice.cover if voice.cover else None
+        return self._path_of(voice) / voice.cover if voice.cover else None
+
+    def sample_stamp(self, voice: Voice) -> object:
+        """Something that only this state of the voice and its first sample has.
+
+        None if the voice was replaced, changed or removed since it was read. Raises OSError.
+        """
+        path = self.sample_path(voice, voice.samples[0])
+        try:
+            state = path.stat(follow_symlinks=False)
+            is_same = stamp_of(path if voice.is_flat else path.parent) == voice.stamp
+        except FileNotFoundError:
+            return None
+        return (path, state.st_mtime_ns, state.st_size, state.st_ino) if is_same else None
+
+    def read_sample(self, voice: Voice, max_bytes: int) -> bytes | None:
+        """The first sample of the voice as it was read; None as with `sample_stamp`.
+
+        Raises OSError, and ValueError for what is no sample.
+        """
+        try:
+            content = read_bytes(self.sample_path(voice, voice.samples[0]), max_bytes)
+        except FileNotFoundError:
+            return None
+        # Looked at last: whatever was replaced in between shows.
+        return content if self.sample_stamp(voice) is not None else None
+
+    def read_settled(self, voice_id: str, max_bytes: int) -> tuple[Voice, bytes | None] | None:
+        """The voice with exactly this id and its first sample, both of one state.
+
+        None if there is no such voice or no sample. Raises BusyError, OSError, ValueError.
+        """
+        with self._exclusive():
+            voice = self._reader.scan().voices.get(voice_id)
+            if voice is None or not voice.samples:
+                return None
+            return voice, self.read_sample(voice, max_bytes)
 
     def install(self, source: Path) -> None:
         """Make the folder and copy the voices in `source` into it, unless it exists already."""
@@ -188,58 +231,78 @@ class VoiceStore:
             return
         with self._exclusive():
             for folder in sorted(source.iterdir()):
-                draft = self._folder / _aside(_NEW, folder.name)
+                draft = self._folder / _aside(NEW, folder.name)
                 shutil.copytree(folder, draft)
                 draft.rename(self._folder / folder.name)
 
     def register_staged(self) -> None:
-        """Give every voice without metadata its `meta.json`, where the folder can be written to.
+        """Give every folder without metadata its `meta.json`, and finish what dead writers began.
 
         For the start only: later, a folder that is still being copied would be taken for whole.
+        Raises BusyError, OSError where the folder cannot be written to.
         """
-        for voice in self.list():
-            folder = self._folder / voice.voice_id
-            if voice.samples and not os.path.lexists(folder / META):
-                with suppress(OSError):
-                    write_meta(folder, voice)
+        scan = self._reader.scan()
+        if not scan.has_left_overs and not any(map(self._is_staged, scan.voices.values())):
+            return
+        with self._exclusive():
+            for voice in self._reader.scan().voices.values():
+                if self._is_staged(voice):
+                    write_meta(self._folder / voice.voice_id, voice)
 
-    def _find_among(self, name: str) -> Voice | None:
-        voices = self.list()
-        by_id = {voice.voice_id: voice for voice in voices}
-        found = by_id.get(name) or by_id.get(normalize_voice_id(name))
-        if found is not None:
-            return found
-        wanted = name.casefold()
-        named = [voice for voice in voices if voice.name.casefold() == wanted]
-        return min(named, key=lambda voice: voice.created, default=None)
+    def _is_staged(self, voice: Voice) -> bool:
+        is_folder = bool(voice.samples) and not voice.is_flat
+        return is_folder and not os.path.lexists(self._folder / voice.voice_id / META)
 
-    def _get_among(self, voice_id: str) -> Voice | None:
-        return next((voice for voice in self.list() if voice.voice_id == voice_id), None)
+    def _look(self) -> Scan:
+        """What there is; looked at once more when nobody is in the middle of swapping a voice."""
+        scan = self._reader.scan()
+        if scan.is_torn:
+            with suppress(OSError, BusyError), self._exclusive():
+                return self._reader.scan()
+        return scan
 
-    def _look_again(self, look: Callable[[], Voice | None]) -> Voice | None:
+    def _find_settled(self, name: str) -> Voice | None:
         """Look when nobody is in the middle of swapping a voice."""
         if not self._folder.is_dir():
             return None
+        scan = Scan()
         with suppress(OSError, BusyError), self._exclusive():
-            return look()
-        return None
+            scan = self._reader.scan()
+        return match_voice(scan, name)
 
-    def _folders(self) -> Iterator[os.DirEntry[str]]:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._folder) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                    yield entry
+    def _path_of(self, voice: Voice) -> Path:
+        return self._folder if voice.is_flat else self._folder / voice.voice_id
 
-    def _check_free(self, voice_id: str) -> None:
-        if os.path.lexists(self._folder / voice_id):
-            raise UserError(
-                "there is a voice of this id; delete it, or choose another id",
-                code="voice_exists",
-                param="voice_id",
-            )
+    def _choose_id(self, scan: Scan, name: str, *, but: Voice | None = None) -> str:
+        """The id for a new voice of this name, which no voice has; `but` counts for none."""
+        proposed = propose_ids(name) or (f"voice-{int(time.time())}-{uuid.uuid4().hex[:6]}",)
+        others = [voice for voice in scan.voices.values() if voice is not but]
+        taken = {voice.voice_id for voice in others} | {fold_name(voice.name) for voice in others}
+        for voice_id in proposed:
+            # A folder that is no voice may hold what somebody lost: only its own name replaces it.
+            is_foreign = os.path.lexists(self._folder / voice_id) and name != voice_id
+            is_own = but is not None and voice_id == but.voice_id
+            if is_own or (voice_id not in taken and not is_foreign):
+                return voice_id
+        return proposed[-1]
 
-    def _write(self, voice: Voice, files: dict[str, bytes], cover: Cover | None) -> Voice:
-        draft = self._folder / _aside(_NEW, voice.voice_id)
+    def _write(
+        self,
+        new: NewVoice,
+        voice_id: str,
+        name: str,
+        created: int | None = None,
+        *,
+        old: Voice | None = None,
+    ) -> Voice:
+        created = int(time.time()) if created is None else created
+        voice, files = compose(new, voice_id, name, created)
+        voice = self._write_folder(voice, files, new.cover)
+        self._remove_flat(old)
+        return voice
+
+    def _write_folder(self, voice: Voice, files: dict[str, bytes], cover: Cover | None) -> Voice:
+        draft = self._folder / _aside(NEW, voice.voice_id)
         try:
             draft.mkdir()
             for name, content in files.items():
@@ -252,9 +315,31 @@ class VoiceStore:
             remove_tree(draft)
         return voice
 
+    def _to_folder(self, voice: Voice) -> Voice:
+        """The voice as a folder, so that something can be noted of it."""
+        if not voice.is_flat:
+            return voice
+        [sample] = voice.samples
+        content = read_bytes(self.sample_path(voice, sample), MAX_SAMPLE_BYTES)
+        folder = self._write_folder(replace(voice, is_flat=False), {sample.filename: content}, None)
+        self._remove_flat(voice)
+        return folder
+
+    def _remove_flat(self, voice: Voice | None) -> None:
+        """Remove the files of a voice that is none in a folder, if it is one."""
+        if voice is None or not voice.is_flat:
+            return
+        gone = self._folder / _aside(GONE, voice.voice_id)
+        gone.mkdir()
+        audio = self._folder / voice.samples[0].filename
+        for path in (audio, audio.with_suffix(".txt"), audio.with_suffix(".lab")):
+            with suppress(FileNotFoundError):
+                path.rename(gone / path.name)
+        remove_tree(gone)
+
     def _swap_in(self, draft: Path, voice_id: str) -> None:
         target = self._folder / voice_id
-        old = self._folder / _aside(_OLD, voice_id)
+        old = self._folder / _aside(OLD, voice_id)
         with suppress(FileNotFoundError):
             target.rename(old)
         try:
@@ -282,10 +367,10 @@ class VoiceStore:
     def _clean_up(self) -> None:
         """Finish what a writer that died has begun."""
         for name in os.listdir(self._folder):
-            if name.startswith((_NEW, _GONE)):
+            if name.startswith((NEW, GONE)):
                 remove_tree(self._folder / name)
-            elif name.startswith(_OLD):
-                voice_id = name.removeprefix(_OLD).rpartition("-")[0]
+            elif name.startswith(OLD):
+                voice_id = aside_of(name)
                 if (self._folder / voice_id).exists():
                     remove_tree(self._folder / name)
                 else:
@@ -298,14 +383,3 @@ def _aside(prefix: str, voice_id: str) -> str:
 
 def _busy() -> BusyError:
     return BusyError("the voices are being changed by somebody else; try again", retry_after_s=2)
-
-
-def _state_of(entry: os.DirEntry[str]) -> object:
-    """Something that changes when a voice's folder or metadata does."""
-    try:
-        # Not entry.stat: that one is remembered.
-        folder = os.stat(entry.path, follow_symlinks=False)
-        meta = os.stat(f"{entry.path}{os.sep}{META}", follow_symlinks=False)
-    except FileNotFoundError:
-        return object()  # differs from every other: nothing says what changed
-    return (folder.st_mtime_ns, folder.st_ino, meta.st_mtime_ns, meta.st_size)
