@@ -66,9 +66,8 @@ def _speakers(body: Tts) -> tuple[SpeakerVoice, ...]:
 
     Raises UserError `voice_not_cloned`.
     """
-    names = [name.strip() for name in body.reference_id]
-    if any(names):
-        return tuple(SpeakerVoice(voice=name) for name in names)
+    if any(name.strip() for name in body.reference_id):
+        return tuple(SpeakerVoice(voice=name) for name in body.reference_id)
     for number, speaker in enumerate(body.references):
         if not speaker and len(body.references) > 1:
             raise UserError(

@@ -132,8 +132,8 @@ def _model(name: str, default_model: str) -> str:
 
 async def _check_voice(runtime: Runtime, body: CompatBody) -> None:
     """The cloud has no presets of OpenAI: none may pass for the default voice."""
-    name = (body.voice if isinstance(body.voice, str) else body.voice.id).strip()
-    if name.lower() in PRESET_VOICES and await runtime.voices.find(name) is None:
+    name = body.voice if isinstance(body.voice, str) else body.voice.id
+    if name.strip().lower() in PRESET_VOICES and await runtime.voices.find(name) is None:
         raise _refused("voice", "a preset of OpenAI; send a voice id, or default")
 
 

@@ -148,7 +148,7 @@ class FishModels:
     async def create_model(self, request: Request) -> Response:
         """Store a voice under a new id."""
         given = await read_body(request, lists=_LISTS, max_files=self._max_files)
-        voice = await self._voices.add(_to_new_voice(validate(given, CreateModel)))
+        voice = await self._voices.add_new(_to_new_voice(validate(given, CreateModel)))
         return JSONResponse(model_object(voice), status_code=HTTPStatus.CREATED)
 
     async def update_model(self, request: Request, model_id: str) -> Response:
@@ -168,9 +168,7 @@ class FishModels:
 
     async def delete_model(self, model_id: str) -> Response:
         """Delete a voice and its audio."""
-        # By its id only: a title may be that of several.
-        voice = await self._voices.get(model_id)
-        await self._voices.remove(voice.voice_id)
+        await self._voices.remove(model_id)
         return JSONResponse({"status": HTTPStatus.OK, "message": "the voice was deleted"})
 
     async def get_cover(self, model_id: str) -> Response:
@@ -279,7 +277,7 @@ def _to_new_voice(body: CreateModel) -> NewVoice:
             NewSample(sample.filename, sample.content, text or None)
             for sample, text in zip(body.voices, texts, strict=True)
         ),
-        # A fresh id, so that nobody's voice is replaced by one that happens to have its title.
+        # A fresh id, as the cloud gives.
         voice_id=uuid.uuid4().hex,
         name=_title(body.title),
         description=body.description or None,

@@ -171,7 +171,7 @@ class OpenApi:
         await self._admit(request, None, "voices:write")
         max_files = self._runtime.settings.max_voice_samples
         async with request.form(max_files=max_files + 1, max_fields=_MAX_FIELDS) as form:
-            voice = await self._runtime.voices.add(await _read_model(form))
+            voice = await self._runtime.voices.add_new(await _read_model(form))
         return JSONResponse(
             {
                 "modelId": voice.voice_id,
@@ -238,7 +238,7 @@ class OpenApi:
         if not model_id.strip():
             raise UserError("reference_id is empty", code="invalid_parameter", param="voice")
         is_default = model_id.strip().lower() == "default"
-        if not is_default and await self._runtime.voices.find(model_id.strip()) is None:
+        if not is_default and await self._runtime.voices.find(model_id) is None:
             raise NotFoundError(
                 "there is no such model; POST /api/open/list-models lists them",
                 code="model_not_found",
@@ -316,7 +316,7 @@ async def _read_model(form: FormData) -> NewVoice:
         )
     return NewVoice(
         tuple(samples),
-        # A fresh id, so that nobody's voice is replaced by one that happens to have its name.
+        # A fresh id, as the page has it: no operation of it replaces a voice.
         voice_id=uuid.uuid4().hex,
         name=texts["name"].strip(),
         description=texts.get("description") or None,

@@ -29,7 +29,7 @@ from fishs2.service.voice_rules import MAX_NAME_CHARS
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.usage import Outcome
 from fishs2.store.voice_files import Voice
-from fishs2.store.voice_ids import normalize_voice_id
+from fishs2.store.voice_ids import propose_ids
 
 _ID = re.compile(r"[a-zA-Z0-9\-_ ]+")
 _MAX_CODES = 100_000
@@ -167,10 +167,12 @@ class SelfHosted:
         return _reply(request, await while_connected(request.receive, count()))
 
     async def _find(self, wanted: str) -> Voice:
-        for voice in await self._voices.list():
-            if reference_id(voice) == wanted:
-                return voice
-        raise NotFoundError("there is no such voice", code="voice_not_found", param="reference_id")
+        voice = await self._voices.find(wanted)
+        if voice is None:
+            raise NotFoundError(
+                "there is no such voice", code="voice_not_found", param="reference_id"
+            )
+        return voice
 
 
 def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
@@ -205,14 +207,14 @@ def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
 
 def reference_id(voice: Voice) -> str:
     """What fish-speech's clients call a voice: its name where its id comes of that, else its id."""
-    is_ours = _ID.fullmatch(voice.name) and normalize_voice_id(voice.name) == voice.voice_id
+    is_ours = _ID.fullmatch(voice.name) and voice.voice_id in propose_ids(voice.name)
     return voice.name if is_ours else voice.voice_id
 
 
 def check_reference_id(field: str, wanted: str) -> None:
     """Raise UserError unless it may be an id."""
     is_fit = len(wanted) <= MAX_NAME_CHARS and _ID.fullmatch(wanted)
-    if not is_fit or not normalize_voice_id(wanted):
+    if not is_fit or not any(char.isalnum() for char in wanted):
         raise _invalid(
             field,
             f"{field} is no id: 1 to {MAX_NAME_CHARS} letters, digits, - _ and spaces, at least "

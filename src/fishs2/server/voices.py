@@ -120,6 +120,7 @@ _ERRORS = error_answers(
     ErrorBody,
     {
         400: "No file, or one that is no audio.",
+        409: "Another voice has this name.",
         413: "The upload is too large.",
         422: "A field is wrong.",
         429: "The store is busy; try again.",
@@ -137,7 +138,7 @@ def voices_router(runtime: Runtime) -> APIRouter:
         return JSONResponse(_listing(await runtime.voices.list()))
 
     async def create_voice(request: Request) -> CreatedVoice:
-        """Store a voice from audio files; one that has this id is replaced."""
+        """Store a voice from audio files; one of this id or name is replaced."""
         async with request.form(
             max_files=runtime.settings.max_voice_samples + 1, max_fields=_MAX_FIELDS
         ) as form:
@@ -152,9 +153,11 @@ def voices_router(runtime: Runtime) -> APIRouter:
             created=voice.created,
         )
 
-    async def delete_voice(voice_id: str) -> DeletedVoice:
+    async def delete_voice(request: Request, voice_id: str) -> DeletedVoice:
         """Delete a stored voice and its audio."""
-        voice = await runtime.voices.remove(voice_id)
+        # The router drops a line feed at the end of a path.
+        is_whole = request.scope["path"].endswith(f"/{voice_id}")
+        voice = await runtime.voices.remove(voice_id if is_whole else f"{voice_id}\n")
         return DeletedVoice(id=voice.voice_id)
 
     for prefix, is_shown in (("/v1", True), ("", False)):
