@@ -20,6 +20,7 @@ from fishs2.server.fish_open import open_api_router
 from fishs2.server.fish_selfhosted import fish_selfhosted_router
 from fishs2.server.middleware import BodyLimits, Edge
 from fishs2.server.openai import openai_router
+from fishs2.server.paths import Paths
 from fishs2.server.status import install_docs_pages, status_router
 from fishs2.server.voices import voices_router
 from fishs2.service.runtime import Runtime
@@ -45,6 +46,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # One spelling is left of each path.
+        redirect_slashes=False,
     )
     app.add_middleware(Guard, accounts=runtime.accounts)
     app.add_middleware(WebPages, origins=runtime.settings.cors_origins)
@@ -53,6 +56,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         limits=_body_limits(runtime.settings),
         request_id_header=runtime.settings.request_id_header,
     )
+    # The last is the first to see a request.
+    app.add_middleware(Paths)
     install_error_handlers(app)
     describe_errors(app)
     app.include_router(openai_router(runtime))

@@ -116,7 +116,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def _answer(request: Request, error: Exception) -> Response:
-    path = request.url.path
+    path = request.scope["path"]
     if isinstance(error, RequestValidationError):
         return error_response(path, _describe_invalid(request, error))
     if isinstance(error, HTTPException):

@@ -107,7 +107,7 @@ def fish_account_router(runtime: Runtime) -> APIRouter:
 
     async def refuse(request: Request) -> Response:
         """Say that this server has no such thing."""
-        path = request.url.path
+        path = request.scope["path"]
         reason = next(text for root, text in _ABSENT.items() if path.startswith(root))
         return error_response(path, Problem(HTTPStatus.NOT_IMPLEMENTED, reason, "not_supported"))
 

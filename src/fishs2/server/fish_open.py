@@ -218,7 +218,7 @@ class OpenApi:
         problem = Problem(
             HTTPStatus.NOT_IMPLEMENTED, "this server has no lip-sync", "not_supported"
         )
-        return error_response(request.url.path, problem)
+        return error_response(request.scope["path"], problem)
 
     async def _receive(self, request: Request, kind: type[_T], scope: str) -> tuple[_T, Principal]:
         """Read a body that may hold the key. Whoever has none learns nothing about the body."""

@@ -139,7 +139,7 @@ class SelfHosted:
         """The codes of audio files, K lists of T whole numbers for each."""
         codec = await self._runtime.codec()
         if codec is None:
-            return error_response(request.url.path, _NO_CODEC)
+            return error_response(request.scope["path"], _NO_CODEC)
         given = await read_body(request, lists=frozenset({"audios"}), max_files=MAX_ITEMS + 1)
         files = [file.content for file in validate(given, EncodeAudio).audios]
         return await self._work(request, partial(_encode, codec, files))
@@ -148,7 +148,7 @@ class SelfHosted:
         """The samples of codes: for each item 16-bit floats, little-endian, mono."""
         codec = await self._runtime.codec()
         if codec is None:
-            return error_response(request.url.path, _NO_CODEC)
+            return error_response(request.scope["path"], _NO_CODEC)
         body = validate(await read_body(request, max_values=_MAX_CODES), DecodeTokens)
         return await self._work(request, partial(_decode, codec, body.tokens))
 
