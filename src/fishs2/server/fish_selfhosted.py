@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
+from fishs2.server.accept import prefers_json
 from fishs2.server.error_bodies import FishErrorBody, error_answers
 from fishs2.server.errors import Problem, error_response
 from fishs2.server.fields import JsonBody
@@ -231,8 +232,7 @@ async def _decode(codec: CodecService, items: list[Any]) -> dict[str, Any]:
 
 
 def _reply(request: Request, content: dict[str, Any]) -> Response:
-    accepted = request.headers.get("accept", "").lower()
-    is_json = "application/json" in accepted and "msgpack" not in accepted
+    is_json = prefers_json(request.headers.get("accept", ""))
     if is_json or request.query_params.get("format") == "json":
         return JSONResponse({key: _jsonable(value) for key, value in content.items()})
     return Response(ormsgpack.packb(content), media_type="application/msgpack")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from fishs2.server.accept import wants_events
 from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.openai_request import find_model, model_names, to_speech_request
 from fishs2.server.speech_body import SpeechBody
@@ -134,7 +135,7 @@ async def plan_speech(runtime: Runtime, request: Request, body: SpeechBody) -> S
 
 def _delivery(body: SpeechBody, request: Request, format_name: str) -> Delivery:
     """Clients that stream send no flag; those that want wav read its length in the header."""
-    if body.stream_format == "sse" or "text/event-stream" in request.headers.get("accept", ""):
+    if body.stream_format == "sse" or wants_events(request.headers.get("accept", "")):
         return "sse"
     if body.stream is None:
         is_chunked = body.stream_format == "audio" or format_name != "wav"
