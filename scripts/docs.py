@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from fishs2.cli.main import app as cli
@@ -76,9 +77,9 @@ def write_cli_page() -> str:
     ]
     group = get_command(cli)
     root = typer.Context(group, info_name="fishs2", terminal_width=100, max_content_width=100)
-    commands = getattr(group, "commands", {})
-    for name in ["", *commands]:
-        command = commands.get(name, group)
+    assert isinstance(group, TyperGroup)
+    for name in ["", *group.commands]:
+        command = (name and group.resolve_command(root, [name])[1]) or group
         context = root if not name else typer.Context(command, info_name=name, parent=root)
         title = f"fishs2 {name}".strip()
         lines += ["", f"## {title}", "", "```text", command.get_help(context).rstrip(), "```"]

@@ -123,8 +123,8 @@ def test_address_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--engine", "builtin", "--url", "http://127.0.0.1:1"), 1, "give one or the other"),
-        (("--backend", "abacus"), 1, "allowed: auto, cuda, vulkan, metal, cpu"),
+        (("--engine", "builtin", "--url", "http://127.0.0.1:1"), 2, "give one or the other"),
+        (("--backend", "abacus"), 2, "allowed: auto, cuda, vulkan, metal, cpu"),
         (("--only", "all"), 2, "there is no part all"),
         (("--engine", "espeak"), 2, "espeak"),
         (("--chars", "5"), 2, "chars"),

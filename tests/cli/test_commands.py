@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from fishs2.audio.decode import decode_audio
+from fishs2.cli.main import _COMMANDS
 from tests.cli.running import run as run_here
 from tests.serving import PATIENCE_S, free_port, wait_until_up
 
@@ -65,13 +66,25 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["say", TEXT, "-o", "a.xyz"], 1, ".wav, .pcm, .mp3"),
+        (["say", TEXT, "-o", "a.xyz"], 2, ".wav, .pcm, .mp3"),
+        (["say", TEXT, "-o", "a.wav", "--format", "xyz"], 2, "xyz"),
+        (["say", TEXT, "-o", "a.wav", "--engine", "gpt"], 2, "--engine=gpt"),
+        (["serve", "--engine", "gpt"], 2, "--engine=gpt"),
+        (["serve", "--port", "99999"], 2, "--port=99999"),
+        (["serve", "--port", "x"], 2, "--port"),
+        (["serve", "--backend", "cud"], 2, "did you mean cuda?"),
+        (["serve", "--model-quant", "q8"], 2, "did you mean q8_0?"),
+        (["fetch", "--model-quant", "q9"], 2, "q8_0"),
+        (["keys", "create", "me", "--quota", "many"], 2, "many"),
+        (["bench", "--url", "http://h", "--engine", "builtin"], 2, "--url"),
+        (["bench", "--engine", "builtin", "--model-quant", "q9"], 2, "q8_0"),
         (["say", "...", "-o", "a.wav"], 1, "nothing that can be spoken"),
         (["say", TEXT, "-o", "a.wav", "--voice", "nobody"], 1, "voice"),
         (["say", TEXT, "-o", "missing/a.wav"], 1, "cannot write missing/a.wav: No such file"),
         (["say", TEXT, "-o", "a.wav", "--speed", "9"], 2, "--speed"),
         (["say", TEXT], 2, "--output"),
         (["sing"], 2, "sing"),
+        (["voics", "list"], 2, "Did you mean 'voices'?"),
     ],
 )
 def test_wrong_use_says_what_is_wrong(
@@ -233,3 +246,30 @@ def started(folder: Path, *arguments: str) -> Iterator[Iterator[str]]:
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_what_needs_no_command_loads_none(argument: str) -> None:
+    code = (
+        "import sys; from fishs2.cli.main import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, argument], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    ours = {name for name in done.stderr.split() if name.startswith("fishs2")}
+
+    assert done.returncode == 0
+    assert ours == {"fishs2", "fishs2.cli", "fishs2.cli.main", "fishs2.errors"}
+    assert loaded.isdisjoint({"asyncio", "pydantic", "rich", "numpy", "uvicorn", "fastapi", "av"})
+
+
+def test_list_of_commands_says_what_each_says_of_itself(tmp_path: Path) -> None:
+    listed = run_here(tmp_path, "--help").stdout
+
+    for name in _COMMANDS:
+        said = run_here(tmp_path, name, "--help").stdout.split("\n\n")[1]
+        first = " ".join(said.split()).partition(". ")[0].rstrip(".")
+        assert re.search(rf"{name} +{re.escape(first)}", " ".join(listed.split()))

@@ -21,7 +21,7 @@ from fishs2.bench.report import ask_server, describe_machine, make_report, save
 from fishs2.bench.tables import print_report
 from fishs2.bench.voices import STORED
 from fishs2.bootstrap.plan import plan_here
-from fishs2.errors import UserError
+from fishs2.errors import FlagError
 from fishs2.settings import load_settings
 
 _DEFAULT_URL = "http://127.0.0.1:8020"
@@ -144,10 +144,9 @@ def _measure(server: Server, plan: Plan, output: Path, *, is_own: bool) -> Findi
 
 def _refuse_url(url: str | None, key: str | None) -> None:
     if url or key:
-        raise UserError(
+        raise FlagError(
             "--url and --key are for a server that runs; --engine, --model, --backend and "
-            "--model-quant start one: give one or the other",
-            code="bench_target",
+            "--model-quant start one: give one or the other"
         )
 
 

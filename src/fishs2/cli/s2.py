@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from fishs2.audio.decode import decode_audio
 from fishs2.engines.base import Pcm, Reference
-from fishs2.errors import EngineUnavailableError, UserError
+from fishs2.errors import EngineUnavailableError, FlagError, UserError
 
 if TYPE_CHECKING:
     from fishs2.engines.s2.model import ModelFiles
@@ -96,7 +96,7 @@ def generate(  # a flag of the command is a parameter here; typer knows no other
 ) -> None:
     """Speak TEXT with a model, into codes and sound."""
     if codes is None and wav is None:
-        raise UserError("nothing to write: give --codes, --wav or both", code="no_output")
+        raise FlagError("nothing to write: give --codes, --wav or both")
     references = _read_references(reference or [], reference_text or [])
     commands, files = _commands(), _files(model, tokenizer, codec_config)
     params = commands.GenerateParams(
@@ -167,10 +167,8 @@ def _files(model: Path, tokenizer: Path | None, codec_config: Path | None) -> "M
 
 def _read_references(paths: list[Path], texts: list[str]) -> "list[Reference | EncodedReference]":
     if len(paths) != len(texts):
-        raise UserError(
-            f"{len(paths)} --reference and {len(texts)} --reference-text; give one text for each",
-            code="reference_text",
-            param="reference_text",
+        raise FlagError(
+            f"{len(paths)} --reference and {len(texts)} --reference-text; give one text for each"
         )
     references: list[Reference | EncodedReference] = []
     for path, text in zip(paths, texts, strict=True):

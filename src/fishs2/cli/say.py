@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
 from fishs2.cli.planning import plan_runtime, read_settings
-from fishs2.errors import UserError
+from fishs2.errors import FlagError, UserError
 from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
 from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService
@@ -126,9 +126,8 @@ def _format_of(output: Path) -> str:
         return "wav"
     name = {"ogg": "opus"}.get(suffix := output.suffix.lower().removeprefix("."), suffix)
     if name not in FORMATS:
-        raise UserError(
+        raise FlagError(
             f"the suffix {output.suffix} names no audio format; use one of "
-            f"{', '.join('.' + known for known in FORMATS)} or --format",
-            code="unsupported_format",
+            f"{', '.join('.' + known for known in FORMATS)} or --format"
         )
     return name
