@@ -29,6 +29,8 @@ _DROPPED = re.compile(
     "\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffd"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
     "\ud800-\udfff" + _NONCHARACTERS + "]"
+    # The flags of parts of a country are drawn with these tags.
+    "|(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)"
 )
 
 # ZWNJ, ZWJ and the Mongolian vowel separator change how a word reads from Arabic script to
@@ -41,13 +43,19 @@ _SPACES_AT_LINE_ENDS = re.compile(" *\n *")
 _BLANK_LINES = re.compile("\n{3,}")
 _SPACES = re.compile(" {2,}")
 
-# \w without digits and letters that are blank by definition (Hangul fillers).
-_READABLE = re.compile(
+# \w without letters that are blank by definition (Hangul fillers).
+_LETTER = (
     "[^\\W_\u115f\u1160\u3164\uffa0]"
-    # Emoji that eSpeak NG has names for; stars, boxes and fleurons are left out as they mostly
-    # draw a line between scenes.
+    # Emoji that have names; stars, boxes and fleurons are left out as they mostly draw a line
+    # between scenes.
     "|[\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff\u2600-\u2604\u2607-\u2618\u261a-\u26ff"
-    "\u2705\u2708\u2709\u270c\u270d\u270f\u2728\u2744\u274c\u2764\u2795-\u2797]"
+    "\U0001f004\U0001f0cf\U0001f170-\U0001f251\u231a\u231b\u23e9-\u23f3\u23f8-\u23fa\u2b50\u2b55"
+    "\u2705\u2708\u2709\u270c\u270d\u270f\u2728\u2744\u274c\u274e\u2753-\u2757\u2764\u2795-\u2797]"
+)
+_READABLE_MARK = re.compile(_LETTER)
+_READABLE = re.compile(
+    _LETTER
+    +
     # Signs with a name, except three and more in a row: "=====" draws a line.
     "|([%‰&@§°©®™№+=<>±×÷√∞≈≠≤≥$¢£¤¥€\u20a0-\u20cf])(?!\\1)(?<!\\1\\1\\1)"
 )
@@ -66,7 +74,7 @@ def normalize_text(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     text = _LINE_BREAK.sub("\n", text)
     text = _PARAGRAPH_BREAK.sub("\n\n", text)
-    text = _DROPPED.sub("", text.translate(_C1_REPAIR))
+    text = _DROPPED.sub(r"\1", text.translate(_C1_REPAIR))
     text = _BLANK.sub(" ", text)
     text = _NEEDLESS_JOINER.sub("", text)
     text = _SPACES_AT_LINE_ENDS.sub("\n", _SPACES.sub(" ", text))
@@ -83,3 +91,8 @@ def has_speech(text: str) -> bool:
     text here: remove them first for an engine that does not act on them.
     """
     return _READABLE.search(text) is not None
+
+
+def is_readable(marks: str) -> bool:
+    """Tell whether there is a letter, a digit or an emoji among `marks`."""
+    return _READABLE_MARK.search(marks) is not None

@@ -1,0 +1,53 @@
+"""A text in words and plain letters, for an engine that reads only those.
+
+The service writes an utterance out just before such an engine gets it (`Capabilities.spelling`), so
+that everything before it, and the client, still sees the text as it was sent.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from fishs2.text import english, money
+from fishs2.text.edits import Edit, apply_edits
+from fishs2.text.emoji import find_emoji_names
+from fishs2.text.plain import spell_plainly
+
+_Rule = Callable[[str], Iterable[Edit]]
+
+# eSpeak NG says a letter no more than three times running; a blank that is nothing to read ends a
+# run without a sound.
+_LETTER_AGAIN = re.compile(r"(?<!\S)([^\W\d_])(?= \1(?!\S))", re.IGNORECASE)
+_UNREAD_WORD = " \u200b"
+
+_SPACES = re.compile(" {2,}| +(?=\n)|(?<=\n) +")
+
+
+def write_out(text: str, language: str) -> str:
+    """Return what is said of `text`; "" if that is nothing. Takes time linear in the text.
+
+    text: as `normalize_text` gives it. language: of the voice, as eSpeak NG names it.
+    """
+    is_english = language.partition("-")[0] == "en"
+    prices: _Rule = (
+        english.find_prices if is_english else partial(money.find_prices, language=language)
+    )
+    text = apply_edits(text, find_emoji_names(text, language))
+    if is_english:
+        text = apply_edits(text, english.find_formulas(text))
+    text = spell_plainly(text)
+    rules: list[_Rule] = [prices, *([english.find_years] if is_english else []), _find_repeats]
+    for find in rules:
+        text = apply_edits(text, find(text))
+    return _SPACES.sub(_squeezed, text).strip(" ")
+
+
+def _find_repeats(text: str) -> Iterator[Edit]:
+    for match in _LETTER_AGAIN.finditer(text):
+        yield Edit(match.end(), match.end(), _UNREAD_WORD)
+
+
+def _squeezed(spaces: re.Match[str]) -> str:
+    at_line_end = spaces.string[spaces.end() : spaces.end() + 1] == "\n"
+    at_line_start = spaces.string[spaces.start() - 1 : spaces.start()] == "\n"
+    return "" if at_line_end or at_line_start else " "
