@@ -76,6 +76,7 @@ STATS = EngineStats(
 CAPABILITIES = Capabilities(
     *("n", "metal", 44_100, 3, 400, ("a", "b"), "full"),
     speaks_tags=True,
+    spelling="plain",
     honours=frozenset("xy"),
     device="a card",
 )

@@ -94,3 +94,35 @@ def test_a_tag_between_sentences_belongs_to_the_second() -> None:
 
 def test_nothing_has_no_sentence() -> None:
     assert find_sentence_ends(" ") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("He said hi.Then left.", ["He said hi.", "Then left."]),
+        ("It was late.She left", ["It was late.", "She left"]),
+        ("The end.”Then he", ["The end.”", "Then he"]),
+        ('He said."Then go."', ["He said.", '"Then go."']),
+        ("Stop!He ran.Really?Yes", ["Stop!", "He ran.", "Really?", "Yes"]),
+        ("wait…What now", ["wait…", "What now"]),
+        ("in 2024.The next", ["in 2024.", "The next"]),
+        ("привет.Потом он", ["привет.", "Потом он"]),
+        ("שלום.אז הלך", ["שלום.", "אז הלך"]),
+        ("你好！？我", ["你好！？", "我"]),
+    ],
+)
+def test_sentences_may_meet_without_a_space(text: str, ends: list[str]) -> None:
+    assert split_sentences(text) == ends
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Node.js", "example.com", "Example.Com", "www.Example.Com", "me@Example.Com", "3.14"),
+        *("the U.S.A is", "file.Name", "v1.2.Beta", "ASP.NET", "java.util.List", "Mr.Smith"),
+        *("mr.Smith", "St.Petersburg", "x=foo?Bar", "page.html?Query", "foo.Bar()", "a.B", "No.1"),
+        *("T.S.Eliot", "http://a.b/C.Then", "readme.Md", "fig.A shows", "Vue.Component"),
+    ],
+)
+def test_names_and_numbers_are_not_cut_at_their_dots(text: str) -> None:
+    assert split_sentences(text) == [text]

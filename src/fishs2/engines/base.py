@@ -114,6 +114,8 @@ class Capabilities:
     cloning: whether a reference is ignored (never sent), imitated in pitch and pace, or cloned.
     speaks_tags: it acts on `[style]` tags and `(control)` prefixes; otherwise the service removes
     them from the text.
+    spelling: "plain" is of an engine that knows only words, ASCII digits and plain letters; the
+    service writes out the rest (`text.wording`), in the language that a voice's name begins with.
     honours: names of the `Sampling` fields that change its result.
     """
 
@@ -125,6 +127,7 @@ class Capabilities:
     voices: tuple[str, ...] = ()
     cloning: Literal["none", "approximate", "full"] = "none"
     speaks_tags: bool = False
+    spelling: Literal["free", "plain"] = "free"
     honours: frozenset[str] = frozenset()
     device: str = "cpu"
 

@@ -89,6 +89,7 @@ class BuiltinEngine:
             max_utterance_chars=MAX_UTTERANCE_CHARS,
             voices=(self._default_voice, *others),
             cloning="approximate",
+            spelling="plain",
         )
 
     @property
@@ -167,9 +168,16 @@ class BuiltinEngine:
             rate_wpm=delivery.rate_wpm,
             pitch=delivery.pitch,
         )
+        unheard: list[Pcm] = []
         async with aclosing(self._pool.speak(order)) as pieces:
             async for piece in pieces:
-                yield np.frombuffer(piece, dtype=np.int16).astype(np.float32) / 32768.0
+                pcm = np.frombuffer(piece, dtype=np.int16).astype(np.float32) / 32768.0
+                # Of what eSpeak cannot say it makes a moment of zeros, which is no speech.
+                unheard.append(pcm)
+                if pcm.any():
+                    for each in unheard:
+                        yield each
+                    unheard.clear()
 
     async def _imitate(self, reference: Reference, voice_name: str) -> _Delivery:
         """Find the delivery closest to a reference in a voice; cached."""

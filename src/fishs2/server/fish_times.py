@@ -78,7 +78,8 @@ class TimedEvents:
     """Server-sent events of a plan that is being spoken: one per piece of audio, five keys each."""
 
     def __init__(self, plan: SpeechPlan, report: SpeechReport) -> None:
-        sources = split_source(plan.request.text, [each.text for each in plan.utterances])
+        spoken = [each.text for each in plan.utterances]
+        sources = split_source(plan.request.text, spoken, plan.cleaning)
         self._timeline = Timeline(lambda: sources, report)
 
     def audio(self, piece: bytes) -> bytes:

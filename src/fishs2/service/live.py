@@ -25,10 +25,8 @@ from fishs2.service.report import SpeechReport
 from fishs2.service.script import PAUSE_S, Line
 from fishs2.service.speech import SpeechPlan, SpeechService
 from fishs2.text.incoming import IncomingText
-from fishs2.text.normalize import has_speech
 from fishs2.text.source import split_source
-from fishs2.text.tags import remove_tags
-from fishs2.text.turns import find_turns, remove_speaker_tags, speaker_tag
+from fishs2.text.turns import find_turns, speaker_tag
 
 _MAX_SENTENCE_CHARS = 300
 """How much text may wait for the end of its sentence, where the request does not say."""
@@ -221,7 +219,7 @@ class LiveSpeech:
         self._silent.append(fresh)
         self._num_silent += len(fresh)
         text, lines = "", []
-        if _can_be_spoken(fresh):
+        if self._service.can_speak(self._plan, fresh):
             text = "".join(self._silent)
             lines = self._service.write(self._plan, self._with_speaker(text))
         if not lines:
@@ -233,7 +231,9 @@ class LiveSpeech:
         self._silent, self._num_silent = [], 0
         await self._reserve(len(text))
         self._written.append(text)
-        self.sources += split_source(text, [line.utterance.text for line in lines])
+        self.sources += split_source(
+            text, [line.utterance.text for line in lines], self._plan.cleaning
+        )
         lines[-1] = replace(lines[-1], pause_s=_pause_s(text))
         self._lines.extend(lines)
 
@@ -267,10 +267,6 @@ class LiveSpeech:
     def _leave_place(self) -> None:
         self._place.close()
         self._has_place = False
-
-
-def _can_be_spoken(text: str) -> bool:
-    return has_speech(remove_tags(remove_speaker_tags(text)))
 
 
 def _pause_s(text: str) -> float:

@@ -308,6 +308,7 @@ def _rules(settings: Settings) -> SpeechRules:
         max_input_chars=settings.max_input_chars,
         strict_voices=settings.strict_voices,
         styles=settings.instructions == "style",
+        emoji=settings.emoji,
         sampling=Sampling(
             temperature=settings.temperature,
             top_p=settings.top_p,

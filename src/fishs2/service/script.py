@@ -6,19 +6,19 @@ references of all of them and the turns with their tags, any other speaks each t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from unicodedata import east_asian_width
 
 from fishs2.engines.base import Capabilities, Reference, Utterance
 from fishs2.errors import UserError
 from fishs2.service.voice_choice import ChosenVoice
+from fishs2.text.cleaning import Cleaning
 from fishs2.text.cut import Boundary
-from fishs2.text.normalize import has_speech, normalize_text
 from fishs2.text.split import SHORT_CHARS, UtteranceText, split_text
-from fishs2.text.tags import remove_tags
 from fishs2.text.turns import Turn, find_turns, remove_speaker_tags, speaker_tag
+from fishs2.text.wording import write_out
 
-PAUSE_S = {"paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
+PAUSE_S = {"scene": 1.2, "paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
 """Silence between two utterances, in seconds, by what ended the first: common reading pauses."""
 
 MIN_CHUNK_CHARS = 20
@@ -38,10 +38,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How long utterances may be, in characters, and below which length they take in the next."""
+    """How a text becomes utterances.
+
+    max_chars: their longest; short_chars: below this they take in the next sentence.
+    cleaning: what is left out before.
+    """
 
     max_chars: int
     short_chars: int = SHORT_CHARS
+    cleaning: Cleaning = field(default_factory=Cleaning)
 
 
 def fit_chars(text: str, max_chars: int) -> int:
@@ -66,7 +71,7 @@ def write_script(
     `unknown_speaker`.
     """
     if len(cast) == 1:
-        pieces = _split(remove_speaker_tags(text), engine, cutting)
+        pieces = _split(remove_speaker_tags(text), cutting)
         return [_line(piece.text, piece, cast[0], cast[0].references, like) for piece in pieces]
     turns = find_turns(text)
     _check_speakers(turns, len(cast))
@@ -74,13 +79,20 @@ def write_script(
         return [
             _line(piece.text, piece, cast[turn.speaker], cast[turn.speaker].references, like)
             for turn in turns
-            for piece in _split(turn.text, engine, cutting)
+            for piece in _split(turn.text, cutting)
         ]
     references = _all_references(cast)
     return [
-        _line(piece.text, piece, cast[0], references, like)
-        for piece in _join_turns(turns, engine, cutting)
+        _line(piece.text, piece, cast[0], references, like) for piece in _join_turns(turns, cutting)
     ]
+
+
+def worded(utterance: Utterance, engine: Capabilities) -> Utterance:
+    """The utterance with its text as the engine can read it; blank if there is nothing to say."""
+    if engine.spelling == "free":
+        return utterance
+    language = utterance.voice.partition("+")[0]
+    return replace(utterance, text=write_out(utterance.text, language))
 
 
 def _line(
@@ -94,24 +106,23 @@ def _line(
     return Line(utterance, PAUSE_S[piece.boundary])
 
 
-def _split(text: str, engine: Capabilities, cutting: Cutting) -> list[UtteranceText]:
-    bare = normalize_text(remove_tags(text))
-    if not has_speech(bare):
-        return []
-    speakable = normalize_text(text) if engine.speaks_tags else bare
-    return split_text(speakable, max_chars=cutting.max_chars, short_chars=cutting.short_chars)
+def _split(text: str, cutting: Cutting) -> list[UtteranceText]:
+    return split_text(
+        cutting.cleaning.clean(text),
+        max_chars=cutting.max_chars,
+        short_chars=cutting.short_chars,
+        has_tags=cutting.cleaning.speaks_tags,
+    )
 
 
-def _join_turns(
-    turns: Sequence[Turn], engine: Capabilities, cutting: Cutting
-) -> Iterator[UtteranceText]:
+def _join_turns(turns: Sequence[Turn], cutting: Cutting) -> Iterator[UtteranceText]:
     """Yield the turns with their tags: several in one utterance, or one in several."""
     joined, num_turns = "", 0
     boundary: Boundary = "sentence"
     for turn in turns:
         tag = speaker_tag(turn.speaker)
         room = replace(cutting, max_chars=max(MIN_CHUNK_CHARS, cutting.max_chars - len(tag)))
-        for index, piece in enumerate(_split(turn.text, engine, room)):
+        for index, piece in enumerate(_split(turn.text, room)):
             text = tag + piece.text
             is_full = len(joined) + 1 + len(text) > cutting.max_chars or num_turns == _MAX_TURNS
             if joined and (index > 0 or is_full):

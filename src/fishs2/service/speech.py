@@ -24,7 +24,7 @@ from fishs2.service.audio_path import AudioPath, AudioPaths
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.parts import Read, speak_parts
 from fishs2.service.report import SpeechReport
-from fishs2.service.script import Cutting, Line, fit_chars, write_script
+from fishs2.service.script import Cutting, Line, fit_chars, worded, write_script
 from fishs2.service.voice_choice import (
     ChosenVoice,
     Cloning,
@@ -34,8 +34,9 @@ from fishs2.service.voice_choice import (
 )
 from fishs2.service.voices import Voices
 from fishs2.store.usage import Outcome
-from fishs2.text.normalize import has_speech
-from fishs2.text.tags import remove_tags, style_tag
+from fishs2.text.cleaning import Cleaning
+from fishs2.text.emoji import EmojiReading
+from fishs2.text.tags import style_tag
 from fishs2.text.turns import remove_speaker_tags
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class SpeechRequest:
     references and transcript. bit_rate: of the format, in bits per second; None means ours.
     max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
     this they take in the next sentence. is_continuous: the engine may carry its manner over from
-    one utterance to the next. sampling: what the client asks for; None in a field means
+    one utterance to the next. emoji: whether they are read; None means what the settings say.
+    sampling: what the client asks for; None in a field means
     `sampling_defaults`, the dialect's, and where these say nothing ours. unheeded: fields of the
     dialect that no engine acts on, as the client knows them.
     """
@@ -77,6 +79,7 @@ class SpeechRequest:
     max_utterance_chars: int | None = None
     short_utterance_chars: int | None = None
     is_continuous: bool = True
+    emoji: EmojiReading | None = None
     latency: Latency = "balanced"
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)
@@ -92,7 +95,7 @@ class SpeechPlan:
 
     pauses_s: silence after each utterance, in seconds. cloning: how near the engine comes to the
     reference; None without one. ignored: fields of the request that change nothing on this engine.
-    cast: the voice of each speaker.
+    cast: the voice of each speaker. cleaning: what is left out of the text.
     """
 
     request: SpeechRequest
@@ -102,6 +105,7 @@ class SpeechPlan:
     cloning: Cloning | None
     ignored: tuple[str, ...]
     cast: tuple[ChosenVoice, ...] = ()
+    cleaning: Cleaning = field(default_factory=Cleaning)
 
 
 OnEnd = Callable[[SpeechPlan, SpeechReport, float], None]
@@ -112,12 +116,13 @@ class SpeechRules:
     """What the settings say about every request.
 
     strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
-    style tag. sampling: what holds where a request does not say.
+    style tag. emoji, sampling: what holds where a request does not say.
     """
 
     max_input_chars: int = 12_000
     strict_voices: bool = False
     styles: bool = True
+    emoji: EmojiReading = "read"
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -156,9 +161,11 @@ class SpeechService:
         """Decide how to speak `request`. Raises UserError with the field at fault."""
         plan = await self.prepare(request)
         self._check_length(request.text)
-        if not has_speech(remove_tags(remove_speaker_tags(request.text))):
+        if not self.can_speak(plan, request.text):
             raise _nothing_to_speak()
         lines = self.write(plan, self._directions(request) + request.text)
+        if not lines:
+            raise _nothing_to_speak()
         return replace(
             plan,
             utterances=_parts([line.utterance for line in lines], request),
@@ -192,7 +199,14 @@ class SpeechService:
             format=audio_format,
             cloning=self._capabilities.cloning if is_cloned else None,
             ignored=self._ignored_fields(request),
+            cleaning=Cleaning(
+                speaks_tags=self._capabilities.speaks_tags, emoji=request.emoji or self._rules.emoji
+            ),
         )
+
+    def can_speak(self, plan: SpeechPlan, text: str) -> bool:
+        """Tell whether anything of `text` can be pronounced."""
+        return bool(plan.cleaning.clean(remove_speaker_tags(text)))
 
     def write(self, plan: SpeechPlan, text: str) -> list[Line]:
         """What is to be spoken of `text`, as the plan says; nothing if nothing can be pronounced.
@@ -201,7 +215,8 @@ class SpeechService:
         """
         request = plan.request
         limit = fit_chars(text, self._capabilities.max_utterance_chars)
-        cutting = Cutting(max_chars=min(limit, request.max_utterance_chars or limit))
+        max_chars = min(limit, request.max_utterance_chars or limit)
+        cutting = Cutting(max_chars=max_chars, cleaning=plan.cleaning)
         if request.short_utterance_chars is not None:
             cutting = replace(cutting, short_chars=request.short_utterance_chars)
         defaults = _fill(request.sampling_defaults, self._rules.sampling)
@@ -212,7 +227,8 @@ class SpeechService:
             num_threads=request.num_threads,
             verbose=request.verbose,
         )
-        return write_script(text, plan.cast, like=like, engine=self._capabilities, cutting=cutting)
+        lines = write_script(text, plan.cast, like=like, engine=self._capabilities, cutting=cutting)
+        return [line for line in lines if worded(line.utterance, self._capabilities).text]
 
     async def stream(self, plan: SpeechPlan, report: SpeechReport) -> AsyncGenerator[bytes]:
         """Yield encoded audio as it is made, in the streamed form of the format.
@@ -246,7 +262,8 @@ class SpeechService:
 
     def open_feed(self, utterance: Utterance) -> UtteranceFeed:
         """One utterance, not yet started; the caller closes it."""
-        return UtteranceFeed(self._engine, self._admission, utterance)
+        speakable = worded(utterance, self._capabilities)
+        return UtteranceFeed(self._engine, self._admission, speakable)
 
     def end_speech(self, speech: str) -> None:
         """No more parts of this speech come."""

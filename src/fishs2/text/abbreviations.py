@@ -92,3 +92,19 @@ SENTENCE_STARTERS = _words(
 
 Name particles (de, la, van, los) are left out on purpose: "J. La Fontaine".
 """
+
+DOTTED_NAME_STARTS = _words(
+    """
+    file this self super user obj object item node list string array map window document console
+    math system app config settings props state model view data request response event module
+    """
+)
+"""Before a full stop and a capital without a space they are names of programs: "file.Name"."""
+
+DOTTED_NAME_ENDINGS = _words(
+    """
+    com org net edu gov io ai dev app js ts py md txt pdf doc docx xls xlsx csv json xml html css
+    exe dll zip jpg jpeg png gif svg mp3 mp4 wav ogg flac epub co uk de fr it es nl ru
+    """
+)
+"""Ends of addresses and files, however they are written: "example.Com", "readme.Md"."""

@@ -14,6 +14,8 @@ import re
 from fishs2.text.abbreviations import (
     BEFORE_NUMBER,
     CLOSING_DOTTED,
+    DOTTED_NAME_ENDINGS,
+    DOTTED_NAME_STARTS,
     INTRODUCTIONS,
     LONG_BEFORE_LOWER_CASE,
     ORDINAL_AFTER,
@@ -57,6 +59,13 @@ _NEXT_WORD = re.compile(r"[^\W\d_]+\.?")
 _NUMBER_NEXT = re.compile(r"\d|[IVXLC]{2,}\b|[VX]\b")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,3}")
 
+# "hi.Then left", "end.”Then", "Stop!He ran": the words around a mark without a space behind it.
+# Nothing but letters in them, for an address or a path has other signs.
+_GLUED_BEFORE = re.compile(
+    r"(?:\A|[^\w.@/\\:=&#?$%])(\d[\d,]*|[^\W\d_]+(?:['’-][^\W\d_]+)*)[\"'”’»)\]]*\Z"
+)
+_GLUED_AFTER = re.compile(r"[\"'“”’»)\]]{0,2}([^\W\d_]{1,40})(?![\w@/\\:=&(]|\.\w)")
+
 
 def find_sentence_ends(mask: str, *, since: int = 0) -> list[int]:
     """Return the offsets at which the sentences of a paragraph end, the last one included.
@@ -92,7 +101,7 @@ def _ends_sentence(mask: str, candidate: re.Match[str], start: int) -> bool:
         goes_on = has_closers and _JAPANESE_QUOTE_GOES_ON.match(mask, end)
         return not is_decimal_point and not goes_on
     if not _STARTS_WITHOUT_SPACE.match(follows):
-        return False
+        return _is_glued(mask, candidate, start)
     lead = _BEFORE_FIRST_LETTER.match(mask, end)
     assert lead is not None, "the pattern matches the empty string"
     first = mask[lead.end() : lead.end() + 1]
@@ -107,6 +116,30 @@ def _ends_sentence(mask: str, candidate: re.Match[str], start: int) -> bool:
     if marks != ".":
         return True
     return _full_stop_ends(mask, stop=candidate.start(), first_at=lead.end(), start=start)
+
+
+def _is_glued(mask: str, candidate: re.Match[str], start: int) -> bool:
+    """Tell whether two sentences meet without a space: not in Node.js, example.com and 3.14."""
+    marks, stop, end = candidate["marks"], candidate.start(), candidate.end()
+    before = _GLUED_BEFORE.search(mask[max(start, stop - _MAX_WORD_CHARS) : stop])
+    after = _GLUED_AFTER.match(mask, end)
+    if not before or not after:
+        return False
+    left, right = before[1], after[1]
+    if marks != ".":
+        return len(left) > 1 and (not right[0].islower() or len(right) > 1)
+    if left[0].isdigit():
+        return right[0].isupper() and right.casefold() in SENTENCE_STARTERS
+    if len(left) < 2 or left.isupper() or _introduces(left.casefold(), left):
+        return False
+    if right[0].upper() == right[0].lower():
+        # Scripts without capitals; a single letter abbreviates.
+        return not left[-1].islower() and len(left) > 2 and len(right) > 1
+    if right != right.capitalize() or left.casefold() in TITLES | BEFORE_NUMBER:
+        return False
+    is_name = left in DOTTED_NAME_STARTS or right.casefold() in DOTTED_NAME_ENDINGS
+    is_word_after_word = left.islower() and len(right) > 1 and not is_name
+    return is_word_after_word or right.casefold() in SENTENCE_STARTERS
 
 
 def _full_stop_ends(mask: str, *, stop: int, first_at: int, start: int) -> bool:

@@ -1,24 +1,29 @@
 """From a text to utterances: what an engine speaks in one go.
 
-    text -> paragraphs (`lines`) -> sentences (`sentences`) -> pieces (`cut`) -> utterances (here)
+    text -> scenes (`breaks`) -> paragraphs (`lines`) -> sentences (`sentences`) -> pieces (`cut`)
+         -> utterances (here)
 
-Packing. A paragraph always ends an utterance. Inside one, up to three sentences share an utterance
-while they fit: enough context for the melody of speech, little enough to keep S2 from drifting. The
-first utterance has one sentence, so that the first sound does not wait for more to be read.
-Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and a very
-short last one joins the utterance before it, because engines are least steady on a few syllables.
-A sentence that had to be cut ends its utterance at each cut.
+Packing. A scene or a paragraph always ends an utterance. Inside one, up to three sentences share an
+utterance while they fit: enough context for the melody of speech, little enough to keep S2 from
+drifting. The first utterance has one sentence, so that the first sound does not wait for more to be
+read. Sentences go on being added to an utterance that is still very short ("No. No! Oh, no."), and
+a very short last one joins the utterance before it, because engines are least steady on a few
+syllables. A sentence that had to be cut ends its utterance at each cut.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from fishs2.text.breaks import split_scenes
 from fishs2.text.cut import Boundary, Passage, cut_evenly, mask_tags
 from fishs2.text.lines import split_paragraphs
-from fishs2.text.scripts import TAG_MASK
+from fishs2.text.scripts import TAG_MASK, UNSPACED
 from fishs2.text.sentences import find_sentence_ends
 from fishs2.text.tags import find_leading_controls, find_tags
+
+_NEEDS_NO_SPACE = re.compile(rf"[{UNSPACED}{TAG_MASK}]")
 
 _MAX_SENTENCES = 3
 SHORT_CHARS = 60
@@ -45,11 +50,13 @@ class _Sentence:
     glue: str
 
 
-def split_text(text: str, *, max_chars: int, short_chars: int = SHORT_CHARS) -> list[UtteranceText]:
+def split_text(
+    text: str, *, max_chars: int, short_chars: int = SHORT_CHARS, has_tags: bool = True
+) -> list[UtteranceText]:
     """Return `text` as utterances of at most `max_chars` characters, in order.
 
     text: as `normalize_text` gives it. max_chars: at least 20. short_chars: below this an utterance
-    takes in the next sentence.
+    takes in the next sentence. has_tags: what is in brackets may be one; else it is text.
 
     Joined, the utterances hold every character of the text but white space, in order. A `[tag]` or
     `(control)` stays whole and with the text after it, unless it fills more than half of
@@ -57,7 +64,8 @@ def split_text(text: str, *, max_chars: int, short_chars: int = SHORT_CHARS) -> 
     utterance. An utterance without anything to pronounce occurs only if the whole text has nothing
     or its neighbours have no room. Takes time linear in the text.
     """
-    sentences = _join_silent(_find_sentences(text, max_tag_chars=max_chars // 2))
+    max_tag_chars = max_chars // 2 if has_tags else 0
+    sentences = _join_silent(_find_sentences(text, max_tag_chars=max_tag_chars))
     if not sentences:
         return []
     pieces = [piece for sentence in sentences for piece in _cut_sentence(sentence, max_chars)]
@@ -66,11 +74,21 @@ def split_text(text: str, *, max_chars: int, short_chars: int = SHORT_CHARS) -> 
 
 
 def _find_sentences(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
+    scenes = split_scenes(text)
+    for index, scene in enumerate(scenes):
+        sentences = list(_find_in_scene(scene, max_tag_chars=max_tag_chars))
+        yield from sentences[:-1]
+        if sentences:
+            is_last = index + 1 == len(scenes)
+            yield sentences[-1] if is_last else replace(sentences[-1], boundary="scene")
+
+
+def _find_in_scene(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
     paragraphs = split_paragraphs(text)
     # A control in a paragraph of its own is one only because text follows in the next.
-    controls = find_leading_controls("\n".join(paragraphs[:2]))
+    controls = find_leading_controls("\n".join(paragraphs[:2])) if max_tag_chars else []
     for paragraph in paragraphs:
-        tags = sorted({*find_tags(paragraph), *controls})
+        tags = sorted({*find_tags(paragraph), *controls}) if max_tag_chars else []
         controls = []
         passage = mask_tags(paragraph, tags, max_tag_chars=max_tag_chars)
         start, ends = 0, find_sentence_ends(passage.mask)
@@ -78,6 +96,9 @@ def _find_sentences(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
             boundary: Boundary = "paragraph" if end == ends[-1] else "sentence"
             sentence = passage.select(start, end)
             glue = paragraph[start : paragraph.index(sentence.text, start)] if start else ""
+            if start and not glue and not _NEEDS_NO_SPACE.match(sentence.text):
+                # Nobody reads "hi.Then" as two sentences.
+                glue = " "
             yield _Sentence(sentence, boundary, glue)
             start = end
 
@@ -116,7 +137,7 @@ def _pack(sentences: Iterable[_Sentence], max_chars: int, short_chars: int) -> l
             groups[-1].append(sentence)
         else:
             groups.append([sentence])
-        if sentence.boundary == "paragraph" and len(groups) > 1:
+        if sentence.boundary in ("paragraph", "scene") and len(groups) > 1:
             is_short = _num_chars(groups[-1]) < short_chars
             if is_short and _has_room(groups[-2], groups[-1], max_chars):
                 groups[-2].extend(groups.pop())

@@ -1,7 +1,9 @@
 """Style directions inside the text: finding, removing and making them.
 
 S2 reads free-form `[tags]`, its predecessor S1 a fixed list of `(tags)`, and the original wrapper
-takes any `(control)` in front of the text. Nothing else in parentheses is a direction.
+takes any `(control)` in front of the text: `find_tags` and `find_leading_controls` are for an
+engine that acts on them. Any other must lose no words: for it `find_directions` finds only what is
+worded as S2's documented tags are; "[John] went home [sic]." is text.
 Strings such as `<|speaker:0|>` are the engine's protocol, not a matter of this module.
 """
 
@@ -48,6 +50,176 @@ _EVENT = re.compile(
     re.IGNORECASE,
 )
 
+# Words that S2's documentation words its tags with, and the forms of them that users write: what a
+# voice does, which begins or ends a tag, and how it sounds, which ends one.
+_ACTS = frozenset(
+    [
+        "pause",
+        "break",
+        "breath",
+        "breathes",
+        "breathing",
+        "inhale",
+        "inhales",
+        "inhaling",
+        "exhale",
+        "exhales",
+        "exhaling",
+        "silence",
+        "beat",
+        "laugh",
+        "laughs",
+        "laughing",
+        "laughter",
+        "chuckle",
+        "chuckles",
+        "chuckling",
+        "giggle",
+        "giggles",
+        "giggling",
+        "sigh",
+        "sighs",
+        "sighing",
+        "gasp",
+        "gasps",
+        "gasping",
+        "pant",
+        "pants",
+        "panting",
+        "sob",
+        "sobs",
+        "sobbing",
+        "cry",
+        "cries",
+        "crying",
+        "cough",
+        "coughs",
+        "coughing",
+        "sniff",
+        "sniffs",
+        "sniffing",
+        "yawn",
+        "yawns",
+        "yawning",
+        "groan",
+        "groans",
+        "groaning",
+        "moan",
+        "moans",
+        "moaning",
+        "clearing",
+        "clears",
+        "tsk",
+        "applause",
+        "singing",
+        "sings",
+        "humming",
+        "hums",
+        "screaming",
+        "screams",
+        "scream",
+        "shouting",
+        "shouts",
+        "shout",
+        "yelling",
+        "yells",
+        "whisper",
+        "whispers",
+        "whispering",
+        "whispered",
+        "murmuring",
+        "mumbling",
+        "speaking",
+        "speaks",
+        "talking",
+        "interrupting",
+        "echo",
+        "emphasis",
+    ]
+)
+_MANNERS = _ACTS | frozenset(
+    [
+        "voice",
+        "tone",
+        "accent",
+        "volume",
+        "pitch",
+        "throat",
+        "up",
+        "down",
+        "loud",
+        "loudly",
+        "quiet",
+        "quietly",
+        "soft",
+        "softly",
+        "slow",
+        "slowly",
+        "fast",
+        "quickly",
+        "emphasized",
+        "excited",
+        "excitedly",
+        "angry",
+        "angrily",
+        "sad",
+        "sadly",
+        "happy",
+        "happily",
+        "surprised",
+        "delight",
+        "delighted",
+        "shocked",
+        "nervous",
+        "nervously",
+        "calm",
+        "calmly",
+        "serious",
+        "seriously",
+        "cheerful",
+        "cheerfully",
+        "scared",
+        "sarcastic",
+        "sarcastically",
+        "gentle",
+        "gently",
+        "warm",
+        "warmly",
+        "dramatic",
+        "dramatically",
+    ]
+)
+# The first words of a remark rather than of a direction: "[his voice]", "[He laughed]".
+_REMARKING = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "his",
+        "her",
+        "their",
+        "its",
+        "my",
+        "your",
+        "our",
+        "he",
+        "she",
+        "it",
+        "they",
+        "we",
+        "you",
+        "i",
+        "and",
+        "but",
+        "or",
+        "of",
+        "to",
+    ]
+)
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+
 _TAG_OR_PARENTHESIS = re.compile(
     rf"\[[^\[\]\n]{{1,{MAX_TAG_CHARS}}}\]|\([^()\[\]\n]{{1,40}}\)",
 )
@@ -91,12 +263,26 @@ def find_leading_controls(text: str) -> list[Span]:
     return spans if has_speech(text[end:]) else []
 
 
-def remove_tags(text: str) -> str:
-    """Return `text` without directions, for an engine that would read them aloud.
+def find_directions(text: str) -> list[Span]:
+    """Return the spans of what is certainly a direction, in order.
 
-    The space that a tag leaves behind is closed up. Text without tags comes back as it is.
+    That is a tag of S1; and `[words]`, or `(words)` in front of the text, of which the first says
+    what a voice does or the last how it sounds, unless they begin as a remark does.
     """
-    return _remove_spans(text, sorted({*find_tags(text), *find_leading_controls(text)}))
+    spans = {
+        match.span()
+        for match in _TAG_OR_PARENTHESIS.finditer(text)
+        if _is_direction_of_s2(match.group()) or _is_s1_tag(match.group())
+    }
+    controls = find_leading_controls(text)
+    return sorted(
+        spans | {span for span in controls if _is_direction_of_s2(text[slice(*span)], "(")}
+    )
+
+
+def remove_tags(text: str) -> str:
+    """Return `text` without all that an engine might take for a direction."""
+    return remove_spans(text, sorted({*find_tags(text), *find_leading_controls(text)}))
 
 
 def style_tag(instructions: str) -> str:
@@ -125,9 +311,20 @@ def select_styles(tags: str) -> str:
 
 
 def _is_tag(bracketed: str) -> bool:
-    if bracketed.startswith("["):
-        return True
+    return bracketed.startswith("[") or _is_s1_tag(bracketed)
+
+
+def _is_s1_tag(bracketed: str) -> bool:
     return " ".join(bracketed[1:-1].split()).casefold() in _S1_TAGS
+
+
+def _is_direction_of_s2(bracketed: str, opener: str = "[") -> bool:
+    if not bracketed.startswith(opener):
+        return False
+    words = [word.casefold() for word in _WORD.findall(bracketed)]
+    if not words or words[0] in _REMARKING:
+        return False
+    return words[0] in _ACTS or words[-1] in _MANNERS
 
 
 def _is_direction(content: str) -> bool:
@@ -135,7 +332,8 @@ def _is_direction(content: str) -> bool:
     return bool(_DIRECTION.fullmatch(content)) and not _ROMAN_NUMBER.fullmatch(content)
 
 
-def _remove_spans(text: str, spans: list[Span]) -> str:
+def remove_spans(text: str, spans: list[Span]) -> str:
+    """Return `text` without `spans`; the space that one leaves behind is closed up."""
     if not spans:
         return text
     starts = [0, *(end for _, end in spans)]
