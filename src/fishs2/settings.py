@@ -18,6 +18,7 @@ from fishs2.settings_values import (
     Backend,
     BaseUrl,
     ChunkRamp,
+    Emoji,
     EngineName,
     Format,
     HomePath,
@@ -170,6 +171,11 @@ class Settings(BaseModel):
     )
     strict_v1: bool = Field(
         False, description="Behave as the original wrapper: only wav and only speed 1.0."
+    )
+    emoji: Emoji = Field(
+        "read",
+        description="Read emoji by name, or leave them out; a request may say. `s2` gets them as "
+        "they are.",
     )
     instructions: Instructions = Field(
         "style", description="Make plain-text `instructions` a style tag, or drop them."

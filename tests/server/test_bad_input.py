@@ -86,7 +86,7 @@ async def test_wrong_field_is_refused(
         (b"null", 422, "validation_error"),
         (b'"text"', 422, "validation_error"),
         (b'{"model":"fishs2","input":"\xff\xfe"}', 400, "invalid_body"),
-        (b'{"model":"fishs2","input":"\\ud800"}', 422, "validation_error"),
+        (b'{"model":"fishs2","input":"\\ud800"}', 422, "empty_input"),
         (b'{"model":"fishs2","input":"hi","speed":NaN}', 422, "validation_error"),
         (b'{"model":"fishs2","input":"hi","speed":1e999}', 422, "validation_error"),
         (

@@ -1,5 +1,6 @@
 """What the fields of bodies may hold in every dialect, and which values are the same as none."""
 
+import re
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -15,6 +16,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SCHEMA_NAMES = {"ge": "minimum", "le": "maximum"}
 
 
@@ -36,6 +38,18 @@ Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(no_bool)]
 
 
+def whole_characters(value: object) -> object:
+    """Half a character, a lone surrogate, becomes U+FFFD, which nobody speaks.
+
+    JSON can hold one, where a client has cut a text; what is stored and sent as UTF-8 cannot.
+    """
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [whole_characters(item) for item in value]
+    return value
+
+
 class JsonBody(BaseModel):
     """A body, an object in it, or a query. Unknown fields are ignored.
 
@@ -54,7 +68,7 @@ class JsonBody(BaseModel):
             return value
         textless = _textless_fields(cls)
         return {
-            name: item
+            name: whole_characters(item)
             for name, item in value.items()
             if item is not None and not (name in textless and _is_blank(item))
         }

@@ -21,6 +21,7 @@ from fishs2.server import json_body, msgpack
 from fishs2.server.fields import Integer, JsonBody, Number
 from fishs2.server.fish_open_body import MSGPACK_TYPES
 from fishs2.server.speech_body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
+from fishs2.text.emoji import EmojiReading
 
 MAX_SPEAKERS = 16
 
@@ -142,6 +143,7 @@ class Tts(JsonBody):
     seed: Annotated[Integer, Field(ge=-1, le=2**63 - 1)] | None = None
     use_memory_cache: Literal["on", "off"] = "off"
     streaming: bool = False
+    emoji: EmojiReading | None = Field(None, description="Read emoji by name, or skip them.")
     features: Annotated[list[str], BeforeValidator(_to_list)] = Field([], max_length=100)
 
 

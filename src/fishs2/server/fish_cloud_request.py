@@ -49,6 +49,7 @@ def to_speech_request(body: Tts, settings: Settings, request_id: str) -> SpeechR
         max_utterance_chars=body.chunk_length,
         short_utterance_chars=body.min_chunk_length,
         is_continuous=body.condition_on_previous_chunks,
+        emoji=body.emoji,
         latency=body.latency,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,

@@ -294,6 +294,7 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         sample_rate_hz=PCM_RATE_HZ if body.format == "pcm" else None,
         language=body.language if is_v3 and body.language != "auto" else None,
         emotion=emotion,
+        emoji=body.emoji,
         effects=Effects(speed=body.speed, volume_db=body.volume),
     )
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from fishs2.server import msgpack
 from fishs2.server.fields import JsonBody, Number
+from fishs2.text.emoji import EmojiReading
 
 MSGPACK_TYPES = frozenset(
     {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
@@ -38,6 +39,7 @@ class OpenSpeech(Body):
         "auto", "happy", "sad", "angry", "fearful", "disgusted", "surprised", "calm"
     ] = "auto"
     language: Literal["auto", "zh", "en"] = "auto"
+    emoji: EmojiReading | None = Field(None, description="Read emoji by name, or skip them.")
     cache: bool = Field(False, description="True answers JSON with a link to the audio.")
 
 

@@ -4,12 +4,16 @@ A megabyte of it can hold a million values, whose unpacking would stop the event
 and take fifty times the memory. Walking over the sizes alone costs little, as bytes are skipped.
 """
 
+import re
 import struct
 
 import ormsgpack
 
 MAX_VALUES = 10_000
 """More than any body of any dialect has, but codes; walking over so many takes 5 ms."""
+
+# As UTF-8 would have it. No length of a string that fits into a body looks like one.
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 # By the first byte: bytes of the length field that follows, and bytes per unit of that length.
 # Source: MessagePack specification, formats.
@@ -33,10 +37,37 @@ def unpack(content: bytes, *, max_values: int = MAX_VALUES) -> object:
     `Extension`, which no field takes.
     """
     _check_size(content, max_values)
+    try:
+        return _unpack(content)
+    except ValueError:
+        mended = _mend(content)
+        if mended == content:
+            raise
+        return _unpack(mended)
+
+
+def _unpack(content: bytes) -> object:
     value: object = ormsgpack.unpackb(
         content, ext_hook=lambda _tag, _content: Extension(), option=ormsgpack.OPT_NON_STR_KEYS
     )
     return value
+
+
+def _mend(content: bytes) -> bytes:
+    """The same with U+FFFD, which is as long in UTF-8, for each lone surrogate in a string.
+
+    content: of a size that was checked.
+    """
+    mended = bytearray()
+    at = 0
+    while at < len(content):
+        kind = content[at]
+        _, end = _step(content, at)
+        part = content[at:end]
+        is_string = 0xA0 <= kind < 0xC0 or kind in (0xD9, 0xDA, 0xDB)
+        mended += _SURROGATE.sub(b"\xef\xbf\xbd", part) if is_string else part
+        at = end
+    return bytes(mended)
 
 
 class Extension:

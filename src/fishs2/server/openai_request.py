@@ -58,6 +58,7 @@ def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> 
         control=(over.control or "") if body.control is None else body.control,
         instructions="" if overrides else body.instructions or "",
         max_utterance_chars=body.chunk_length,
+        emoji=body.emoji,
         latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from fishs2.audio.formats import FORMATS
 from fishs2.server.fields import Integer, JsonBody, Language, Number
+from fishs2.text.emoji import EmojiReading
 
 MAX_TRANSCRIPT_CHARS = 4096
 MAX_CONTROL_CHARS = 512
@@ -141,4 +142,5 @@ class SpeechBody(JsonBody):
     normalize: bool | None = Field(
         None, description="Accepted; engines read numbers and dates by themselves."
     )
+    emoji: EmojiReading | None = Field(None, description="Read emoji by name, or skip them.")
     prosody: Prosody | None = Field(None, description="Pace and loudness.")
