@@ -24,7 +24,14 @@ from fishs2.engines.base import (
     Utterance,
 )
 from fishs2.engines.host_messages import Recipe
-from fishs2.errors import BusyError, EngineUnavailableError, NotFoundError, SettingsError, UserError
+from fishs2.errors import (
+    BusyError,
+    EngineError,
+    EngineUnavailableError,
+    NotFoundError,
+    SettingsError,
+    UserError,
+)
 from tests.fakes import FakeEngine
 
 _CAPABILITIES = Capabilities(
@@ -93,7 +100,10 @@ class TextSteeredEngine(FakeEngine):
                 await asyncio.sleep(0.01)
                 self._act(words[1], utterance)
 
+    _is_lost = False
+
     def _act(self, word: str, utterance: Utterance) -> None:
+        words = utterance.text.split()
         match word:
             case "segfault":
                 ctypes.string_at(0)
@@ -108,6 +118,12 @@ class TextSteeredEngine(FakeEngine):
                 if not mark.exists():
                     mark.touch()
                     os.abort()
+            case "lose":
+                mark = self._marks / _name(utterance)
+                self._is_lost = not mark.exists() or words[-1] == "always"
+                mark.touch()
+                if self._is_lost:
+                    raise EngineError("an illegal access")
             case "print":
                 os.write(1, b"\x00\xffgarbage " * 50_000)
                 sys.stderr.write("a complaint\n")
@@ -130,7 +146,9 @@ class TextSteeredEngine(FakeEngine):
                 raise getattr(errors, utterance.text.split()[1])("a message")
 
     def stats(self) -> EngineStats:  # type: ignore[override]
-        return EngineStats(self._is_loaded, num_slots=4, num_running=self.num_active)
+        return EngineStats(
+            self._is_loaded, num_slots=4, num_running=self.num_active, is_lost=self._is_lost
+        )
 
 
 def _name(utterance: Utterance) -> str:

@@ -253,6 +253,20 @@ async def test_child_lost_before_its_first_chunk_is_no_error(engine: HostedEngin
     assert np.array_equal(heard, fake_speech("once lost, then spoken", 24_000))
 
 
+async def test_child_whose_card_has_failed_ends_and_the_next_one_speaks(
+    engine: HostedEngine,
+) -> None:
+    num_before = engine.stats().num_restarts
+
+    heard = await listen(engine, "lose the card once")
+
+    assert np.array_equal(heard, fake_speech("lose the card once", 24_000))
+    assert engine.stats().num_restarts == num_before + 1
+    with pytest.raises(EngineError, match="ended, as its card had failed"):
+        await listen(engine, "lose the card always")
+    assert len(await listen(engine)) > 0
+
+
 async def test_utterance_that_kills_twice_is_an_error(engine: HostedEngine) -> None:
     with pytest.raises(EngineError, match="was killed by SIGABRT while it worked"):
         await listen(engine, "abort")

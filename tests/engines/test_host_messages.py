@@ -72,6 +72,7 @@ STATS = EngineStats(
     num_runaways=9,
     cache_bytes=10,
     trouble="none",
+    is_lost=True,
 )
 CAPABILITIES = Capabilities(
     *("n", "metal", 44_100, 3, 400, ("a", "b"), "full"),

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.soak_clients import Connection
+from fishs2.engines.s2 import engine as engine_module
 from fishs2.engines.s2.core import Core, Limits
 from fishs2.engines.s2.engine import S2Engine
 from fishs2.engines.s2.model import Precision
@@ -189,6 +190,23 @@ async def test_step_that_fails_ends_those_in_work_and_nobody_else(
     assert [answer.content for answer in later] == [alone] * 4
     assert num_restarts == 1
     assert num_slots == (4 if isinstance(error, RuntimeError) and "CUDA" in str(error) else 2)
+
+
+async def test_card_that_is_lost_is_said_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with speaking() as served:
+        monkeypatch.setattr(engine_module, "is_device_lost", lambda name: True)
+        monkeypatch.setattr(Runner, "decode", failing(RuntimeError("CUDA error")))
+        refused = await served.speak()
+        monkeypatch.undo()
+        later = await served.speak()
+        health = (await served.client.get("/health")).json()
+
+    assert error_of(refused)[:2] == (500, "generation_failed")
+    assert error_of(later)[:2] == (503, "backend_not_available")
+    assert health["ready"] is False
+    assert health["engine_error"]
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])

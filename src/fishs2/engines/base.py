@@ -138,7 +138,7 @@ class EngineStats:
 
     is_loaded: its model is in memory. step_s: seconds in all steps. cache_bytes: of caches and of
     what it keeps of voices. trouble: why it cannot speak at present, though it once could; "" if it
-    can.
+    can. is_lost: only another process can speak again.
     """
 
     is_loaded: bool = True
@@ -154,6 +154,7 @@ class EngineStats:
     num_runaways: int = 0
     cache_bytes: int = 0
     trouble: str = ""
+    is_lost: bool = False
 
 
 class SpeechEngine(Protocol):

@@ -27,6 +27,7 @@ import numpy as np
 
 from fishs2.engines.base import AudioChunk, CodesEngine, SpeechEngine, Utterance
 from fishs2.engines.host_messages import (
+    LOST_STATUS,
     NOBODY,
     Kind,
     LogRecord,
@@ -221,6 +222,7 @@ class _Server:
             case Kind.SPEECH_END:
                 self._engine.end_speech(message.payload.decode())
             case Kind.PING:
+                self._leave_if_lost()
                 write_message(self._writer, Kind.PONG, 0, pack(self._engine.stats()))
             case _:
                 raise EngineError(f"the server sent a {message.kind.name}")
@@ -264,10 +266,19 @@ class _Server:
         if error is None:
             write_message(self._writer, Kind.DONE, number)
             return
+        # Instead of an answer: the server has what was not heard yet done by the next child.
+        self._leave_if_lost()
         if not isinstance(error, Fishs2Error):
             logger.error("an order failed", exc_info=error)
             error = EngineError(f"the engine failed: {type(error).__name__}")
         write_message(self._writer, Kind.FAILED, number, pack(failure_of(error)))
+
+    def _leave_if_lost(self) -> None:
+        """End this process if the engine can work in another one only."""
+        stats = self._engine.stats()
+        if stats is not None and stats.is_lost:
+            sys.stderr.flush()
+            os._exit(LOST_STATUS)
 
 
 class _LogSender(logging.Handler):

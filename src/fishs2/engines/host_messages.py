@@ -141,6 +141,11 @@ class Profile:
     codec_layout: CodecLayout | None = None
 
 
+LOST_STATUS = 70
+"""Exit status of a child whose engine needs another process; EX_SOFTWARE in BSD's sysexits."""
+LOST_STATUS = 70
+"""Exit status of a child whose engine can work in another process only. Source: sysexits.h."""
+
 NOBODY = "nobody-7f3a"
 """A voice that no engine has; stands in `Profile.unknown_voice` for the name that is asked for."""
 

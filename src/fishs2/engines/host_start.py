@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from fishs2.engines.host_messages import Recipe
+from fishs2.engines.host_messages import LOST_STATUS, Recipe
 from fishs2.engines.host_output import OutputLog
 
 logger = logging.getLogger(__name__)
@@ -133,4 +133,6 @@ def describe_end(status: int) -> str:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(-status).name}"
         return f"was killed by signal {-status}"
+    if status == LOST_STATUS:
+        return "ended, as its card had failed"
     return f"ended with status {status}" if status else "ended by itself"

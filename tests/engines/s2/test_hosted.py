@@ -3,13 +3,19 @@
 import os
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fishs2.engines.base import CodesEngine, Reference, Sampling, Utterance
 from fishs2.engines.host import HostedEngine
+from fishs2.engines.host_link import HostLimits
+from fishs2.engines.host_messages import Recipe
+from fishs2.engines.s2 import engine as engine_module
 from fishs2.engines.s2.engine import S2Engine
+from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.runner import Runner
 from fishs2.errors import NotFoundError, UserError
 from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings
@@ -45,6 +51,50 @@ def test_engine_on_a_card_has_a_process_of_its_own_unless_a_setting_says(
     chosen = settings(tmp_path).model_copy(update=values)
 
     assert type(make_engine(chosen)) is kind
+
+
+def make_dying_engine(folder: str) -> S2Engine:
+    """An engine whose card fails for good, once: with the first step after `armed` is there."""
+    armed, decode = Path(folder) / "armed", Runner.decode
+    is_dead = False
+
+    def decode_until_it_fails(self: Runner, rows: Any) -> Any:
+        nonlocal is_dead
+        if armed.exists():
+            armed.unlink()
+            is_dead = True
+        if is_dead:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return decode(self, rows)
+
+    Runner.decode = decode_until_it_fails  # type: ignore[assignment,method-assign]
+    engine_module.is_device_lost = lambda name: is_dead  # type: ignore[attr-defined]
+    return S2Engine(MODEL_FILES, Precision())
+
+
+async def test_card_that_fails_ends_the_child_and_costs_nobody_anything(tmp_path: Path) -> None:
+    utterance = Utterance("Hello there.", sampling=Sampling(seed=5, max_new_tokens=9))
+    recipe = Recipe(__name__, "make_dying_engine", {"folder": str(tmp_path)})
+    limits = HostLimits(pause_s=0.01, silence_s=200, stall_s=200, close_s=200)
+    engines = (
+        HostedEngine(recipe, limits=limits, temp_dir=tmp_path / "temp"),
+        S2Engine(MODEL_FILES, Precision()),
+    )
+    heard = []
+    for engine in engines:
+        await engine.start()
+        (tmp_path / "armed").touch()
+        try:
+            async with aclosing(engine.speak(utterance)) as chunks:
+                heard.append(np.concatenate([chunk.pcm async for chunk in chunks]))
+            stats = engine.stats()
+            assert stats is not None
+            assert stats.num_restarts == (engine is engines[0])
+            assert not stats.trouble
+        finally:
+            await engine.close()
+
+    assert np.array_equal(heard[0], heard[1])
 
 
 async def test_speech_refusals_and_codes_are_the_same_in_a_child(tmp_path: Path) -> None:

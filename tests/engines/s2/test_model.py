@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.make_model import make_model, sizes
 from fishs2.engines.s2.commands import inspect_model
-from fishs2.engines.s2.model import ModelFiles, Precision, load_codec, load_model
+from fishs2.engines.s2.model import ModelFiles, Precision, is_device_lost, load_codec, load_model
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import (
     CODEC_CONFIG,
@@ -60,6 +60,32 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(EngineUnavailableError, match="semantic ids 512 to 766; the model expects"):
         load_model(replace(MODEL_FILES, tokenizer=tmp_path / "tokenizer.json"), Precision())
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), False),
+        (None, False),
+    ],
+)
+def test_a_card_is_lost_when_it_answers_nothing_any_more(
+    error: Exception | None, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def synchronize(name: str) -> None:
+        asked.append(name)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+
+    assert is_device_lost("cuda:1") is is_lost
+    assert not is_device_lost("cpu")
+    assert asked == ["cuda:1"]
 
 
 def test_a_missing_tokenizer_says_where_it_belongs() -> None:

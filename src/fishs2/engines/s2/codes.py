@@ -41,8 +41,11 @@ def layout_of(config: CodecConfig) -> CodecLayout:
 class CodesWork:
     """Does the work of CodesEngine for one engine. For one event loop."""
 
-    def __init__(self, find_codec: FindCodec) -> None:
+    def __init__(
+        self, find_codec: FindCodec, on_failure: Callable[[], None] = lambda: None
+    ) -> None:
         self._find_codec = find_codec
+        self._on_failure = on_failure
         self._turn = asyncio.Lock()
         self._num_waiting = 0
 
@@ -84,6 +87,9 @@ class CodesWork:
             self._num_waiting -= 1
         try:
             yield await self._find_codec()
+        except EngineError:
+            self._on_failure()
+            raise
         finally:
             self._turn.release()
 

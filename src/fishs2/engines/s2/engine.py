@@ -32,7 +32,14 @@ from fishs2.engines.s2.codec import Codec
 from fishs2.engines.s2.codes import CodesWork, layout_of
 from fishs2.engines.s2.core import Limits
 from fishs2.engines.s2.guard import longest_speech
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, device_name, load_model
+from fishs2.engines.s2.model import (
+    Model,
+    ModelFiles,
+    Precision,
+    device_name,
+    is_device_lost,
+    load_model,
+)
 from fishs2.engines.s2.params import HONOURED, GenerateParams, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
 from fishs2.engines.s2.references import ReferenceCache, Unwanted
@@ -94,10 +101,16 @@ class S2Engine:
         self._ramp = ramp
         self._is_guarded = is_guarded
         self._references: ReferenceCache | None = None
-        loading = Loading(self._load, choose_limits, idle_unload_s, self._forget)
+        loading = Loading(
+            self._load,
+            choose_limits,
+            idle_unload_s,
+            self._forget,
+            lambda: is_device_lost(precision.device),
+        )
         self._thread = EngineThread(loading)
         self._voices_thread: ThreadPoolExecutor | None = None
-        self._codes = CodesWork(self._find_codec)
+        self._codes = CodesWork(self._find_codec, self._thread.check_device)
         self._codec_layout = CodecLayout((), 0.0)
         self._num_turns = 1
         self._sample_rate_hz = 44100
@@ -246,6 +259,7 @@ class S2Engine:
             except Exception as error:
                 # Lack of memory, a device that fails: whatever it is, the client hears of it.
                 logger.exception("a reference could not be encoded")
+                self._thread.check_device()
                 return EngineError(f"the reference cannot be encoded: {type(error).__name__}")
 
         # One thread: a second request with the same new voice finds what the first has made.

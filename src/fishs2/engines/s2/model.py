@@ -146,6 +146,23 @@ def device_name(device: torch.device) -> str:
     return str(device)
 
 
+def is_device_lost(name: str) -> bool:
+    """Whether the device of that name has failed such that this process cannot use it again.
+
+    So it is after an illegal access or an error of the driver: every call fails from then on. Lack
+    of memory is none of that. Waits for what the card is doing.
+    """
+    if not name.startswith("cuda") or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize(name)
+    except torch.OutOfMemoryError:
+        return False
+    except RuntimeError:
+        return True
+    return False
+
+
 def open_device(name: str) -> torch.device:
     """The device of that name, once a tensor has been put there. Raises EngineUnavailableError."""
     try:

@@ -27,6 +27,7 @@ from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, Runa
 
 logger = logging.getLogger(__name__)
 
+_LOST = "the card has failed, and only another process can use it again; restart fishs2"
 _STUCK_S = 0.005
 """How often those are looked at who wait for a part of their speech that has yet to come."""
 
@@ -53,13 +54,14 @@ class Loading:
     """How a model is loaded, and what may be used once it is. Both are called in the thread.
 
     load raises Fishs2Error. idle_s: unload after so long without work, and call `on_unload`; None
-    never does.
+    never does. is_device_lost: asked after every failure; then nothing is tried again.
     """
 
     load: Callable[[], Model]
     choose_limits: Callable[[Model], Limits]
     idle_s: float | None = None
     on_unload: Callable[[], None] = lambda: None
+    is_device_lost: Callable[[], bool] = lambda: False
 
 
 OnLoaded = Callable[[Model | Fishs2Error], None]
@@ -98,6 +100,7 @@ class EngineThread:
         """None until it is loaded, and while it is unloaded."""
         self.num_restarts = 0
         self._num_runaways = 0
+        self._is_lost = False
 
     @property
     def limits(self) -> Limits | None:
@@ -112,6 +115,8 @@ class EngineThread:
             is_loaded=self.model is not None,
             num_restarts=self.num_restarts,
             num_runaways=self._num_runaways,
+            trouble=_LOST if self._is_lost else "",
+            is_lost=self._is_lost,
         )
 
     def start(self) -> None:
@@ -129,6 +134,12 @@ class EngineThread:
     def end_speech(self, speech: str) -> None:
         """Forget a speech."""
         self._inbox.put(_SpeechEnd(speech))
+
+    def check_device(self) -> None:
+        """Find out, after a failure, whether the device can be used again. From any thread."""
+        if not self._is_lost and self._loading.is_device_lost():
+            logger.error(_LOST)
+            self._is_lost = True
 
     def close(self) -> None:
         """End the thread and wait for it. What is in work ends with EngineError."""
@@ -220,6 +231,8 @@ class EngineThread:
     def _restart(self, error: Exception) -> None:
         """End all utterances, and go on with fresh caches."""
         self.num_restarts += 1
+        # First, so that whoever hears of the failure can know what it means.
+        self.check_device()
         self._end_all(EngineError(f"the s2 engine failed: {type(error).__name__}"))
         self._core = None
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -251,6 +264,8 @@ class EngineThread:
                 item.put(error)
 
     def _ensure_loaded(self) -> Model | Fishs2Error:
+        if self._is_lost:
+            return EngineUnavailableError(_LOST)
         try:
             if self.model is None:
                 self.model = self._loading.load()
@@ -263,6 +278,7 @@ class EngineThread:
         except Exception as error:
             # Out of memory, a driver that fails: whatever it is, whoever waits must hear of it.
             logger.exception("the model cannot be loaded")
+            self.check_device()
             self.model = self._core = None
             return EngineUnavailableError(f"the model cannot be used: {type(error).__name__}")
 
