@@ -1,17 +1,24 @@
 """What every SpeechEngine promises, the fake one included: the tests on fakes rest on these."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fishs2.engines.base import Pcm, SpeechEngine, Utterance
+from fishs2.engines.base import Pcm, Sampling, SpeechEngine, Utterance
 from fishs2.engines.builtin import BuiltinEngine
 from fishs2.engines.host import HostedEngine
+from fishs2.engines.s2.core import Limits
+from fishs2.engines.s2.engine import S2Engine
+from fishs2.engines.s2.model import Precision
 from fishs2.errors import NotFoundError, UserError
 from tests.engines.hosted import recipe
+from tests.engines.s2.golden import MODEL_FILES
 from tests.fakes import FakeEngine
+from tests.native.building import COMPILER, NO_COMPILER, build_library
+from tests.native.conftest import set_up
 
 TEXT = "One sentence of ordinary length, which is spoken in more than one chunk of audio."
 
@@ -28,23 +35,46 @@ def make_hosted() -> SpeechEngine:
     return HostedEngine(recipe())
 
 
-@pytest.fixture(params=[make_builtin, make_fake, make_hosted])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SpeechEngine]:
-    make: Callable[[], SpeechEngine] = request.param
-    engine = make()
+def make_s2() -> SpeechEngine:
+    # Random weights say nothing that ends or that its guard would take for speech.
+    limits = Limits(num_slots=2, max_positions=1024)
+    return S2Engine(MODEL_FILES, Precision(), choose_limits=lambda _: limits, is_guarded=False)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if COMPILER is None:
+        pytest.skip(NO_COMPILER)
+    return build_library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(
+    params=[make_builtin, make_fake, make_hosted, make_s2, "s2cpp"],
+    ids=lambda made: getattr(made, "__name__", made),
+)
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SpeechEngine]:
+    if request.param == "s2cpp":
+        engine: SpeechEngine = set_up(request.getfixturevalue("library"), tmp_path).engine
+    else:
+        engine = request.param()
     await engine.start()
     yield engine
     await engine.close()
 
 
+def say(text: str = TEXT, voice: str = "") -> Utterance:
+    """An utterance that engines which sample draw alike each time, and end."""
+    return Utterance(text, voice=voice, sampling=Sampling(seed=7, max_new_tokens=12))
+
+
 async def speak(engine: SpeechEngine, text: str = TEXT) -> Pcm:
     voice = engine.find_voice(None, None)
-    chunks = [chunk async for chunk in engine.speak(Utterance(text=text, voice=voice))]
+    chunks = [chunk async for chunk in engine.speak(say(text, voice))]
     return np.concatenate([chunk.pcm for chunk in chunks])
 
 
 async def test_chunks_are_mono_float32_at_the_announced_rate(engine: SpeechEngine) -> None:
-    chunks = [chunk async for chunk in engine.speak(Utterance(text=TEXT))]
+    chunks = [chunk async for chunk in engine.speak(say())]
 
     assert len(chunks) > 1
     for chunk in chunks:
@@ -72,7 +102,7 @@ async def test_neighbours_do_not_change_the_samples(engine: SpeechEngine) -> Non
 
 async def test_closed_generator_leaves_room_for_the_next(engine: SpeechEngine) -> None:
     for _ in range(2 * engine.capabilities.num_turns):
-        speech = engine.speak(Utterance(text=TEXT * 5))
+        speech = engine.speak(say(TEXT * 5))
         await anext(speech)
         await speech.aclose()
 
@@ -80,7 +110,7 @@ async def test_closed_generator_leaves_room_for_the_next(engine: SpeechEngine) -
 
 
 async def test_slow_reader_holds_up_nobody(engine: SpeechEngine) -> None:
-    unread = [engine.speak(Utterance(text=TEXT)) for _ in range(engine.capabilities.num_turns)]
+    unread = [engine.speak(say()) for _ in range(engine.capabilities.num_turns)]
     for speech in unread:
         await anext(speech)
 
