@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scripts.environment import (
     ROOT,
+    STOPPED,
     EnvironmentFailedError,
     interpreter,
     keep_caches_inside,
@@ -106,4 +107,8 @@ def fail(message: str) -> int:
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - nothing has checked it before
         sys.exit("fishs2 needs Python 3.11 or newer; install it and run this again.")
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print(f"\nfishs2: {STOPPED}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

@@ -158,7 +158,8 @@ def _fetch(artifact: Artifact, progress: Progress, *, force: bool) -> None:
                 "correct the expected value"
             )
         return
-    progress.say(f"downloading {artifact.label}: {artifact.path.name}")
+    size = f", about {artifact.num_bytes / 1e9:.1f} GB" if artifact.num_bytes else ""
+    progress.say(f"downloading {artifact.label}: {artifact.path.name}{size}")
     if isinstance(source, HubFile):
         download_from_hub(
             source.repo_id,

@@ -116,7 +116,7 @@ def only_one(path: Path, progress: Progress) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress.say(f"{path.name} is being downloaded by another launcher; waiting for it")
+        progress.say(f"another start is still installing {path.name}; waiting for it")
         lock.acquire()
     try:
         yield

@@ -60,7 +60,11 @@ def install_torch(
         pip += ["--constraint", str(root / "constraints.txt")]
     index = choose_index(settings, gpus, sys.platform)
     build = f"from {index}" if index else "the build for this system"
-    progress.say(f"installing PyTorch, {build}; this takes minutes and is done once")
+    size = _needed_bytes(gpus) / 1e9
+    progress.say(
+        f"installing PyTorch, {build}: up to {size:.0f} GB on the disk; this takes minutes and is "
+        "done once"
+    )
     run = run or _run
     # PyTorch first, from its own index; what it depends on may not be there.
     steps = [
@@ -75,8 +79,12 @@ def install_torch(
             )
 
 
+def _needed_bytes(gpus: Sequence[Gpu]) -> int:
+    return _NEEDED_BYTES["cuda" if gpus or sys.platform == "linux" else "other"]
+
+
 def _check_room(gpus: Sequence[Gpu]) -> None:
-    needed = _NEEDED_BYTES["cuda" if gpus or sys.platform == "linux" else "other"]
+    needed = _needed_bytes(gpus)
     free = shutil.disk_usage(sys.prefix).free
     if free < needed:
         raise DownloadError(
