@@ -10,7 +10,8 @@
     ├── EngineError            the engine failed at this utterance
     │   ├── RunawaySpeechError       what it said was no speech; another seed may do better
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
-    ├── StoreUnavailableError  the database does not answer
+    ├── StoreUnavailableError  keys, voices or cached audio cannot be read or written
+    │   └── StoreFullError     there is no room for more
     ├── StalledReaderError     the client takes no more bytes
     ├── DownloadError          a file cannot be had, or is not what it should be
     └── SettingsError          the settings do not let the program start
@@ -85,7 +86,11 @@ class EngineUnavailableError(EngineError):
 
 
 class StoreUnavailableError(Fishs2Error):
-    """The database of keys and usage does not answer."""
+    """The database, or a folder of what is kept, cannot be read or written at present."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """The disk is full, a quota is used up, or a file may not grow so large."""
 
 
 class StalledReaderError(Fishs2Error):

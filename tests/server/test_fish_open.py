@@ -488,7 +488,7 @@ async def test_cached_speech_that_cannot_be_kept_costs_nothing(
     async with with_key(granted=1_000) as (client, key):
         answer = await client.speak(cache=True)
 
-        assert error_of(answer) == (500, "internal_server_error")
+        assert error_of(answer) == (507, "store_full")
         assert balance(client.served, key) == (0, 0, 0)
 
 
@@ -553,7 +553,7 @@ async def test_database_that_has_gone_lets_nobody_in() -> None:
         data.with_name("elsewhere").rename(data)
 
     assert answer.status_code == 503
-    assert error_of(spoken) == (500, "store_not_available")
+    assert error_of(spoken) == (503, "store_not_available")
 
 
 async def test_client_that_leaves_while_it_sends_is_no_defect_of_ours(

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fishs2.errors import SettingsError, StoreUnavailableError
+from fishs2.errors import SettingsError, StoreFullError, StoreUnavailableError
 from fishs2.store import database as database_module
 from fishs2.store.database import HEAD, Database
 from fishs2.store.keys import (
@@ -142,7 +142,7 @@ def test_database_and_its_log_are_for_their_owner_only(tmp_path: Path) -> None:
     "url", ["postgresql://test@127.0.0.1:1/x", "sqlite:////proc/nowhere/fishs2.db"]
 )
 def test_database_that_cannot_be_opened_is_a_clear_error(url: str) -> None:
-    with pytest.raises((SettingsError, OSError)):
+    with pytest.raises(StoreUnavailableError):
         Database(url).migrate()
 
 
@@ -152,6 +152,32 @@ def test_damaged_file_is_a_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="cannot be used"):
         Database(f"sqlite:///{file}").migrate()
+
+
+def test_database_without_room_is_an_error_of_its_own(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'fishs2.db'}")
+    database.migrate()
+
+    def fill() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+            connection.exec_driver_sql("CREATE TABLE large AS SELECT zeroblob(1000000)")
+
+    with pytest.raises(StoreFullError, match="full"):
+        fill()
+    database.check_writable()
+    database.close()
+
+
+@pytest.mark.parametrize("where", ["data", "data/more"])
+def test_file_in_place_of_the_folder_is_no_sign_of_no_keys(tmp_path: Path, where: str) -> None:
+    (tmp_path / "data").touch()
+    database = Database(f"sqlite:///{tmp_path / where / 'fishs2.db'}")
+
+    with pytest.raises(StoreUnavailableError, match="a file is where a folder should be"):
+        _ = database.exists
+    with pytest.raises(StoreUnavailableError, match="a file is where a folder should be"):
+        database.migrate()
 
 
 def test_key_is_stored_as_a_hash_and_found_by_its_token(database: Database) -> None:

@@ -15,6 +15,7 @@ from fishs2.errors import SettingsError
 from fishs2.server.app import create_app
 from fishs2.server.logs import log_to_files
 from fishs2.server.protocols import HttpProtocol
+from fishs2.service.runtime import check_database
 from fishs2.settings import (
     Settings,
     describe_unknown,
@@ -63,6 +64,8 @@ def serve(
 def run_server(settings: Settings, plan: Plan) -> None:
     """Serve until a signal comes. Raises SettingsError if the server cannot start."""
     runtime = plan_runtime(settings, plan)
+    # Before the port opens: nobody is to see a server that is about to give up.
+    check_database(settings)
     with listen(settings) as listener, log_to_files(settings):
         for name in unknown_names():
             logger.warning("%s", describe_unknown(name))

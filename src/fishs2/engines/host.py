@@ -70,9 +70,15 @@ class HostedEngine:
 
     async def start(self) -> None:
         """Start the child. Raises EngineUnavailableError and SettingsError as the engine does."""
-        if self._temp_dir is not None:
-            self._temp_dir.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="fishs2-engine-", dir=self._temp_dir))
+        try:
+            if self._temp_dir is not None:
+                self._temp_dir.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="fishs2-engine-", dir=self._temp_dir))
+        except OSError as error:
+            raise EngineUnavailableError(
+                f"its temporary files cannot be written: {error.strerror}; FISHS2_TEMP_DIR says "
+                "where they go"
+            ) from error
         try:
             link, self._profile = await asyncio.shield(self._launch())
         except LostError as error:

@@ -58,7 +58,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     # The last is the first to see a request.
     app.add_middleware(Paths)
-    install_error_handlers(app)
+    install_error_handlers(app, note_store_error=runtime.store.note)
     describe_errors(app)
     app.include_router(openai_router(runtime))
     app.include_router(voices_router(runtime))

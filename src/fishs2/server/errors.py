@@ -8,6 +8,7 @@ read. Nothing of the request is echoed: it may be private, huge or not even Unic
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,7 @@ from fishs2.errors import (
     Fishs2Error,
     ForbiddenError,
     NotFoundError,
+    StoreFullError,
     StoreUnavailableError,
     UnauthorizedError,
     UserError,
@@ -84,6 +86,14 @@ _FISH_MESSAGES = {
 _BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
 """400 on the original wrapper, where every other wrong value is 422."""
 
+_STORE_FULL = (
+    "there is no room to keep this: the disk is full, a quota is used up, or a file may not grow "
+    "so large; the server's log says where"
+)
+_STORE_LOST = "keys, voices or cached audio cannot be read or written; the server's log says why"
+_STORE_CODES = frozenset({"store_not_available", "store_full"})
+"""Their statuses are the same everywhere, for whoever watches the server."""
+
 _CONFLICT_CODES = frozenset({"voice_exists"})
 
 _HTTP_MESSAGES = {
@@ -108,8 +118,18 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Make `app` answer every error in the shape of its dialect."""
+def install_error_handlers(app: FastAPI, *, note_store_error: Callable[[str], None]) -> None:
+    """Make `app` answer every error in the shape of its dialect.
+
+    note_store_error: called with what is said of a store that cannot be used.
+    """
+
+    def answer_store_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StoreUnavailableError)
+        note_store_error(describe_error(error).message)
+        return _answer(request, error)
+
+    app.add_exception_handler(StoreUnavailableError, answer_store_error)
     app.add_exception_handler(Fishs2Error, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
     app.add_exception_handler(HTTPException, _answer)
@@ -227,7 +247,7 @@ def _open_response(problem: Problem) -> JSONResponse:
     status, code = problem.status, problem.code
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         status = HTTPStatus.BAD_REQUEST
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and code not in _STORE_CODES:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
     if code == "validation_error":
         missing = isinstance(problem.detail, list) and problem.detail[0]["type"] == "missing"
@@ -261,19 +281,18 @@ def describe_error(error: Fishs2Error) -> Problem:
                 # Nothing gets better by asking again: keep clients from their retry loops.
                 headers={"X-Should-Retry": "false"},
             )
+        case StoreFullError():
+            # Nothing gets better until somebody makes room.
+            headers = {"X-Should-Retry": "false"}
+            status = HTTPStatus.INSUFFICIENT_STORAGE
+            return Problem(status, _STORE_FULL, "store_full", headers=headers)
         case StoreUnavailableError():
-            return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "keys cannot be checked at present; the server's log says why",
-                "store_not_available",
-                headers={"Retry-After": "5"},
-            )
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            headers = {"Retry-After": "5"}
+            return Problem(status, _STORE_LOST, "store_not_available", headers=headers)
         case EngineError():
-            return Problem(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                "the engine failed at this text; the server's log says why",
-                "generation_failed",
-            )
+            message = "the engine failed at this text; the server's log says why"
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, message, "generation_failed")
     raise error
 
 

@@ -17,6 +17,7 @@ from fishs2.errors import UserError
 from fishs2.server import json_body, msgpack
 from fishs2.server.fields import JsonBody
 from fishs2.server.fish_open_body import MSGPACK_TYPES
+from fishs2.server.forms import open_form
 from fishs2.store.new_voices import NewSample
 
 MAX_FILES = 1_000
@@ -93,7 +94,7 @@ Files = Annotated[list[File], BeforeValidator(one_as_list), Field(max_length=MAX
 
 async def _read_multipart(request: Request, max_files: int) -> list[tuple[str, str | NewSample]]:
     try:
-        async with request.form(max_files=max_files, max_fields=_MAX_FIELDS) as form:
+        async with open_form(request, max_files=max_files, max_fields=_MAX_FIELDS) as form:
             return [
                 (name, NewSample(value.filename or "", await value.read()))
                 if isinstance(value, UploadFile)

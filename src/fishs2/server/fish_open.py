@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from fishs2.audio.effects import Effects
-from fishs2.errors import NotFoundError, UserError
+from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
 from fishs2.server.auth import authenticate
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
 from fishs2.server.error_bodies import OpenErrorBody, error_answers
@@ -31,6 +31,7 @@ from fishs2.server.fish_open_body import (
     unpack,
     validate,
 )
+from fishs2.server.forms import open_form
 from fishs2.server.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
 from fishs2.service.clips import Keep, content_key
@@ -131,7 +132,7 @@ class OpenApi:
             async with accounts.admit(principal, num_chars) as reservation:
                 try:
                     clip = await keep(await speech.render(plan, report))
-                except OSError:
+                except StoreUnavailableError:
                     report.outcome = "failed"
                     raise
                 finally:
@@ -170,7 +171,8 @@ class OpenApi:
         """Store a voice under a new id."""
         await self._admit(request, None, "voices:write")
         max_files = self._runtime.settings.max_voice_samples
-        async with request.form(max_files=max_files + 1, max_fields=_MAX_FIELDS) as form:
+        opening = open_form(request, max_files=max_files + 1, max_fields=_MAX_FIELDS)
+        async with opening as form:
             voice = await self._runtime.voices.add_new(await _read_model(form))
         return JSONResponse(
             {

@@ -6,9 +6,10 @@ Lines are written by a thread of their own, so that a slow disk never stalls the
 import json
 import logging
 import queue
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
@@ -53,6 +54,27 @@ class _PlainQueueHandler(QueueHandler):
         return record
 
 
+class _FileHandler(RotatingFileHandler):
+    """Says once what keeps it from writing, where the standard one writes a traceback for each."""
+
+    _is_lost = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._is_failing = False
+        super().emit(record)
+        self._is_lost = self._is_failing
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self._is_failing = True
+        error = sys.exception()
+        if isinstance(error, OSError):
+            if not self._is_lost:
+                reason, name = error.strerror, Path(self.baseFilename).name
+                print(f"ERROR {name} cannot be written: {reason}", file=sys.stderr)
+            return
+        super().handleError(record)
+
+
 @contextmanager
 def log_to_files(settings: Settings) -> Iterator[None]:
     """Send the logs of this process to files and to the terminal while inside.
@@ -76,7 +98,9 @@ def log_to_files(settings: Settings) -> Iterator[None]:
         listener.stop()
         root.removeHandler(inlet)
         for handler in handlers:
-            handler.close()
+            # What a full disk did not take then, it does not take now either.
+            with suppress(OSError):
+                handler.close()
 
 
 def _open_handlers(settings: Settings) -> list[logging.Handler]:
@@ -105,7 +129,7 @@ def _is_for_people(record: logging.LogRecord) -> bool:
 
 
 def _rotating(path: Path, settings: Settings) -> logging.Handler:
-    handler = RotatingFileHandler(
+    handler = _FileHandler(
         path,
         maxBytes=settings.log_max_bytes,
         backupCount=settings.log_backup_count,

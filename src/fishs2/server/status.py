@@ -6,7 +6,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -39,6 +39,7 @@ class Health(BaseModel):
     model_loaded: bool
     model_count: int
     voice_count: int
+    store: str = Field(description='"ok", or why nothing can be kept.')
     backend: str | None
     device: str | None
     gpu_device: int | None = None
@@ -63,6 +64,7 @@ def status_router(runtime: Runtime) -> APIRouter:
             model_loaded=status.is_loaded,
             model_count=len(model_names(runtime.settings)),
             voice_count=await runtime.count_voices(),
+            store=await runtime.store.state(),
             backend=capabilities.backend if capabilities else None,
             device=capabilities.device if capabilities else None,
             gpu_device=runtime.settings.gpu_device if is_on_card else None,

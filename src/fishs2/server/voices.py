@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.fields import auto_as_none
+from fishs2.server.forms import open_form
 from fishs2.service.runtime import Runtime
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
@@ -139,8 +140,8 @@ def voices_router(runtime: Runtime) -> APIRouter:
 
     async def create_voice(request: Request) -> CreatedVoice:
         """Store a voice from audio files; one of this id or name is replaced."""
-        async with request.form(
-            max_files=runtime.settings.max_voice_samples + 1, max_fields=_MAX_FIELDS
+        async with open_form(
+            request, max_files=runtime.settings.max_voice_samples + 1, max_fields=_MAX_FIELDS
         ) as form:
             voice = await runtime.voices.add(await _read_form(form))
         return CreatedVoice(

@@ -97,14 +97,12 @@ class Accounts:
         self._alive_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the database, if there is one, and begin to say that we are alive.
+        """Begin to say that we are alive, and read the keys, if there is a database.
 
-        Raises SettingsError.
+        Raises SettingsError where it can never be used, StoreUnavailableError where it may later.
         """
-        if self._database.exists:
-            await self._ledger.run(self._database.migrate)
-            await self._read_keys()
         self._alive_task = asyncio.create_task(self._stay_alive())
+        await self._read_keys()
 
     async def close(self) -> None:
         """Settle what is left, and close the database."""
@@ -116,6 +114,12 @@ class Accounts:
                 await self._beat()
         await self._ledger.close()
         self._database.close()
+
+    async def check(self) -> None:
+        """Raise StoreUnavailableError unless keys can be read, and their use be written."""
+        await self._refresh()
+        if not self._keys.is_open:
+            await self._ledger.run(self._database.check_writable)
 
     async def is_open(self) -> bool:
         """Whether everybody may do everything, as no key exists."""
@@ -211,7 +215,11 @@ class Accounts:
             return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.ensure_future(self._read_keys())
-        await asyncio.shield(self._reading)
+        try:
+            await asyncio.shield(self._reading)
+        except SettingsError as error:
+            # Whoever starts us gives up; whoever asks us can only wait.
+            raise StoreUnavailableError(error.message) from error
 
     async def _read_keys(self) -> None:
         had_keys = not self._keys.is_open
@@ -222,12 +230,9 @@ class Accounts:
                     # Moved or deleted: to let everybody in would be the worst answer.
                     raise StoreUnavailableError("the database of keys has gone")
                 return {}
-            try:
-                if not had_keys:
-                    self._database.migrate()
-                return {key.id: key for key in list_keys(self._database)}
-            except SettingsError as error:
-                raise StoreUnavailableError(error.message) from error
+            if not had_keys:
+                self._database.migrate()
+            return {key.id: key for key in list_keys(self._database)}
 
         # Not in the ledger's thread: a writer that waits for a lock must not hold up the door.
         self._keys = _Keys(await asyncio.to_thread(read), time.monotonic())

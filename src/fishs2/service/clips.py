@@ -11,9 +11,15 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from fishs2 import __version__
-from fishs2.errors import EngineUnavailableError, QuotaError, UnauthorizedError
+from fishs2.errors import (
+    EngineUnavailableError,
+    QuotaError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
 from fishs2.service.speech import SpeechPlan
 from fishs2.store.clips import Clip, ClipStore, OpenClip
+from fishs2.store.failures import store_errors
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +28,7 @@ _NUM_THREADS = 4
 """More than one, as a clip that is on its way to a slow disk must not hold up the hits."""
 
 Keep = Callable[[bytes], Awaitable[Clip]]
-"""Stores what was made; what fails there has not been made. Raises OSError."""
+"""Stores what was made; what fails there has not been made. Raises StoreUnavailableError."""
 
 _T = TypeVar("_T")
 
@@ -74,13 +80,18 @@ class Clips:
             raise
 
     async def read(self, clip: OpenClip, start: int, num_bytes: int) -> bytes:
-        """Return `num_bytes` of a clip from `start` on; fewer only at its end. Raises OSError."""
+        """Return `num_bytes` of a clip from `start` on; fewer only at its end.
+
+        Raises StoreUnavailableError.
+        """
         return await self._run(lambda: clip.read(start, num_bytes))
 
     async def get_or_make(
         self, content_key: str, audio_format: str, make: Callable[[Keep], Awaitable[Clip]]
     ) -> Clip:
-        """The clip with this content, made if it is not there. Raises what `make` raises, OSError.
+        """The clip with this content, made if it is not there.
+
+        Raises what `make` raises, StoreUnavailableError.
 
         All who ask for it meanwhile wait for the one that is being made, and get its error; save
         for those of its account, which are the maker's own: the next of them makes it then. The
@@ -148,14 +159,15 @@ class Clips:
 
     async def _sweep(self) -> None:
         while True:
-            with suppress(OSError):
+            with suppress(StoreUnavailableError):
                 await self._run(self._store.sweep)
             await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-clips")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        with store_errors("clips"):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def content_key(plan: SpeechPlan, *, engine: str) -> str:

@@ -18,13 +18,19 @@ from fishs2.engines.host_link import HostLimits
 from fishs2.engines.host_messages import Recipe, to_plain
 from fishs2.engines.missing import MissingEngine
 from fishs2.engines.s2cpp import S2cppOptions, open_s2cpp
-from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
+from fishs2.errors import (
+    EngineUnavailableError,
+    Fishs2Error,
+    SettingsError,
+    StoreUnavailableError,
+)
 from fishs2.service.accounts import Accounts
 from fishs2.service.admission import Admission
 from fishs2.service.clips import Clips
 from fishs2.service.codec import CodecService
 from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech import SpeechRules, SpeechService
+from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices import VoiceLimits, Voices
 from fishs2.settings import Settings
 from fishs2.store.clips import ClipStore
@@ -157,6 +163,15 @@ class Runtime:
             )
         )
         self.metrics = Metrics(self._load)
+        data = settings.data_dir.absolute()
+        self.store = StoreWatch(
+            {
+                "data folder": data,
+                "folder of cached audio": data / "clips",
+                "voices folder": settings.voices_dir.absolute(),
+            },
+            self.accounts.check,
+        )
         self.failure: Fishs2Error | None = None
         """Why the engine did not start, if it did not."""
         self._choice = choice
@@ -251,6 +266,7 @@ class Runtime:
         for running in (self._count_task, self._voices_task, self._accounts_task):
             if running is not None:
                 await asyncio.wait([running])
+        await self.store.close()
         await self.clips.close()
         await self.accounts.close()
         self.voices.close()
@@ -261,8 +277,12 @@ class Runtime:
         try:
             await self.accounts.start()
             is_open = await self.accounts.is_open()
-        except Fishs2Error as error:
-            self.failure = SettingsError(error.message)
+        except StoreUnavailableError as error:
+            # It may come back: until then every request that needs a key is answered with 503.
+            logger.error("%s", error.message)
+            return
+        except SettingsError as error:
+            self.failure = error
             logger.error("%s", error.message)
             self._give_up()
             return
@@ -328,6 +348,21 @@ def open_database(settings: Settings) -> Database:
     """The database of keys and usage, which may not be there yet. Raises SettingsError."""
     file = settings.data_dir.absolute() / "fishs2.db"
     return Database(settings.database_url or f"sqlite:///{file}")
+
+
+def check_database(settings: Settings) -> None:
+    """Bring the database of keys up to date, if there is one. Blocks.
+
+    Raises SettingsError where it can never be used. One that does not answer may come back, and
+    until then the server says so.
+    """
+    database = open_database(settings)
+    try:
+        with suppress(StoreUnavailableError):
+            if database.exists:
+                database.migrate()
+    finally:
+        database.close()
 
 
 def open_store(settings: Settings) -> VoiceStore:

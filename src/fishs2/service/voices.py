@@ -15,8 +15,9 @@ import numpy as np
 from fishs2.audio.decode import DecodedAudio, decode_audio
 from fishs2.audio.pcm import Resampler, silence
 from fishs2.engines.base import Reference
-from fishs2.errors import BusyError, NotFoundError, UserError
+from fishs2.errors import BusyError, NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.voice_rules import MAX_COVER_BYTES, check_changes, check_id, check_new
+from fishs2.store.failures import store_errors
 from fishs2.store.new_voices import NewVoice, VoiceChanges
 from fishs2.store.voice_files import MAX_SAMPLE_BYTES, Voice, read_bytes
 from fishs2.store.voices import VoiceStore
@@ -72,28 +73,25 @@ class Voices:
         try:
             await self._run(lambda: self._store.install(samples))
             await self._run(self._store.register_staged)
-        except (OSError, BusyError) as error:
-            logger.warning("the voices folder cannot be written to: %s", error)
+        except (StoreUnavailableError, BusyError) as error:
+            logger.warning("%s", error.message)
         await self.refresh()
 
     async def refresh(self) -> None:
         """Count the voices again. Never raises."""
         try:
             await self.list()
-        except OSError as error:
-            logger.warning("the voices folder cannot be read: %s", error.strerror)
+        except StoreUnavailableError as error:
+            logger.warning("%s", error.message)
 
     async def list(self) -> list[Voice]:
-        """All voices, by id. Raises OSError."""
+        """All voices, by id. Raises StoreUnavailableError, as all that follow may."""
         voices = await self._run(self._store.list)
         self.num_voices = len(voices)
         return voices
 
     async def find(self, name: str) -> Voice | None:
-        """The voice of this id, or else of this name; `store.voice_lookup` has the rule.
-
-        Raises OSError.
-        """
+        """The voice of this id, or else of this name; `store.voice_lookup` has the rule."""
         return await self._run(lambda: self._store.find(name))
 
     async def add(self, new: NewVoice) -> Voice:
@@ -118,7 +116,7 @@ class Voices:
         return voice
 
     async def get(self, voice_id: str) -> Voice:
-        """What `find` finds. Raises NotFoundError `voice_not_found`, OSError."""
+        """What `find` finds. Raises NotFoundError `voice_not_found`."""
         return _found(await self.find(voice_id))
 
     async def update(self, voice_id: str, changes: VoiceChanges) -> Voice:
@@ -155,7 +153,7 @@ class Voices:
             return None
         try:
             return await self._run(lambda: read_bytes(path, MAX_COVER_BYTES))
-        except (OSError, ValueError):  # replaced at this moment, or no regular file
+        except (StoreUnavailableError, ValueError):  # replaced at this moment, or no regular file
             return None
 
     async def remove(self, voice_id: str) -> Voice:
@@ -232,7 +230,7 @@ class Voices:
         """
         try:
             return await self._run(lambda: self._read_in_roots(path))
-        except (OSError, ValueError) as error:
+        except (StoreUnavailableError, ValueError) as error:
             raise _unreadable(
                 "it is missing, or not in a folder that FISHS2_REFERENCE_ROOTS allows"
             ) from error
@@ -323,7 +321,8 @@ class Voices:
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-voices")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        with store_errors("voices"):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _transcript_of(voice: Voice, transcript: str | None) -> str:

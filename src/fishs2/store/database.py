@@ -34,10 +34,14 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from fishs2.errors import SettingsError, StoreUnavailableError
+from fishs2 import __version__
+from fishs2.errors import SettingsError, StoreFullError, StoreUnavailableError
+from fishs2.store.failures import store_errors
 
-HEAD = "0001"
-"""The newest revision in `migrations/versions`."""
+REVISIONS = ("0001",)
+"""Those in `migrations/versions`, oldest first."""
+
+HEAD = REVISIONS[-1]
 
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
 _BUSY_TIMEOUT_S = 4
@@ -119,19 +123,38 @@ class Database:
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything to open; a server always is."""
-        return self._file is None or self._file.exists()
+        """Whether there is anything to open; a server always is. Raises StoreUnavailableError."""
+        if self._file is None:
+            return True
+        # A folder that cannot be looked into, or is none, is no sign that there are no keys.
+        with store_errors("keys"):
+            try:
+                self._file.stat()
+            except FileNotFoundError:
+                return False
+        return True
 
     def migrate(self) -> None:
-        """Bring the schema up to date, making the database if need be. Raises SettingsError."""
+        """Bring the schema up to date, making the database if need be.
+
+        Raises SettingsError for a file that is no database, or one of a newer version;
+        StoreUnavailableError.
+        """
         if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _make_private(self._file)
+            with store_errors("keys"):
+                self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _make_private(self._file)
         try:
-            if self._revision() != HEAD:
-                self._upgrade()
+            self._migrate()
         except StoreUnavailableError as error:
-            raise SettingsError(error.message) from error
+            if _code(error.__cause__) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise
+            raise SettingsError(f"{error.message}; put back a copy, or move it away") from error
+
+    def check_writable(self) -> None:
+        """Raise StoreUnavailableError unless something could be changed."""
+        with self.write():
+            pass
 
     def close(self) -> None:
         """Close all connections."""
@@ -184,12 +207,25 @@ class Database:
             found = self._prepared[statement] = str(compiled), compiled.params
         return found
 
+    def _migrate(self) -> None:
+        revision = self._revision()
+        if revision not in (None, *REVISIONS):
+            raise SettingsError(
+                f"the database of keys has version {revision}, and fishs2 {__version__} knows "
+                f"versions up to {HEAD}: a newer fishs2 has used it; update this one, or name "
+                "another database in FISHS2_DATABASE_URL"
+            )
+        if revision != HEAD:
+            self._upgrade()
+
     def _revision(self) -> str | None:
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
-            found = connection.execute(text("SELECT version_num FROM alembic_version"))
-            return found.scalar_one_or_none()
+            rows = connection.execute(text("SELECT version_num FROM alembic_version"))
+            found = rows.scalars().all()
+        # Several are what no version of ours leaves.
+        return " ".join(sorted(found)) or None
 
     def _upgrade(self) -> None:
         # Imported here: most starts have nothing to migrate.
@@ -281,16 +317,17 @@ def _wait_for_turn(work: Callable[[], object], patience_s: float) -> None:
             work()
             return
         except (sqlite3.OperationalError, DBAPIError) as error:
-            if not _is_busy(error) or time.monotonic() >= deadline_s:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline_s:
                 raise
         # At random: two who want to switch to WAL at once would fail at once for ever.
         time.sleep(random.uniform(0, _RETRY_S))
 
 
-def _is_busy(error: Exception) -> bool:
+def _code(error: BaseException | None) -> int:
+    """SQLite's primary result code; 0 for what is no error of SQLite's."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    code = getattr(cause, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_BUSY
+    code: int = getattr(cause, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _sqlite_file(url: str) -> Path:
@@ -306,5 +343,7 @@ def _translated(driver_error: type[Exception] = DBAPIError) -> Iterator[None]:
         yield
     except (DBAPIError, driver_error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        reason = str(cause).strip().splitlines()[0]
-        raise StoreUnavailableError(f"the database cannot be used: {reason}") from error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        message = f"the database cannot be used: {reason}"
+        kind = StoreFullError if _code(error) == sqlite3.SQLITE_FULL else StoreUnavailableError
+        raise kind(message) from error

@@ -200,7 +200,7 @@ async def test_refused_or_failed_update_leaves_the_voice_as_it_was(
         assert snapshot(tmp_path) == before
     for answer in refused:
         check_fish_error(answer, 400)
-    check_fish_error(failed, 500)
+    check_fish_error(failed, 503)
     assert found == made
 
 
