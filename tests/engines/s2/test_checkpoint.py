@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,14 +58,23 @@ def test_a_pickled_codec_reads_as_its_safetensors(tmp_path: Path) -> None:
 
 
 def save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write float32 tensors as safetensors."""
+    """Write tensors as safetensors."""
     header, start = {}, 0
+    kinds = {torch.float32: "F32", torch.float8_e4m3fn: "F8_E4M3", torch.int32: "I32"}
+    kinds |= {torch.uint8: "U8", torch.bool: "BOOL"}
     for name, values in tensors.items():
-        end = start + 4 * values.numel()
-        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [start, end]}
+        end = start + values.nbytes
+        header[name] = {
+            "dtype": kinds[values.dtype],
+            "shape": list(values.shape),
+            "data_offsets": [start, end],
+        }
         start = end
     text = json.dumps(header).encode()
-    data = b"".join(values.numpy().tobytes() for values in tensors.values())
+    data = b"".join(
+        values.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        for values in tensors.values()
+    )
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
@@ -95,6 +105,78 @@ def test_projections_that_are_kept_apart_are_joined(tmp_path: Path) -> None:
     save_file(apart, folder / "model.safetensors")
     with pytest.raises(EngineUnavailableError, match=r"has no .*wk"):
         open_weights(folder)
+
+
+def golden_folder(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+    """The golden checkpoint with other tensors."""
+    tensors = {
+        name: read_dense(item, torch.float32)
+        for name, item in open_safetensors(MODEL_FOLDER / "model.safetensors").items()
+    }
+    change(tensors)
+    shutil.copytree(MODEL_FOLDER, folder)
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("ending", [".weight.scale", ".weight_scale", ".scale_weight"])
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), ()], ids=str)
+def test_eight_bit_floats_are_multiplied_by_the_scales_beside_them(
+    ending: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    expected: dict[str, torch.Tensor] = {}
+
+    def quantise(tensors: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in tensors if name.endswith("w2.weight")]:
+            largest = tensors[name].abs().amax(1) if shape else tensors[name].abs().max()
+            scale = largest.reshape(shape) / 448
+            rows = scale.reshape(-1, 1)
+            tensors[name] = (tensors[name] / rows).to(torch.float8_e4m3fn)
+            tensors[name.removesuffix(".weight") + ending] = scale
+            expected[name] = tensors[name].float() * rows
+
+    found = open_weights(golden_folder(tmp_path / "fp8", quantise)).tensors
+
+    assert found.keys() == open_weights(MODEL_FOLDER).tensors.keys()
+    for name, values in expected.items():
+        short = name.removeprefix("text_model.model.").replace("audio_decoder.", "fast_")
+        assert torch.equal(read_dense(found[short], torch.float32), values)
+    assert len(expected) == 4
+
+
+def test_scales_that_fit_no_row_are_refused(tmp_path: Path) -> None:
+    def quantise(tensors: dict[str, torch.Tensor]) -> None:
+        name = next(name for name in tensors if name.endswith("w2.weight"))
+        tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+        tensors[f"{name}.scale"] = torch.ones(3)
+
+    with pytest.raises(EngineUnavailableError, match="3 scales for 64 rows"):
+        open_weights(golden_folder(tmp_path / "fp8", quantise))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("layers.0.attention.wqkv.qweight", torch.zeros(4, 4).int(), "by GPTQ or AWQ"),
+        ("layers.0.attention.wqkv.weight", torch.zeros(4, 4).byte(), "of type U8, which fishs2"),
+    ],
+)
+def test_types_that_are_not_read_are_named_with_their_tensor(
+    name: str, values: torch.Tensor, message: str, tmp_path: Path
+) -> None:
+    folder = golden_folder(tmp_path / "odd", lambda tensors: tensors.update({name: values}))
+
+    with pytest.raises(EngineUnavailableError, match=message) as caught:
+        open_weights(folder)
+
+    assert name in caught.value.message
+
+
+def test_masks_of_any_type_are_left_out(tmp_path: Path) -> None:
+    mask = {"audio_decoder.causal_mask": torch.ones(4, 4).bool()}
+    folder = golden_folder(tmp_path / "mask", lambda tensors: tensors.update(mask))
+
+    assert open_weights(folder).tensors.keys() == open_weights(MODEL_FOLDER).tensors.keys()
 
 
 def test_taking_a_missing_or_misshapen_tensor_names_file_tensor_and_shapes() -> None:

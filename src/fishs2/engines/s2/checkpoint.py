@@ -12,12 +12,20 @@ import torch
 from torch import Tensor
 
 from fishs2.engines.s2.gguf import read_gguf_header
-from fishs2.engines.s2.quant import BF16, F16, F32, dequantise
-from fishs2.engines.s2.safetensors import open_safetensors
-from fishs2.engines.s2.tensors import StoredTensor, Weights, stored_in_file, stored_in_memory
+from fishs2.engines.s2.quant import BF16, F8, F16, F32, dequantise
+from fishs2.engines.s2.safetensors import is_buffer, open_safetensors, unknown_type
+from fishs2.engines.s2.tensors import (
+    StoredTensor,
+    Weights,
+    read_dense,
+    stored_in_file,
+    stored_in_memory,
+)
 from fishs2.errors import EngineUnavailableError
 
-_TORCH_TYPES = {torch.float32: F32, torch.float16: F16, torch.bfloat16: BF16}
+_TORCH_TYPES = {each.dtype: each for each in (F32, F16, BF16, F8)}
+_SCALE_ENDINGS = (("", ".scale"), (".weight", ".weight_scale"), (".weight", ".scale_weight"))
+"""How the scale of an 8-bit matrix is called: an ending of its name, and what stands instead."""
 _OFFICIAL_PREFIXES = (
     ("text_model.model.", ""),
     ("audio_decoder.codebook_embeddings.", "codebook_embeddings."),
@@ -102,15 +110,56 @@ def _open_pickle(path: Path) -> dict[str, StoredTensor]:
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict):
         raise EngineUnavailableError(f"{path.name} holds no table of tensors")
-    return {
-        str(name): stored_in_memory(str(name), value, _TORCH_TYPES[value.dtype])
-        for name, value in loaded.items()
-        if isinstance(value, Tensor) and value.dtype in _TORCH_TYPES
-    }
+    tensors: dict[str, StoredTensor] = {}
+    for key, value in loaded.items():
+        name = str(key)
+        if not isinstance(value, Tensor) or is_buffer(name):
+            continue
+        kind = _TORCH_TYPES.get(value.dtype)
+        if kind is None:
+            raise unknown_type(path, name, str(value.dtype).removeprefix("torch."))
+        tensors[name] = stored_in_memory(name, value, kind)
+    return tensors
+
+
+def _scale_bytes(official: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """8-bit floats multiplied by the scales beside them; as they are, where they have none."""
+    scaled = dict(official)
+    for name, stored in official.items():
+        if stored.type is not F8:
+            continue
+        names = [
+            name.removesuffix(ending) + scale_ending
+            for ending, scale_ending in _SCALE_ENDINGS
+            if name.endswith(ending)
+        ]
+        found = next((each for each in names if each in scaled), None)
+        if found is not None:
+            scaled[name] = _multiply_rows(stored, scaled.pop(found))
+    return scaled
+
+
+def _multiply_rows(stored: StoredTensor, scale: StoredTensor) -> StoredTensor:
+    """Each row times its number, or all times one."""
+    factors = read_dense(scale, torch.float32).flatten()
+    if len(factors) not in (1, stored.num_rows):
+        raise EngineUnavailableError(
+            f"tensor {scale.name!r} has {len(factors)} scales for {stored.num_rows} rows of "
+            f"{stored.name!r}; expected one for each row, or one for all"
+        )
+    factors = factors.expand(stored.num_rows)[:, None]
+
+    def read_rows(start: int, stop: int) -> Tensor:
+        values = dequantise(stored.read_rows(start, stop), stored.type).float()
+        raw: Tensor = (values * factors[start:stop]).view(torch.uint8)
+        return raw
+
+    return StoredTensor(stored.name, stored.shape, F32, read_rows)
 
 
 def _rename_official(official: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Official names to those of the GGUF, weight norm folded."""
+    """Official names to those of the GGUF, scales and weight norm folded."""
+    official = _scale_bytes(official)
     renamed: dict[str, StoredTensor] = {}
     for name, stored in official.items():
         plain, folded = name, stored

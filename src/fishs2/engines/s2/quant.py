@@ -161,6 +161,8 @@ def _unpack_q2_k(blocks: Tensor) -> Groups:
 F32 = BlockType("F32", 1, 4, dtype=torch.float32)
 F16 = BlockType("F16", 1, 2, dtype=torch.float16)
 BF16 = BlockType("BF16", 1, 2, dtype=torch.bfloat16)
+F8 = BlockType("F8_E4M3", 1, 1, dtype=torch.float8_e4m3fn)
+"""In no GGUF; in safetensors with a scale beside each matrix."""
 
 BLOCK_TYPES: dict[int, BlockType] = {
     0: F32,

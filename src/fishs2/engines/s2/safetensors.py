@@ -6,23 +6,28 @@ Source: https://github.com/huggingface/safetensors#format
 """
 
 import json
+import re
 from math import prod
 from pathlib import Path
 from struct import Struct
 
-from fishs2.engines.s2.quant import BF16, F16, F32
+from fishs2.engines.s2.quant import BF16, F8, F16, F32
 from fishs2.engines.s2.tensors import StoredTensor, stored_in_file
 from fishs2.errors import EngineUnavailableError
 
 MAX_HEADER_BYTES = 16 << 20  # the shards of S2 Pro have less than 100 kB
-_FLOAT_TYPES = {"F32": F32, "F16": F16, "BF16": BF16}
+_FLOAT_TYPES = {"F32": F32, "F16": F16, "BF16": BF16, "F8_E4M3": F8}
+_BUFFER_NAME = re.compile(r"(freqs_cis|causal_mask)$")
+"""What some exporters write and no class declares (spec 1.2, 8.2), in whatever type."""
+_GPTQ_NAME = re.compile(r"\.(qweight|qzeros|g_idx)$")
 _U64 = Struct("<Q")
 
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """The float tensors of the file at `path` by name; those of other types are left out.
+    """The tensors of the file at `path` by name.
 
-    Raises EngineUnavailableError for a file that is missing, truncated or damaged.
+    Raises EngineUnavailableError for a file that is missing, truncated or damaged, and for types
+    that have no meaning here: a tensor that is left out would be called missing.
     """
     try:
         file_bytes = path.stat().st_size
@@ -64,11 +69,31 @@ def _read_entry(
             f"has {file_bytes}; download it again"
         )
     block = _FLOAT_TYPES.get(kind)
-    if block is None:
+    if block is None and is_buffer(name):
         return None
+    if block is None:
+        raise unknown_type(path, name, kind)
     if prod(shape) * block.num_bytes != end - begin:
         raise _damaged(path, f"tensor {name[:80]!r} with {end - begin} bytes for {shape} {kind}")
     return stored_in_file(path, name, shape=tuple(shape), kind=block, offset_bytes=start + begin)
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor of that official name is computed here and need not be read."""
+    return _BUFFER_NAME.search(name) is not None
+
+
+def unknown_type(path: Path, name: str, kind: str) -> EngineUnavailableError:
+    """The error for a tensor of a type that is not read here."""
+    found = f"{path.name} has tensor {name[:80]!r} of type {kind[:20]}"
+    if _GPTQ_NAME.search(name):
+        return EngineUnavailableError(
+            f"{found}: it is quantised by GPTQ or AWQ, which fishs2 does not read; take a GGUF "
+            "file of S2 Pro, or its official files"
+        )
+    return EngineUnavailableError(
+        f"{found}, which fishs2 does not read; it reads {', '.join(_FLOAT_TYPES)}, and GGUF files"
+    )
 
 
 def _damaged(path: Path, found: str) -> EngineUnavailableError:
