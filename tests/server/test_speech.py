@@ -243,3 +243,16 @@ async def test_parallel_requests_each_get_their_own_speech() -> None:
     for text, answer in zip(texts, done, strict=True):
         pcm = np.frombuffer(answer.content, "<i2") / 32768
         assert dominant_hz(pcm, 24_000) == pytest.approx(fake_frequency_hz(text), abs=2)
+
+
+async def test_emoji_are_named_as_ignored_where_the_engine_reads_text_as_it_is() -> None:
+    async with serving() as served:
+        read = await served.client.post("/v1/audio/speech", json=body(input="Hi 🙂", emoji="read"))
+        skipped = await served.client.post("/v1/tts", json={"text": "Hi 🙂", "emoji": "skip"})
+    async with serving(emoji="skip") as quiet:
+        spoken = await quiet.client.post("/v1/audio/speech", json=body(input="🙂"))
+
+    assert read.headers["x-fishs2-ignored"] == "emoji"
+    assert skipped.status_code == 200
+    assert [each.text for each in served.engine.utterances] == ["Hi 🙂", "Hi"]
+    assert (spoken.status_code, spoken.json()["error"]["code"]) == (422, "empty_input")

@@ -34,6 +34,8 @@ def longest_pause_s(wav: bytes) -> float:
         ("１２３", "123", "ja"),
         ("①②③", "1 2 3", "en-us"),
         ("𝟒𝟐 𝐇𝐞𝐥𝐥𝐨 Ⓗⓔⓛⓛⓞ 🅷🅴🅻🅻🅾", "42 Hello Hello HELLO", "en-us"),
+        ("Ⓐ", "A", "en-us"),
+        ("＆", "&", "en-us"),
         ("an oﬃcial ﬁne", "an official fine", "en-us"),
         ("I donʼt, don＇t, don´t know", "I don't, don't, don't know", "en-us"),
         ("Louis ⅩⅣ", "Louis XIV", "en-us"),

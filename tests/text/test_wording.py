@@ -69,7 +69,7 @@ def test_prices_are_said_as_people_say_them(text: str, expected: str) -> None:
          "mid-nineteen nineties, the nineties and two thousands"),
         ("1,984 people, 1984.5, 1984 km, 2020-01, 1999-12-31, 555-1984, 12/1984, #1984, v1984",
          "1,984 people, 1984.5, 1984 km, 2020-01, 1999-12-31, 555-1984, 12/1984, #1984, v1984"),
-        ("10² 10⁻⁹ m³ text²", "10 squared 10 to the minus 9 m cubed text 2"),
+        ("10² 10⁻⁹ m³ text² ¹²³", "10 squared 10 to the minus 9 m cubed text 2 123"),
         ("1½ ½", "1 and a half a half"),
         ("1066 and 2150", "1066 and 2150"),
     ],
@@ -104,8 +104,9 @@ def test_an_emoji_is_one_name(text: str, language: str, expected: str) -> None:
 
 
 def test_letters_that_repeat_stay_apart() -> None:
-    assert write_out("b b b", "en").replace("\u200b", "|") == "b | b | b"
-    assert write_out("bb bb, a b", "en") == "bb bb, a b"
+    assert write_out("b b B b", "en").replace("\u200b", "|") == "b | b | B | b"
+    assert write_out("b-b-b-b, x", "en").replace("\u200b", "|") == "b | b | b | b, x"
+    assert write_out("bb bb bb bb, b b b, b-b-but", "en") == "bb bb bb bb, b b b, b-b-but"
 
 
 @given(st.text(), st.sampled_from(["en-us", "de", "ja", "cmn", "pl"]))

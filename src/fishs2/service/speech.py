@@ -344,6 +344,8 @@ class SpeechService:
             ignored.append("control")
         if request.emotion and not self._capabilities.speaks_tags:
             ignored.append("emotion")
+        if request.emoji == "read" and self._capabilities.spelling == "free":
+            ignored.append("emoji")
         if request.instructions and not self._styles:
             ignored.append("instructions")
         return (*ignored, *request.unheeded)

@@ -92,7 +92,7 @@ _YEAR = re.compile(
 _DECADE = re.compile(r"(?<![\w.,-])['’]?(?P<tens>[2-9])0['’]?s\b")
 
 _POWER = re.compile(
-    r"(?P<base>(?<![^\W\d_])[^\W\d_]{1,3}|\d|\))(?P<minus>⁻?)(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    r"(?P<base>(?<!\w)[^\W\d_²³¹⁰-⁹]{1,3}|\d|\))(?P<minus>⁻?)(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 )
 _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _FRACTIONS = {

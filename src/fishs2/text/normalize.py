@@ -46,10 +46,12 @@ _SPACES = re.compile(" {2,}")
 # \w without letters that are blank by definition (Hangul fillers).
 _LETTER = (
     "[^\\W_\u115f\u1160\u3164\uffa0]"
+    # Letters and words in circles, squares and the like.
+    "|[\u2100-\u214f\u2460-\u24ff\u2776-\u2793\u3200-\u33ff\U0001f100-\U0001f1ff]"
     # Emoji that have names; stars, boxes and fleurons are left out as they mostly draw a line
     # between scenes.
     "|[\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff\u2600-\u2604\u2607-\u2618\u261a-\u26ff"
-    "\U0001f004\U0001f0cf\U0001f170-\U0001f251\u231a\u231b\u23e9-\u23f3\u23f8-\u23fa\u2b50\u2b55"
+    "\U0001f004\U0001f0cf\U0001f200-\U0001f251\u231a\u231b\u23e9-\u23f3\u23f8-\u23fa\u2b50\u2b55"
     "\u2705\u2708\u2709\u270c\u270d\u270f\u2728\u2744\u274c\u274e\u2753-\u2757\u2764\u2795-\u2797]"
 )
 _READABLE_MARK = re.compile(_LETTER)
@@ -57,7 +59,7 @@ _READABLE = re.compile(
     _LETTER
     +
     # Signs with a name, except three and more in a row: "=====" draws a line.
-    "|([%‰&@§°©®™№+=<>±×÷√∞≈≠≤≥$¢£¤¥€\u20a0-\u20cf])(?!\\1)(?<!\\1\\1\\1)"
+    "|([%‰&@§°©®™№+=<>±×÷√∞≈≠≤≥$¢£¤¥€\u20a0-\u20cf％＆＠＋＝＜＞＄￠￡￥￦])(?!\\1)(?<!\\1\\1\\1)"
 )
 
 

@@ -29,7 +29,7 @@ _RULES = re.compile(
     "|(?<=[^\\W\\d_])[\u02bb-\u02bd]|[\u02bb-\u02bd](?=[^\\W\\d_]))"
     f"|(?P<superscript>⁻?[{_SUPERSCRIPTS}]+)"
     f"|(?P<index>[{_SUBSCRIPTS}]+)"
-    "|(?P<point>(?<=\\d)[．，：٫٬](?=\\d))"
+    "|(?P<point>(?<=\\d)[．，：٫٬⁄](?=\\d))"
     "|(?P<other>[\u0080-\U0010ffff])"
 )
 
@@ -39,7 +39,7 @@ _KEPT = re.compile(
     # Full-width marks, ideographs, kana, Hangul letters.
     "！（），．：；？［］｛｝\u3001-\u318f\u3400-\u9fff\uac00-\ud7a3]"
 )
-_POINTS = {"．": ".", "，": ",", "：": ":", "٫": ".", "٬": ","}
+_POINTS = {"．": ".", "，": ",", "：": ":", "٫": ".", "٬": ",", "⁄": "/"}
 _NAMED_LETTER = re.compile(
     "(?:NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER"
     "|LATIN LETTER (?P<small>SMALL) CAPITAL|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])"

@@ -17,8 +17,8 @@ _Rule = Callable[[str], Iterable[Edit]]
 
 # eSpeak NG says a letter no more than three times running; a blank that is nothing to read ends a
 # run without a sound.
-_LETTER_AGAIN = re.compile(r"(?<!\S)([^\W\d_])(?= \1(?!\S))", re.IGNORECASE)
-_UNREAD_WORD = " \u200b"
+_REPEATED_LETTER = re.compile(r"(?<!\w)([^\W\d_])(?:[ -]\1){3,}(?!\w)", re.IGNORECASE)
+_UNREAD_WORD = " \u200b "
 
 _SPACES = re.compile(" {2,}| +(?=\n)|(?<=\n) +")
 
@@ -43,8 +43,10 @@ def write_out(text: str, language: str) -> str:
 
 
 def _find_repeats(text: str) -> Iterator[Edit]:
-    for match in _LETTER_AGAIN.finditer(text):
-        yield Edit(match.end(), match.end(), _UNREAD_WORD)
+    for match in _REPEATED_LETTER.finditer(text):
+        # Every second character is a letter.
+        for at in range(match.start() + 1, match.end(), 2):
+            yield Edit(at, at + 1, _UNREAD_WORD)
 
 
 def _squeezed(spaces: re.Match[str]) -> str:
