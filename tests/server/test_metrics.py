@@ -42,6 +42,15 @@ async def test_requests_are_counted_by_dialect_and_outcome() -> None:
     assert health["rtf"] > 0
 
 
+async def test_no_number_has_a_twin_that_says_since_when() -> None:
+    async with serving() as served:
+        await served.client.post("/v1/audio/speech", json=BODY)
+        text = (await served.client.get("/metrics")).text
+
+    assert "fishs2_requests_total" in text
+    assert "_created" not in text
+
+
 async def test_failed_and_aborted_requests_are_told_apart() -> None:
     async with serving(FakeEngine(fail_after_chunks=0)) as served:
         await served.client.post("/v1/audio/speech", json=BODY)

@@ -8,7 +8,7 @@ from fishs2.errors import Fishs2Error
 from fishs2.server.errors import OPEN_API_PREFIX, describe_error, is_below, send_error
 from fishs2.service.accounts import Accounts, Principal
 
-PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/health", "/v1/health"})
+PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/health", "/v1/health"})
 PUBLIC_PREFIXES = ("/docs/files/", "/clips/")
 """Clips have names that nobody can guess; their links are to work without a key."""
 

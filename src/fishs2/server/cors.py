@@ -19,7 +19,8 @@ _FOR_ALL_PAGES = frozenset(
 )
 _OTHER_ORIGIN = Problem(
     HTTPStatus.FORBIDDEN,
-    "pages of other origins may not do this; FISHS2_CORS_ORIGINS names those that may",
+    "web pages of other sites may not do this: the owner of this server can allow one by its "
+    "origin, such as FISHS2_CORS_ORIGINS=https://example.com",
     "origin_not_allowed",
 )
 _EXPOSED = ("X-Request-ID", "X-Audio-Sample-Rate", "X-Audio-Channels", "X-Audio-Encoding")
@@ -44,12 +45,19 @@ class WebPages:
             await self._app(scope, receive, send)
             return
         is_open = self._is_for_every_route or _is_for_all(scope["path"])
-        if not self._may_change(scope, is_open=is_open):
+        is_refused = not self._may_change(scope, is_open=is_open)
+        if is_refused or (_is_question(scope) and not self._may_call(scope, is_open=is_open)):
             await send_error(scope, receive, send, _OTHER_ORIGIN)
         elif is_open and scope["type"] == "http":
             await self._cors(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _may_call(self, scope: Scope, *, is_open: bool) -> bool:
+        """Whether the page that a browser asks for may call this at all."""
+        headers = Headers(scope=scope)
+        origin = headers["origin"]
+        return (is_open and self._cors.is_allowed_origin(origin)) or _is_own(origin, headers)
 
     def _may_change(self, scope: Scope, *, is_open: bool) -> bool:
         """Whether the page that sends this, if it is one, may; browsers do not ask before forms."""
@@ -62,6 +70,13 @@ class WebPages:
         if self._is_for_every_route:
             return self._cors.is_allowed_origin(origin) or _is_own(origin, headers)
         return is_open or _is_own(origin, headers)
+
+
+def _is_question(scope: Scope) -> bool:
+    """Whether a browser asks on behalf of a page before it calls."""
+    headers = Headers(scope=scope)
+    is_options = scope["type"] == "http" and scope["method"] == "OPTIONS"
+    return is_options and {"origin", "access-control-request-method"} <= set(headers)
 
 
 def _is_page(origin: str) -> bool:

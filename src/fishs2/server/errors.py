@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -142,7 +142,11 @@ def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         problem = _describe_http(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            problem.headers["Allow"] = ", ".join(_allowed_methods(request))
+            allowed = _allowed_methods(request)
+            if request.method == "OPTIONS":
+                headers = {"Allow": ", ".join([*allowed, "OPTIONS"])}
+                return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+            problem.headers["Allow"] = ", ".join(allowed)
         return error_response(path, problem)
     assert isinstance(error, Fishs2Error)
     problem = describe_error(error)
@@ -162,8 +166,11 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def _is_known(request: Request, method: str) -> bool:
-    scope = {**request.scope, "method": method}
-    return any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
+    # Folders of files see themselves as the root.
+    scope = {**request.scope, "root_path": "", "method": method}
+    matching = (route for route in request.app.routes if route.matches(scope)[0] == Match.FULL)
+    # Folders of files say that they match whatever the method.
+    return any(method == "GET" or not isinstance(route, Mount) for route in matching)
 
 
 def error_response(path: str, problem: Problem) -> JSONResponse:

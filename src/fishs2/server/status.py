@@ -15,6 +15,8 @@ from fishs2.server.openai_request import model_names
 from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"
+_ICON = "/favicon.ico"
+_ICON_HEADERS = {"Cache-Control": "public, max-age=604800"}
 _METRICS_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}
 }
@@ -96,8 +98,14 @@ def install_docs_pages(app: FastAPI) -> None:
             title="fishs2",
             swagger_js_url=f"{_DOCS_FILES}/swagger-ui-bundle.js",
             swagger_css_url=f"{_DOCS_FILES}/swagger-ui.css",
-            swagger_favicon_url=f"{_DOCS_FILES}/favicon.png",
+            swagger_favicon_url=_ICON,
         )
 
+    icon = (files("fishs2.server") / "favicon.png").read_bytes()
+
+    async def get_icon() -> Response:
+        return Response(icon, media_type="image/png", headers=_ICON_HEADERS)
+
+    app.add_api_route(_ICON, get_icon, include_in_schema=False)
     app.add_api_route("/", show_docs, include_in_schema=False)
     app.add_api_route("/docs", show_docs, include_in_schema=False)

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
@@ -33,6 +39,8 @@ class Metrics:
     def __init__(self, read_load: Callable[[], Load]) -> None:
         self.rtf: float | None = None
         """Compute time over audio time of recent requests, a running mean."""
+        # The library has one switch for the whole process: no twin of each number says since when.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._requests = self._counter(
             "fishs2_requests", "Speech requests that ended.", ("dialect", "outcome")
