@@ -14,6 +14,7 @@ import numpy as np
 from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Utterance
 from fishs2.errors import (
     EngineError,
+    EngineLostError,
     EngineUnavailableError,
     NotFoundError,
     RunawaySpeechError,
@@ -40,8 +41,9 @@ class Timing:
 class FakeEngine:
     """Speaks a sine whose frequency is a function of the text, and records what it was asked.
 
-    fail_after_chunks: raise EngineError after so many chunks of every utterance. num_runaways: the
-    first so many utterances run away after a chunk.
+    fail_after_chunks: raise EngineError after so many chunks of every utterance. num_runaways,
+    num_losses: the first so many utterances run away, or are lost, after a chunk. num_silent: the
+    first so many are silence.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class FakeEngine:
         speaks_tags: bool = False,
         fail_after_chunks: int | None = None,
         num_runaways: int = 0,
+        num_losses: int = 0,
+        num_silent: int = 0,
         start_error: str | None = None,
     ) -> None:
         self.timing = timing or Timing()
@@ -67,6 +71,8 @@ class FakeEngine:
         )
         self._fail_after_chunks = fail_after_chunks
         self._num_runaways = num_runaways
+        self._num_losses = num_losses
+        self._num_silent = num_silent
         self._start_error = start_error
         self.utterances: list[Utterance] = []
         self.ended_speeches: list[str] = []
@@ -94,12 +100,14 @@ class FakeEngine:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
         self.utterances.append(utterance)
-        is_runaway = len(self.utterances) <= self._num_runaways
+        number = len(self.utterances)
         self.num_active += 1
         is_finished = False
         try:
             await asyncio.sleep(self.timing.first_audio_s)
             pcm = fake_speech(utterance.text, self._capabilities.sample_rate_hz)
+            if number <= self._num_silent:
+                pcm = np.zeros_like(pcm)
             chunk_len = max(1, round(self.timing.chunk_s * self._capabilities.sample_rate_hz))
             for index, start in enumerate(range(0, len(pcm), chunk_len)):
                 if index == self._fail_after_chunks:
@@ -108,9 +116,12 @@ class FakeEngine:
                     await self.gate.wait()
                 await asyncio.sleep(self.timing.rtf * self.timing.chunk_s)
                 yield AudioChunk(pcm[start : start + chunk_len], self._capabilities.sample_rate_hz)
-                if is_runaway:
+                if number <= self._num_runaways:
                     await self.gate.wait()
                     raise RunawaySpeechError("the fake engine was told to run away")
+                if number <= self._num_losses:
+                    await self.gate.wait()
+                    raise EngineLostError("the fake engine was told to be lost")
             is_finished = True
         finally:
             self.num_active -= 1

@@ -8,6 +8,7 @@
     ├── BusyError              no room at present; carries `retry_after_s`
     │   └── QuotaError         the key has nothing left; carries a `code`
     ├── EngineError            the engine failed at this utterance
+    │   ├── EngineLostError          its process was lost; spoken again, all may be well
     │   ├── RunawaySpeechError       what it said was no speech; another seed may do better
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
     ├── StoreUnavailableError  keys, voices or cached audio cannot be read or written
@@ -75,6 +76,10 @@ class QuotaError(BusyError):
 
 class EngineError(Fishs2Error):
     """The engine failed while it worked on an utterance."""
+
+
+class EngineLostError(EngineError):
+    """The process that worked on an utterance was lost; another one may do it."""
 
 
 class RunawaySpeechError(EngineError):

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 
 from fishs2.engines.espeak_pool import EspeakPool, Limits
 from fishs2.engines.espeak_worker import MAX_ORDERS, Order
-from fishs2.errors import EngineError, EngineUnavailableError
+from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError
 from tests.engines.workers import find_workers
 from tests.serving import PATIENCE_S
 
@@ -94,7 +94,7 @@ async def test_worker_killed_in_mid_speech_is_an_error_and_replaced(pool: Espeak
     await anext(pieces)
     worker.kill()
 
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineLostError):
         async for _ in pieces:
             pass
 
@@ -102,22 +102,18 @@ async def test_worker_killed_in_mid_speech_is_an_error_and_replaced(pool: Espeak
     assert find_worker() != worker
 
 
-async def test_worker_lost_before_its_first_piece_is_no_error(hasty: EspeakPool) -> None:
+@pytest.mark.parametrize("end", [psutil.Process.suspend, psutil.Process.kill])
+async def test_order_of_a_lost_worker_can_be_given_again(
+    hasty: EspeakPool, end: Callable[[psutil.Process], None]
+) -> None:
     expected = await render(hasty, SHORT)
     worker = find_worker()
-    worker.suspend()
+    end(worker)
+
+    with pytest.raises(EngineLostError):
+        await render(hasty, SHORT)
 
     assert await render(hasty, SHORT) == expected
-
-    assert find_worker() != worker
-
-
-async def test_idle_worker_that_dies_is_replaced(pool: EspeakPool) -> None:
-    worker = find_worker()
-    worker.kill()
-
-    assert await render(pool, SHORT)
-
     assert find_worker() != worker
 
 

@@ -25,6 +25,7 @@ from fishs2.engines.host_link import HostLimits
 from fishs2.engines.host_messages import Recipe
 from fishs2.errors import (
     EngineError,
+    EngineLostError,
     EngineUnavailableError,
     Fishs2Error,
     NotFoundError,
@@ -33,6 +34,7 @@ from fishs2.errors import (
 )
 from tests.engines.hosted import FORKED_S, recipe
 from tests.fakes import fake_speech
+from tests.feeding import hear
 from tests.serving import PATIENCE_S, until
 
 TEXT = "One sentence of ordinary length, which is spoken in more than one chunk of audio."
@@ -247,7 +249,10 @@ async def test_child_lost_in_mid_speech_is_an_error_and_replaced(
     assert engine.stats().num_restarts == num_before + 1
 
 
-async def test_child_lost_before_its_first_chunk_is_no_error(engine: HostedEngine) -> None:
+async def test_lost_utterance_can_be_sent_again(engine: HostedEngine) -> None:
+    with pytest.raises(EngineLostError, match="was killed by SIGABRT while it worked"):
+        await listen(engine, "once lost, then spoken")
+
     heard = await listen(engine, "once lost, then spoken")
 
     assert np.array_equal(heard, fake_speech("once lost, then spoken", 24_000))
@@ -258,18 +263,18 @@ async def test_child_whose_card_has_failed_ends_and_the_next_one_speaks(
 ) -> None:
     num_before = engine.stats().num_restarts
 
-    heard = await listen(engine, "lose the card once")
+    heard = await hear(engine, Utterance("lose the card once"))
 
     assert np.array_equal(heard, fake_speech("lose the card once", 24_000))
     assert engine.stats().num_restarts == num_before + 1
-    with pytest.raises(EngineError, match="ended, as its card had failed"):
+    with pytest.raises(EngineLostError, match="ended, as its card had failed"):
         await listen(engine, "lose the card always")
     assert len(await listen(engine)) > 0
 
 
-async def test_utterance_that_kills_twice_is_an_error(engine: HostedEngine) -> None:
-    with pytest.raises(EngineError, match="was killed by SIGABRT while it worked"):
-        await listen(engine, "abort")
+async def test_utterance_that_kills_every_child_is_an_error(engine: HostedEngine) -> None:
+    with pytest.raises(EngineLostError, match="was killed by SIGABRT while it worked"):
+        await hear(engine, Utterance("abort"))
 
     assert len(await listen(engine)) > 0
 
@@ -307,7 +312,7 @@ async def test_folder_that_is_tidied_away_is_made_again(tmp_path: Path) -> None:
     (child,) = [each for each in find_children() if str(tmp_path) in " ".join(each.cmdline())]
     child.kill()
 
-    assert len(await listen(engine)) > 0
+    assert len(await hear(engine, Utterance(TEXT))) > 0
     await engine.close()
 
 
@@ -410,30 +415,23 @@ async def test_stopped_child_is_killed_while_others_are_answered(hasty: HostedEn
     child = psutil.Process(link._child.pid)
     child.suspend()
 
-    assert len(await listen(hasty)) > 0
+    assert len(await hear(hasty, Utterance(TEXT))) > 0
     assert child not in find_children()
 
 
-async def test_crashes_lose_nothing_that_had_not_begun_to_sound(engine: HostedEngine) -> None:
+async def test_crashes_lose_nothing(engine: HostedEngine) -> None:
     texts = [f"once {n} lost" if n % 20 == 7 else f"number {n}" for n in range(60)]
     turns = asyncio.Semaphore(4)
     num_before = engine.stats().num_restarts
 
-    async def speak(text: str) -> tuple[bool, bool]:
-        """Whether it sounded, and whether it was whole."""
-        heard: list[np.ndarray] = []
+    async def speak(text: str) -> np.ndarray:
         async with turns:
-            try:
-                async for chunk in engine.speak(Utterance(text)):
-                    heard.append(chunk.pcm)  # noqa: PERF401 - what came before an error counts
-            except EngineError:
-                return bool(heard), False
-        return True, np.array_equal(np.concatenate(heard), fake_speech(text, 24_000))
+            return await hear(engine, Utterance(text))
 
-    outcomes = await asyncio.gather(*map(speak, texts))
+    heard = await asyncio.gather(*map(speak, texts))
 
-    assert (False, False) not in outcomes
-    assert outcomes.count((True, True)) >= 60 - 3 * 3  # three neighbours at each crash
+    for text, pcm in zip(texts, heard, strict=True):
+        assert np.array_equal(pcm, fake_speech(text, 24_000)), text
     assert engine.stats().num_restarts == num_before + 3
 
 

@@ -91,7 +91,7 @@ async def test_child_lost_at_work_is_replaced_and_asked_again(
     assert engine.stats().num_restarts == num_before + 1
 
 
-async def test_recording_that_kills_twice_is_an_error(codes: HostedCodes) -> None:
+async def test_recording_that_kills_every_child_is_an_error(codes: HostedCodes) -> None:
     with pytest.raises(EngineError, match="was killed by SIGABRT while it worked"):
         await codes.encode(PCM, 2)
 

@@ -152,6 +152,47 @@ async def test_failure_before_the_first_audio_is_an_error_answer(
     assert answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream_format": "sse"}])
+async def test_engine_that_is_lost_now_and_then_is_heard_by_nobody(
+    fields: dict[str, object],
+) -> None:
+    asked = body(input="One sentence.", response_format="pcm", **fields)
+    async with serving() as served:
+        alone = await served.client.post(SPEECH, json=asked)
+    async with serving(FakeEngine(num_losses=2)) as served:
+        answer = await served.client.post(SPEECH, json=asked)
+        metrics = (await served.client.get("/metrics")).text
+
+    assert answer.status_code == 200
+    assert answer.content == alone.content
+    assert 'fishs2_requests_total{dialect="openai",outcome="finished"} 1.0' in metrics
+    assert 'fishs2_rerolls_total{dialect="openai"} 2.0' in metrics
+
+
+async def test_engine_that_is_lost_at_every_try_is_an_error_answer() -> None:
+    async with serving(FakeEngine(num_losses=99)) as served:
+        answer = await served.client.post(SPEECH, json=body())
+        metrics = (await served.client.get("/metrics")).text
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "generation_failed"
+    assert 'fishs2_requests_total{dialect="openai",outcome="failed"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream_format": "sse"}])
+@pytest.mark.parametrize("text", ["Room 42.", LONG_TEXT])
+async def test_speech_without_a_sound_is_never_an_answer(
+    text: str, fields: dict[str, object]
+) -> None:
+    async with serving(FakeEngine(num_silent=99)) as served:
+        answer = await served.client.post(SPEECH, json=body(input=text, **fields))
+        metrics = (await served.client.get("/metrics")).text
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "generation_failed"
+    assert 'fishs2_requests_total{dialect="openai",outcome="failed"} 1.0' in metrics
+
+
 async def test_failure_in_the_middle_of_a_whole_answer_is_an_error_answer() -> None:
     async with serving(FakeEngine(fail_after_chunks=2)) as served:
         answer = await served.client.post(SPEECH, json=body())

@@ -19,6 +19,14 @@ Codes = NDArray[np.int32]
 """What a codec makes of samples, int32 [K, T]: a code of each codebook for every frame."""
 
 
+SILENCE = 0.001
+"""What is not louder than this is silence: 60 dB below full scale, less than a quiet room has."""
+
+MAX_LOSSES = 4
+"""How often work is sent again whose process was lost. Once is a mishap, and with many utterances
+on their way the next one may be as well; what ends every process that works on it is at fault."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """Audio and transcript that show a voice.
@@ -185,7 +193,8 @@ class SpeechEngine(Protocol):
 
         Closing the generator aborts the work within one chunk. The engine never waits for the
         reader: a reader that is slow delays nobody else. Same utterance, same seed, same build:
-        same samples. Raises EngineError, at any chunk.
+        same samples. Raises EngineError, at any chunk; EngineLostError if the process that worked
+        on it was lost, and it may be sent again.
         """
         ...
 

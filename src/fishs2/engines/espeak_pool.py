@@ -17,7 +17,7 @@ import espeakng_loader
 
 from fishs2.engines import espeak_worker
 from fishs2.engines.espeak_worker import HEADER, Kind, Order
-from fishs2.errors import EngineError, EngineUnavailableError
+from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError
 
 _logger = logging.getLogger(__name__)
 
@@ -86,20 +86,18 @@ class EspeakPool:
     async def speak(self, order: Order) -> AsyncGenerator[bytes]:
         """Yield the int16 samples of `order`, piece by piece; nothing for text without a sound.
 
-        A worker that dies before the first piece is no error: another one gets the order, once.
-        Raises EngineError. Closing the generator stops the worker within one piece.
+        Raises EngineError; EngineLostError when the worker dies or stalls. Closing the generator
+        stops the worker within one piece.
         """
-        has_spoken = False
-        for is_last_try in (False, True):
-            try:
-                async with contextlib.aclosing(self._speak_once(order)) as pieces:
-                    async for piece in pieces:
-                        has_spoken = True
-                        yield piece
-                return
-            except EngineError:
-                if has_spoken or is_last_try or self._is_closed:
-                    raise
+        worker = await self._take_worker()
+        speech = worker.begin(order)
+        try:
+            while (piece := await speech.get()) is not _HAS_ENDED:
+                if isinstance(piece, EngineError):
+                    raise piece
+                yield piece
+        finally:
+            worker.abort(speech)
 
     async def close(self) -> None:
         """End every worker and every order; speech under way fails with EngineError."""
@@ -111,17 +109,6 @@ class EspeakPool:
             worker.kill()
         await asyncio.gather(*self._keepers, *self._launches, return_exceptions=True)
         await asyncio.gather(*(self._close_worker(worker) for worker in set(self._workers)))
-
-    async def _speak_once(self, order: Order) -> AsyncGenerator[bytes]:
-        worker = await self._take_worker()
-        speech = worker.begin(order)
-        try:
-            while (piece := await speech.get()) is not _HAS_ENDED:
-                if isinstance(piece, EngineError):
-                    raise piece
-                yield piece
-        finally:
-            worker.abort(speech)
 
     async def _take_worker(self) -> "_Worker":
         """Wait for the next free worker, first come, first served."""
@@ -250,7 +237,9 @@ class _Worker:
         try:
             async with asyncio.timeout(self._limits.start_s):
                 kind, _, payload = await self._read_message()
-        except (TimeoutError, asyncio.IncompleteReadError) as error:
+        except asyncio.IncompleteReadError as error:
+            raise EngineUnavailableError(f"eSpeak NG ended while it started; {_REMEDY}") from error
+        except TimeoutError as error:
             raise EngineUnavailableError(
                 f"eSpeak NG gave no sign of life within {self._limits.start_s:.0f} s of its "
                 f"start; {_REMEDY}"
@@ -325,7 +314,7 @@ class _Worker:
 
     async def _close(self) -> None:
         self.is_alive = False
-        self._end_speech(EngineError("the eSpeak worker ended while it spoke"))
+        self._end_speech(EngineLostError("the eSpeak worker ended while it spoke"))
         self.kill()
         self._stdin.close()
         # A pipe is closed only once read to its end.
@@ -345,7 +334,9 @@ class _Worker:
             self._set_watchdog(self._limits.stall_s)
 
     def _send(self, kind: Kind, payload: bytes = b"") -> None:
-        self._stdin.write(HEADER.pack(kind, self._last_number, len(payload)) + payload)
+        # A worker that is gone is noticed where we read.
+        if not self._stdin.is_closing():
+            self._stdin.write(HEADER.pack(kind, self._last_number, len(payload)) + payload)
 
     def _end_speech(self, outcome: EngineError | None) -> None:
         self._set_watchdog(None)

@@ -1,8 +1,9 @@
 """Any engine in a supervised child process, behind the same Protocol.
 
 A crash, a hang or a leak of the engine costs the utterances in work and never the server. Here
-lives the supervision: restarts, the pause between them, when to give up for a while, and the second
-try of what has not sounded yet. `host_link` is one child, `host_child` what runs in it.
+lives the supervision: restarts, the pause between them, and when to give up for a while. Whether
+what was lost is spoken again is for the service to say, which knows what was heard of it.
+`host_link` is one child, `host_child` what runs in it.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from fishs2.engines.base import (
+    MAX_LOSSES,
     AudioChunk,
     Capabilities,
     CodecLayout,
@@ -28,7 +30,7 @@ from fishs2.engines.base import (
 )
 from fishs2.engines.host_link import HostLimits, Link, LostError
 from fishs2.engines.host_messages import NOBODY, Failure, Profile, Recipe, error_of
-from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error
+from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError, Fishs2Error
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class HostedEngine:
     """The engine of a recipe, in a child process; a SpeechEngine.
 
     Capabilities, voices and errors are those of the engine in the child. An utterance whose child
-    is lost before its first chunk is spoken by the next child, once; after it, EngineError.
+    is lost ends with EngineLostError; the next child speaks it when it is sent again.
     """
 
     def __init__(
@@ -109,19 +111,17 @@ class HostedEngine:
         return found
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[AudioChunk]:
-        """Yield speech as SpeechEngine says. Raises EngineError, and what the engine raises."""
-        has_spoken = False
-        for is_last_try in (False, True):
-            link = await self._take_link()
-            try:
-                async with aclosing(link.speak(utterance)) as chunks:
-                    async for chunk in chunks:
-                        has_spoken = True
-                        yield chunk
-                return
-            except LostError as error:
-                if has_spoken or is_last_try or self._is_closed:
-                    raise self._failure_of(error) from None
+        """Yield speech as SpeechEngine says. Raises EngineError, and what the engine raises.
+
+        Waits for the next child while there is none.
+        """
+        link = await self._take_link()
+        try:
+            async with aclosing(link.speak(utterance)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except LostError as error:
+            raise self._failure_of(error) from None
 
     def end_speech(self, speech: str) -> None:
         """As SpeechEngine says. A child that is lost has forgotten it."""
@@ -154,21 +154,20 @@ class HostedEngine:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _ask(self, ask: Callable[[Link], Awaitable[_T]]) -> _T:
-        """What a child answers; if it is lost meanwhile, what the next one does."""
-        try:
-            return await ask(await self._take_link())
-        except LostError as error:
-            if self._is_closed:
-                raise self._failure_of(error) from None
-        try:
-            return await ask(await self._take_link())
-        except LostError as error:
-            raise self._failure_of(error) from None
+        """What a child answers; if it is lost meanwhile, what the next ones do."""
+        num_losses = 0
+        while True:
+            try:
+                return await ask(await self._take_link())
+            except LostError as error:
+                num_losses += 1
+                if num_losses > MAX_LOSSES or self._is_closed:
+                    raise self._failure_of(error) from None
 
     def _failure_of(self, loss: LostError) -> EngineError:
         if self._is_closed:
             return EngineError("the engine was closed")
-        return EngineError(f"the engine's process {loss} while it worked")
+        return EngineLostError(f"the engine's process {loss} while it worked")
 
     def _known_profile(self) -> Profile:
         if self._profile is None:
@@ -273,7 +272,7 @@ class _Ask(Protocol):
 class HostedCodes:
     """The codec of an engine in a child process; a CodesEngine.
 
-    Work whose child is lost is done by the next one, once; EngineError if that is lost too.
+    Work whose child is lost is done by the next one; EngineError if too many are.
     """
 
     def __init__(self, layout: CodecLayout, ask: _Ask) -> None:

@@ -1,15 +1,17 @@
 """One utterance, spoken ahead of whoever reads it."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
 from fishs2.audio.pcm import Pcm
-from fishs2.engines.base import SpeechEngine, Utterance
-from fishs2.errors import EngineError, RunawaySpeechError
+from fishs2.engines.base import MAX_LOSSES, SpeechEngine, Utterance
+from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
 from fishs2.service.admission import Admission, AheadTurn
+from fishs2.service.onset import Echo, Onset
 
 _MAX_REROLLS = 2
 
@@ -19,22 +21,25 @@ class UtteranceFeed:
 
     The turn at the engine ends when the engine is done, however slow the reader is. As long as
     nobody reads, the turn may be revoked: then the utterance is spoken again from its beginning.
-    Speech that ran away unheard is tried again with other seeds. `close` aborts what is left;
-    whoever starts a feed closes it.
+    Speech that ran away, or has no sound, is tried again with other seeds if none of it was read.
+    What the engine lost with its process is spoken again; what was read of it must come again,
+    sample by sample, and is left out. `close` aborts what is left; whoever starts a feed closes it.
     """
 
     def __init__(self, engine: SpeechEngine, admission: Admission, utterance: Utterance) -> None:
         self.num_rerolls = 0
         self._engine = engine
         self._admission = admission
-        self._utterance = utterance
+        self._utterance = _with_seed(utterance, engine)
         # Need not be bounded: it holds one utterance, whose text is bounded.
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue()
         self._turn = AheadTurn(self._revoke)
         self._turn_started_s: float | None = None
         self._patience: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None
-        self._is_heard = False
+        # What was read while more may have to be spoken again: at most one utterance.
+        self._taken: list[Pcm] = []
+        self._is_complete = False
         self._has_sound = False
         self._is_revoked = False
         self._next: UtteranceFeed | None = None
@@ -61,7 +66,8 @@ class UtteranceFeed:
         """Yield float32 [n], chunk by chunk, as they come. Raises EngineError."""
         self._admission.need(self._turn)
         while (pcm := await self._queue.get()) is not None:
-            self._is_heard = True
+            if not self._is_complete:
+                self._taken.append(pcm)
             yield pcm
         if self._task is not None:
             await self._task
@@ -109,6 +115,8 @@ class UtteranceFeed:
                 pass
             self._note_sound()
         finally:
+            self._is_complete = True
+            self._taken.clear()
             self._queue.put_nowait(None)
 
     async def _speak_in_a_turn(self) -> bool:
@@ -130,28 +138,39 @@ class UtteranceFeed:
 
     async def _speak_until_it_is_speech(self) -> None:
         # Counted anew in every turn: what is heard must not hang on whether one was revoked.
-        num_rerolls = 0
+        num_rerolls = num_losses = 0
         while True:
             try:
                 await self._speak(_with_other_seed(self._utterance, num_rerolls))
             except RunawaySpeechError:
-                if self._is_heard or num_rerolls == _MAX_REROLLS:
+                if self._taken or num_rerolls == _MAX_REROLLS:
                     raise
                 num_rerolls += 1
-                self.num_rerolls += 1
-                self._forget_unheard()
+            except EngineLostError:
+                if num_losses == MAX_LOSSES:
+                    raise
+                num_losses += 1
             else:
                 return
+            self.num_rerolls += 1
+            self._forget_unheard()
 
     async def _speak(self, utterance: Utterance) -> None:
         rate_hz = self._engine.capabilities.sample_rate_hz
+        echo, onset = Echo(self._taken), Onset(utterance.text)
         async with aclosing(self._engine.speak(utterance)) as chunks:
             async for chunk in chunks:
                 if chunk.sample_rate_hz != rate_hz:
                     raise EngineError(f"the engine changed its rate to {chunk.sample_rate_hz} Hz")
-                if not self._is_revoked:
-                    self._queue.put_nowait(chunk.pcm)
-                self._note_sound()
+                for pcm in onset.follow(chunk.pcm):
+                    self._pass_on(echo.follow(pcm))
+        onset.end()
+        echo.end()
+
+    def _pass_on(self, pcm: Pcm) -> None:
+        if len(pcm) and not self._is_revoked:
+            self._queue.put_nowait(pcm)
+        self._note_sound()
 
     def _note_sound(self) -> None:
         self._has_sound = True
@@ -170,8 +189,16 @@ class UtteranceFeed:
             self._turn_started_s = None
 
 
+def _with_seed(utterance: Utterance, engine: SpeechEngine) -> Utterance:
+    """With the seed that the engine would draw, so that what is spoken again is the same."""
+    if utterance.sampling.seed is not None or "seed" not in engine.capabilities.honours:
+        return utterance
+    seed = secrets.randbits(63)
+    return replace(utterance, sampling=replace(utterance.sampling, seed=seed))
+
+
 def _with_other_seed(utterance: Utterance, number: int) -> Utterance:
-    """Without a seed the engine draws another one by itself."""
+    """An engine that honours none draws another one by itself."""
     seed = utterance.sampling.seed
     if seed is None or not number:
         return utterance

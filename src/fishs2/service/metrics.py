@@ -48,7 +48,9 @@ class Metrics:
         self._chars = self._counter("fishs2_characters", "Characters of their texts.", ("dialect",))
         self._audio_s = self._counter("fishs2_audio_seconds", "Seconds of speech.", ("dialect",))
         self._rerolls = self._counter(
-            "fishs2_rerolls", "Utterances spoken again because speech ran away.", ("dialect",)
+            "fishs2_rerolls",
+            "Utterances spoken again: speech ran away, had no sound, or its process was lost.",
+            ("dialect",),
         )
         self._first_audio_s = Histogram(
             "fishs2_first_audio_seconds",

@@ -10,7 +10,7 @@ from collections.abc import Sequence as SequenceOf
 
 import numpy as np
 
-from fishs2.engines.base import Pcm
+from fishs2.engines.base import SILENCE, Pcm
 from fishs2.engines.s2.params import Frame
 
 _BASE_FRAMES, _FRAMES_PER_CHAR, _FRAMES_PER_WIDE_CHAR, _FRAMES_PER_TAG = 160, 8, 24, 64
@@ -20,7 +20,6 @@ _LOOK_EVERY = 16
 """Frames between two searches for a loop: it costs more than to count."""
 
 MAX_SILENT_FRAMES = 172
-_SILENCE = 0.001
 
 
 def longest_speech(text: str) -> int:
@@ -50,5 +49,5 @@ def find_runaway(frames: SequenceOf[Frame], max_frames: int) -> str:
 def count_silent(pcm: Pcm, samples_per_frame: int, num_before: int) -> int:
     """Silent frames at the end of a speech that goes on with `pcm`, after `num_before` of them."""
     levels = np.abs(pcm).reshape(-1, samples_per_frame).max(axis=1)
-    loud = np.flatnonzero(levels > _SILENCE)
+    loud = np.flatnonzero(levels > SILENCE)
     return num_before + len(levels) if not len(loud) else len(levels) - 1 - int(loud[-1])

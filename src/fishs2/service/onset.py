@@ -1,0 +1,69 @@
+"""The beginning of an utterance: that there is sound in it, and that it is what was heard before.
+
+Both look at what the engine gives, chunk by chunk, and let it through; `feed` asks them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fishs2.audio.pcm import Pcm
+from fishs2.engines.base import SILENCE
+from fishs2.errors import EngineError, RunawaySpeechError
+from fishs2.text.normalize import has_speech
+from fishs2.text.tags import remove_tags
+from fishs2.text.turns import remove_speaker_tags
+
+
+class Onset:
+    """Keeps silence back until there is sound; text with something to say must have some."""
+
+    def __init__(self, text: str) -> None:
+        self._is_awaited = has_speech(remove_tags(remove_speaker_tags(text)))
+        # At most what the engine makes of one utterance.
+        self._silent: list[Pcm] = []
+
+    def follow(self, pcm: Pcm) -> Sequence[Pcm]:
+        """What may be heard, once the engine has made float32 [n] more."""
+        if not self._is_awaited:
+            return (pcm,)
+        self._silent.append(pcm)
+        # Written so that NaN is no sound.
+        if not np.any(np.abs(pcm) > SILENCE):
+            return ()
+        self._is_awaited = False
+        return self._silent
+
+    def end(self) -> None:
+        """The utterance has ended. Raises RunawaySpeechError if it had no sound."""
+        if self._is_awaited:
+            raise RunawaySpeechError("the engine made no sound of text that has something to say")
+
+
+class Echo:
+    """Leaves out what was heard when an utterance is spoken again. taken: that, in pieces."""
+
+    def __init__(self, taken: Sequence[Pcm]) -> None:
+        self._rest = np.concatenate(taken) if taken else np.zeros(0, np.float32)
+
+    def follow(self, pcm: Pcm) -> Pcm:
+        """What is new in float32 [n] more. Raises EngineError where it is not the same speech."""
+        if not len(self._rest):
+            return pcm
+        num_known = min(len(pcm), len(self._rest))
+        if not np.array_equal(pcm[:num_known], self._rest[:num_known]):
+            raise _cannot_go_on()
+        self._rest = self._rest[num_known:]
+        return pcm[num_known:]
+
+    def end(self) -> None:
+        """The utterance has ended. Raises EngineError if more of it was heard before."""
+        if len(self._rest):
+            raise _cannot_go_on()
+
+
+def _cannot_go_on() -> EngineError:
+    return EngineError(
+        "the engine's process was lost in the middle of an utterance, and another one does not "
+        "speak the rest of it"
+    )
