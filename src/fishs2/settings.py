@@ -230,8 +230,9 @@ class Settings(BaseModel):
     runaway_guard: bool = Field(
         True,
         description="s2: ends speech that is far too long for its text, repeats itself or falls "
-        "silent, and tries other seeds where nobody has heard it. Requests whose max_new_tokens "
-        "is not 1,024 set their own limit and are left alone.",
+        "silent, and tries other seeds where nobody has heard it. Requests with a max_new_tokens "
+        "set their own limit and are left alone, but for the 1,024 that clients of Fish Audio's "
+        "APIs always send.",
     )
     client_stall_s: float = Field(
         300.0, gt=0, le=86_400, description="A client that takes no bytes for this long is cut off."

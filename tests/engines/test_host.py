@@ -602,6 +602,7 @@ async def test_every_field_of_an_utterance_reaches_the_child(engine: HostedEngin
         voice="other",
         sampling=Sampling(temperature=0.5, seed=2**70, top_k=3),
         part=Part("a", 1),
+        has_common_limit=True,
         latency="low",
         num_threads=3,
         verbose=True,

@@ -54,6 +54,7 @@ UTTERANCE = Utterance(
         seed=-(2**70),
     ),
     part=Part("speech", 3, is_last=False),
+    has_common_limit=True,
     latency="low",
     num_threads=2,
     verbose=False,

@@ -15,6 +15,7 @@ from fishs2.engines.base import Reference, Sampling, Utterance
 from fishs2.engines.host import HostedEngine
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
 from tests.engines.test_host import find_children
+from tests.feeding import hear
 from tests.native.building import build_ggml, build_library
 from tests.native.conftest import HASTY, Bench, set_up
 from tests.serving import until
@@ -241,7 +242,7 @@ async def test_library_that_cannot_be_stopped_is_ended(
     reading.cancel()
     await asyncio.wait([reading])
 
-    assert len(await listen(bench.engine)) > 0
+    assert len(await hear(bench.engine, Utterance(TEXT))) > 0
     await bench.engine.close()
     assert find_children() == others
 
@@ -276,14 +277,15 @@ async def test_library_that_hangs_in_mid_speech_is_ended(
     await bench.engine.close()
 
 
-async def test_crashes_lose_nothing_that_had_not_begun_to_sound(bench: Bench) -> None:
+async def test_crashes_lose_nothing(bench: Bench) -> None:
     texts = [f"once{'!' * n}" if n % 20 == 7 else f"number {n}" for n in range(200)]
     num_before = bench.engine.stats().num_restarts
     turn = asyncio.Lock()  # as the service does: one utterance at a time
 
     async def speak(text: str) -> int:
         async with turn:
-            return len(await listen(bench.engine, text, sampling=Sampling(max_new_tokens=4)))
+            utterance = Utterance(text, sampling=Sampling(max_new_tokens=4))
+            return len(await hear(bench.engine, utterance))
 
     lengths = await asyncio.gather(*map(speak, texts))
 
@@ -310,7 +312,7 @@ async def test_leak_does_not_outlive_the_child(bench: Bench) -> None:
 
     assert child.memory_info().rss > before + 10_000_000
     child.kill()
-    assert len(await listen(bench.engine)) > 0
+    assert len(await hear(bench.engine, Utterance(TEXT))) > 0
     (other,) = find_children()
     assert other.memory_info().rss < before + 10_000_000
 

@@ -57,7 +57,7 @@ class Run:
 @contextmanager
 def server(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
     known = {child.pid for child in psutil.Process().children()}
-    with server_process(folder, **environment) as url:
+    with server_process(folder, arguments=("serve",), wait_for_engine=True, **environment) as url:
         (process,) = (c for c in psutil.Process().children() if c.pid not in known)
         yield url, process
 

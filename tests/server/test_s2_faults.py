@@ -309,3 +309,15 @@ async def test_client_that_leaves_before_its_first_audio_frees_slot_and_queue() 
 
     assert answer.status_code == 200
     assert health["queue"] == {"streams": 0, "waiting": 0}
+
+
+async def test_limit_of_the_operator_leaves_the_guard_on() -> None:
+    endless = {"fishs2": {"min_tokens_before_end": 600}}
+    async with speaking(max_new_tokens=200) as served:
+        refused = await served.speak(**endless, max_new_tokens=None, stream=False)
+        asked = await served.speak(**endless, max_new_tokens=30)
+        num_runaways = await served.value("fishs2_engine_runaways_total")
+
+    assert error_of(refused)[:2] == (500, "generation_failed")
+    assert len(asked.content) == 2 * FRAME * 30
+    assert num_runaways == 3

@@ -41,6 +41,8 @@ REQUEST_FIELDS = {
     "short_utterance_chars",
     "is_continuous",  # in the open API, the only one that keeps audio, always true
     "latency",
+    "latency_default",
+    "emoji",
     "sampling_defaults",
     "unheeded",
     "request_id",
@@ -98,6 +100,7 @@ def test_who_asks_and_how_to_work_is_not() -> None:
         replace(PLAN, request=replace(PLAN.request, request_id="other")),
         with_utterance(num_threads=3, verbose=True),
         with_utterance(part=Part("p", 0), latency="low"),
+        with_utterance(has_common_limit=True),
         replace(PLAN, ignored=("x",)),
     ]
 
@@ -111,6 +114,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "references",
         "sampling",
         "part",
+        "has_common_limit",
         "latency",
         "num_threads",
         "verbose",
@@ -122,6 +126,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "format",
         "cloning",
         "ignored",
+        "cleaning",  # what the utterances have as text
         "cast",  # what the utterances have as voice and references
     }
     # Of the request, what has no part in the utterances or the format, and is in the key: effects.

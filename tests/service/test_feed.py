@@ -1,7 +1,7 @@
 """An utterance spoken ahead: revoked, re-rolled, read as it comes or as a whole."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -225,10 +225,17 @@ async def test_feed_that_nobody_reads_gives_its_turn_to_a_newcomer_and_comes_bac
     admission.check_integrity()
 
 
-@pytest.mark.parametrize("faults", [{"num_runaways": 1}, {"num_losses": 1}, {"num_silent": 1}])
-async def test_closing_at_any_moment_gives_every_turn_back(faults: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FakeEngine(num_runaways=1),
+        lambda: FakeEngine(num_losses=1),
+        lambda: FakeEngine(num_silent=1),
+    ],
+)
+async def test_closing_at_any_moment_gives_every_turn_back(make: Callable[[], FakeEngine]) -> None:
     for num_rounds in range(12):
-        engine, admission = FakeEngine(**faults), make_admission(num_turns=2)
+        engine, admission = make(), make_admission(num_turns=2)
         feeds = [UtteranceFeed(engine, admission, HELLO) for _ in range(3)]
         for feed in feeds:
             feed.start()

@@ -88,6 +88,8 @@ class Utterance:
     voice: what `SpeechEngine.find_voice` returned.
     references: speak like these, one for each speaker; empty for the voice alone.
     part: of which speech; None for an utterance that stands alone.
+    has_common_limit: `sampling.max_new_tokens` holds for everybody, and nobody asked for speech of
+    that length: what reaches it has run away.
     num_threads, verbose: wishes to an engine that has such switches; None is its own choice.
     """
 
@@ -96,6 +98,7 @@ class Utterance:
     references: tuple[Reference, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     part: Part | None = None
+    has_common_limit: bool = False
     latency: Latency = "balanced"
     num_threads: int | None = None
     verbose: bool | None = None
@@ -124,7 +127,8 @@ class Capabilities:
     them from the text.
     spelling: "plain" is of an engine that knows only words, ASCII digits and plain letters; the
     service writes out the rest (`text.wording`), in the language that a voice's name begins with.
-    honours: names of the `Sampling` fields that change its result.
+    honours: names of the fields of `Sampling` and `Utterance` that change its result, and
+    `language` if `find_voice` goes by it.
     """
 
     name: str

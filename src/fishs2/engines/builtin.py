@@ -90,6 +90,7 @@ class BuiltinEngine:
             voices=(self._default_voice, *others),
             cloning="approximate",
             spelling="plain",
+            honours=frozenset({"language"}),
         )
 
     @property

@@ -141,7 +141,7 @@ class S2cppEngine:
             voices=(_VOICE,),
             cloning="full",
             speaks_tags=True,
-            honours=_HONOURED,
+            honours=_HONOURED | _heeded_on(self._backend),
             device=self._backend,
         )
 
@@ -266,8 +266,7 @@ class S2cppEngine:
             min_tokens_before_end=drawn.min_tokens_before_end or 0,
             num_threads=self._options.num_threads if threads is None else threads,
             is_verbose=self._options.is_verbose if verbose is None else verbose,
-            # On a CPU it would make speech twelve times slower, and nothing sooner.
-            low_latency=utterance.latency == "low" and self._backend != "cpu",
+            low_latency=utterance.latency == "low" and "latency" in _heeded_on(self._backend),
         )
 
     def _bound_frames(self, text: str, reference: Reference | None, asked: int | None) -> int:
@@ -288,6 +287,11 @@ class S2cppEngine:
                 code="prompt_too_long",
             )
         return min(room, asked or room)
+
+
+def _heeded_on(backend: str) -> frozenset[str]:
+    """On a CPU low latency would make speech twelve times slower, and nothing sooner."""
+    return frozenset() if backend == "cpu" else frozenset({"latency"})
 
 
 def _check_reference(reference: Reference) -> None:

@@ -1,12 +1,18 @@
 """Fish Audio's speech body becomes our request: each dialect's defaults, and what has no effect."""
 
+from typing import TypeVar
+
 from fishs2.audio.effects import Effects
-from fishs2.engines.base import Sampling
+from fishs2.engines.base import Latency, Sampling
 from fishs2.errors import UserError
 from fishs2.server.fish_cloud_body import SelfHostedTts, Tts, TtsReference
 from fishs2.service.speech import SpeechRequest
 from fishs2.service.voice_choice import GivenReference, SpeakerVoice
 from fishs2.settings import Settings
+
+_Value = TypeVar("_Value")
+
+_LATENCY: Latency = "normal"
 
 _RATES_HZ = {
     "wav": (8_000, 16_000, 24_000, 32_000, 44_100),
@@ -17,8 +23,9 @@ _RATES_HZ = {
 """By format; the last is the default. Source: Fish Audio API reference, text-to-speech."""
 
 _CLOUD = Sampling(temperature=0.7, top_p=0.7, repetition_penalty=1.2)
-_SDK_MAX_NEW_TOKENS = 1024
-"""The SDK sends this whatever its user wants: it is no wish, and ours takes its place."""
+_CLIENTS_MAX_NEW_TOKENS = 1024
+"""The clients of both dialects send this whatever their user wants: it is no wish. In the cloud's
+ours takes its place."""
 
 _NO_EFFECT = ("normalize", "early_stop_threshold", "features")
 """Fields that no engine acts on. `streaming` and `use_memory_cache` are what it always does."""
@@ -30,7 +37,10 @@ def to_speech_request(body: Tts, settings: Settings, request_id: str) -> SpeechR
     defaults = _CLOUD
     if is_self_hosted:
         defaults = Sampling(
-            temperature=settings.temperature, top_p=settings.top_p, repetition_penalty=1.1
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            repetition_penalty=1.1,
+            max_new_tokens=body.max_new_tokens,
         )
     speakers = _speakers(body)
     one = speakers[0] if len(speakers) == 1 else SpeakerVoice()
@@ -50,7 +60,8 @@ def to_speech_request(body: Tts, settings: Settings, request_id: str) -> SpeechR
         short_utterance_chars=body.min_chunk_length,
         is_continuous=body.condition_on_previous_chunks,
         emoji=body.emoji,
-        latency=body.latency,
+        latency=_asked(body.latency, _LATENCY),
+        latency_default=_LATENCY,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,
             volume_db=prosody.volume if prosody else 0.0,
@@ -111,19 +122,16 @@ def _bit_rate(body: Tts) -> int | None:
 
 def _sampling(body: Tts, defaults: Sampling) -> Sampling:
     """What differs from the dialect's defaults: the rest nobody asked for, clients send it all."""
-    max_new_tokens = body.max_new_tokens
-    if not isinstance(body, SelfHostedTts) and max_new_tokens == _SDK_MAX_NEW_TOKENS:
-        max_new_tokens = None
     return Sampling(
         temperature=_asked(body.temperature, defaults.temperature),
         top_p=_asked(body.top_p, defaults.top_p),
         repetition_penalty=_asked(body.repetition_penalty, defaults.repetition_penalty),
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=_asked(body.max_new_tokens, _CLIENTS_MAX_NEW_TOKENS),
         seed=None if body.seed == -1 else body.seed,
     )
 
 
-def _asked(value: float | None, default: float | None) -> float | None:
+def _asked(value: _Value | None, default: _Value | None) -> _Value | None:
     return None if value == default else value
 
 

@@ -298,7 +298,13 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         emotion=emotion,
         emoji=body.emoji,
         effects=Effects(speed=body.speed, volume_db=body.volume),
+        unheeded=() if is_v3 else _of_v3(body),
     )
+
+
+def _of_v3(body: OpenSpeech) -> tuple[str, ...]:
+    """What was asked for and has a meaning in the versions v3 only."""
+    return tuple(name for name in ("emotion", "language") if getattr(body, name) != "auto")
 
 
 async def _read_model(form: FormData) -> NewVoice:

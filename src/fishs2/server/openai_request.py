@@ -59,11 +59,13 @@ def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> 
         instructions="" if overrides else body.instructions or "",
         max_utterance_chars=body.chunk_length,
         emoji=body.emoji,
-        latency=body.latency or "normal",
+        latency=body.latency,
+        latency_default="normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),
         num_threads=_first(given.n_threads, over.fishs2.n_threads),
         verbose=_first(given.verbose, over.fishs2.verbose),
+        unheeded=() if body.normalize is None else ("normalize",),
     )
 
 

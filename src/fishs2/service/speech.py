@@ -57,9 +57,9 @@ class SpeechRequest:
     max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
     this they take in the next sentence. is_continuous: the engine may carry its manner over from
     one utterance to the next. emoji: whether they are read; None means what the settings say.
-    sampling: what the client asks for; None in a field means
-    `sampling_defaults`, the dialect's, and where these say nothing ours. unheeded: fields of the
-    dialect that no engine acts on, as the client knows them.
+    latency, sampling: what the client asks for; where it does not, None or None in a field, the
+    defaults of the dialect hold, and for sampling where these say nothing ours. unheeded: fields of
+    the dialect that nobody acts on, as the client knows them.
     """
 
     request_id: str
@@ -80,7 +80,8 @@ class SpeechRequest:
     short_utterance_chars: int | None = None
     is_continuous: bool = True
     emoji: EmojiReading | None = None
-    latency: Latency = "balanced"
+    latency: Latency | None = None
+    latency_default: Latency = "balanced"
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)
     sampling_defaults: Sampling = field(default_factory=Sampling)
@@ -198,7 +199,7 @@ class SpeechService:
             pauses_s=(),
             format=audio_format,
             cloning=self._capabilities.cloning if is_cloned else None,
-            ignored=self._ignored_fields(request),
+            ignored=self._ignored_fields(request, cast),
             cleaning=Cleaning(
                 speaks_tags=self._capabilities.speaks_tags, emoji=request.emoji or self._rules.emoji
             ),
@@ -223,7 +224,9 @@ class SpeechService:
         like = Utterance(
             text="",
             sampling=_fill(request.sampling, defaults),
-            latency=request.latency,
+            # Zero sets no limit.
+            has_common_limit=not request.sampling.max_new_tokens,
+            latency=request.latency or request.latency_default,
             num_threads=request.num_threads,
             verbose=request.verbose,
         )
@@ -334,10 +337,13 @@ class SpeechService:
         style = style_tag(request.instructions) if self._styles else ""
         return f"{style_tag(request.emotion)} {style} {control}"
 
-    def _ignored_fields(self, request: SpeechRequest) -> tuple[str, ...]:
+    def _ignored_fields(
+        self, request: SpeechRequest, cast: tuple[ChosenVoice, ...]
+    ) -> tuple[str, ...]:
         """Names as the clients know them."""
         asked = {name: getattr(request.sampling, name) for name in request.sampling.__slots__}
         asked |= {"n_threads": request.num_threads, "verbose": request.verbose}
+        asked |= {"latency": request.latency}
         honoured = self._capabilities.honours
         ignored = [name for name in asked if asked[name] is not None and name not in honoured]
         if request.control.strip() and not self._capabilities.speaks_tags:
@@ -348,6 +354,7 @@ class SpeechService:
             ignored.append("emoji")
         if request.instructions and not self._styles:
             ignored.append("instructions")
+        ignored += sorted(frozenset[str]().union(*(chosen.ignored for chosen in cast)))
         return (*ignored, *request.unheeded)
 
 

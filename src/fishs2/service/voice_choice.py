@@ -69,10 +69,14 @@ class SpeakerVoice:
 
 @dataclass(frozen=True, slots=True)
 class ChosenVoice:
-    """voice: for `Utterance.voice`. references: none speaks in the engine's own voice."""
+    """voice: for `Utterance.voice`. references: none speaks in the engine's own voice.
+
+    ignored: what was given for the choice and changed nothing, as the clients know it.
+    """
 
     voice: str
     references: tuple[Reference, ...] = ()
+    ignored: frozenset[str] = frozenset()
 
 
 class VoiceChooser:
@@ -106,7 +110,11 @@ class VoiceChooser:
         stored = await self._voices.find(name) if name.strip() else None
         if stored is not None:
             return await self._choose_stored(stored, language, transcript)
-        return ChosenVoice(self._engine.find_voice(self._own_name(name), language))
+        own = self._own_name(name)
+        ignored = self._ignored(own, language)
+        if transcript is not None:
+            ignored |= {"reference_text"}
+        return ChosenVoice(self._engine.find_voice(own, language), ignored=ignored)
 
     async def choose_cast(
         self, speakers: Sequence[SpeakerVoice], *, language: str | None
@@ -131,20 +139,25 @@ class VoiceChooser:
         self._check_cloning()
         files = [await self._read(reference) for reference in references]
         transcripts = [reference.transcript for reference in references]
+        is_transcript_ignored = transcript is not None and len(transcripts) > 1
         if len(transcripts) == 1 and transcript is not None:
             transcripts = [transcript]
         parts = [
             (file, _checked_transcript(text)) for file, text in zip(files, transcripts, strict=True)
         ]
         reference = await self._voices.join_references(parts)
-        return ChosenVoice(self._carrier(name, language), (reference,))
+        carrier, ignored = self._carrier(name, language)
+        if is_transcript_ignored:
+            ignored |= {"reference_text"}
+        return ChosenVoice(carrier, (reference,), ignored)
 
     async def _choose_stored(
         self, stored: Voice, language: str | None, transcript: str | None
     ) -> ChosenVoice:
         self._check_cloning()
         reference = await self._voices.reference(stored, transcript)
-        return ChosenVoice(self._stored_carrier(stored, language), (reference,))
+        carrier = self._stored_carrier(stored, language)
+        return ChosenVoice(carrier, (reference,), self._ignored(None, language))
 
     async def _read(self, reference: GivenReference) -> bytes:
         if reference.content is not None:
@@ -152,12 +165,17 @@ class VoiceChooser:
         assert reference.path is not None
         return await self._voices.read_reference_file(reference.path)
 
-    def _carrier(self, name: str, language: str | None) -> str:
-        """The engine's voice under a reference: the one that is named, if the engine has it."""
+    def _carrier(self, name: str, language: str | None) -> tuple[str, frozenset[str]]:
+        """The engine's voice under a reference, and what was ignored for it.
+
+        It is the voice that is named, if the engine has it.
+        """
+        own = self._own_name(name)
         try:
-            return self._engine.find_voice(self._own_name(name), language)
+            return self._engine.find_voice(own, language), self._ignored(own, language)
         except NotFoundError:
-            return self._engine.find_voice(None, language)
+            found = self._engine.find_voice(None, language)
+            return found, self._ignored(None, language) | {"voice"}
 
     def _stored_carrier(self, stored: Voice, language: str | None) -> str:
         if language is None and stored.language:
@@ -168,6 +186,11 @@ class VoiceChooser:
                 # no language.
                 pass
         return self._engine.find_voice(None, language)
+
+    def _ignored(self, own: str | None, language: str | None) -> frozenset[str]:
+        """A voice of the engine that is named overrides the language."""
+        heeds = own is None and "language" in self._engine.capabilities.honours
+        return frozenset() if language is None or heeds else frozenset({"language"})
 
     def _own_name(self, name: str) -> str | None:
         """The name to ask the engine for; None for its default voice."""

@@ -40,7 +40,7 @@ from fishs2.engines.s2.model import (
     is_device_lost,
     load_model,
 )
-from fishs2.engines.s2.params import HONOURED, GenerateParams, count_frames, params_of
+from fishs2.engines.s2.params import HONOURED, count_frames, params_of
 from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
 from fishs2.engines.s2.references import ReferenceCache, Unwanted
 from fishs2.engines.s2.sequence import RAMP_FRAMES, Sequence, ramp_for
@@ -132,7 +132,7 @@ class S2Engine:
             voices=(_VOICE,),
             cloning="full",
             speaks_tags=True,
-            honours=HONOURED,
+            honours=HONOURED | {"latency"},
             device=self._device_name,
         )
 
@@ -231,7 +231,8 @@ class S2Engine:
         sequence.part = utterance.part
         sequence.ramp = ramp_for(utterance.latency, self._ramp)
         # Who sets a limit of their own gets speech of that length.
-        if self._is_guarded and params.max_new_tokens == GenerateParams().max_new_tokens:
+        is_limit_asked = utterance.sampling.max_new_tokens and not utterance.has_common_limit
+        if self._is_guarded and not is_limit_asked:
             longest = params.min_tokens_before_end + longest_speech(utterance.text)
             sequence.runaway_frames = min(max_frames, longest)
         return sequence
