@@ -7,6 +7,7 @@ import pytest
 
 from fishs2.bootstrap import torch_install
 from fishs2.bootstrap.hardware import Gpu, Hardware, parse_nvidia_smi
+from fishs2.bootstrap.memory import needed_bytes
 from fishs2.bootstrap.plan import Plan, check_installed, choose_quant, make_plan
 from fishs2.bootstrap.progress import Progress
 from fishs2.bootstrap.torch_install import choose_index, install_torch
@@ -197,11 +198,10 @@ def test_card_without_model_or_torch_speaks_builtin_and_says_how_to_get_s2(tmp_p
     [
         (None, "q8_0"),
         (23, "q8_0"),
-        (7.7, "q8_0"),
-        (7.5, "q6_k"),
-        (5.8, "q4_k_m"),
-        (5.2, "q3_k"),
-        (2, "q2_k"),
+        (8.3, "q8_0"),
+        (8.1, "q4_k_m"),
+        (6.8, "q4_k_m"),
+        (2, "q4_k_m"),
     ],
 )
 def test_best_quantisation_that_fits_is_chosen(free_gb: float | None, quant: str) -> None:
@@ -218,8 +218,41 @@ def test_quantisation_that_is_there_is_used_if_it_fits(tmp_path: Path) -> None:
     (tmp_path / "models" / "s2-pro-q4_k_m.gguf").touch()
 
     assert choose_quant(make_settings(), (card(11),))[0] == "q4_k_m"
-    assert choose_quant(make_settings(), (card(5.2),))[0] == "q3_k"
-    assert choose_quant(make_settings(model_quant="f16"), (card(5.2),))[0] == "f16"
+    (tmp_path / "models" / "s2-pro-q6_k.gguf").touch()
+    assert choose_quant(make_settings(), (card(11),))[0] == "q6_k"
+    assert choose_quant(make_settings(), (card(8.3),))[0] == "q4_k_m"
+    chosen, reason = choose_quant(make_settings(model_quant="f16"), (card(5.2),))
+    assert chosen == "f16"
+    assert "needs about 12.5 GB, and 5.2 GB are free on the card, so it may not fit" in reason
+
+
+@pytest.mark.parametrize("engine", ["auto", "s2"])
+@pytest.mark.parametrize("there", [(), ("q2_k",), ("f16", "q8_0", "q6_k", "q3_k")])
+@pytest.mark.parametrize("max_seq", [512, 4_096, 16_384])
+@pytest.mark.parametrize("total_gb", [4, 6, 8, 12, 24, 80])
+def test_no_plan_takes_more_than_is_free_on_the_card(
+    total_gb: float, max_seq: int, there: tuple[str, ...], engine: str, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    for quant in there:
+        (tmp_path / "models" / f"s2-pro-{quant}.gguf").touch()
+    free_gb = 0.93 * total_gb  # what a driver and a desktop leave
+
+    made = plan(with_card(free_gb), engine=engine, max_seq=max_seq)
+
+    if made.backend == "cuda":
+        assert needed_bytes(made.quant, max_positions=max_seq) <= free_gb * 1e9
+    else:
+        assert needed_bytes("q4_k_m", max_positions=max_seq) > free_gb * 1e9
+        assert made.engine == ("builtin" if engine == "auto" else "s2")
+        assert f"{free_gb:.1f} GB are free on the card" in made.reason + made.hint
+
+
+def test_card_that_is_named_is_used_and_its_shortage_said() -> None:
+    made = plan(with_card(3.7), backend="cuda")
+
+    assert (made.engine, made.backend) == ("s2", "cuda")
+    assert "3.7 GB are free on the card, so it may not fit" in made.quant_reason
 
 
 def test_nvidia_smi_of_old_drivers_is_read_too() -> None:

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from typing import Literal
 
 from fishs2.advice import get_s2
-from fishs2.bootstrap.artifacts import MODEL_BYTES, can_have_library, has_library, model_file
+from fishs2.bootstrap.artifacts import can_have_library, has_library, model_file
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
+from fishs2.bootstrap.memory import WEIGHT_BYTES, needed_bytes, worthwhile_quants
 from fishs2.engines.s2cpp_bundle import (
     CppBackend,
     choose_backend,
@@ -18,10 +19,6 @@ from fishs2.engines.s2cpp_bundle import (
 )
 from fishs2.errors import EngineUnavailableError, SettingsError
 from fishs2.settings import Settings
-
-WORK_BYTES = 2_000_000_000
-"""What the s2 engine takes on a card beside its weights: CUDA's context 0.6 to 1 GB, keys and
-values 0.6 GB for 4,096 positions, the codec's activations. Source: performance notes, memory."""
 
 _BEST_QUANT = "q8_0"
 _GB = 1e9
@@ -57,14 +54,28 @@ def make_plan(
         return Plan("builtin", "cpu", "FISHS2_ENGINE asks for it")
     _check_backend(settings, hardware)
     backend = _backend(settings, hardware)
+    shortage = _describe_shortage(settings, hardware) if backend == "cuda" else ""
+    if shortage:
+        backend = "cpu"
     quant, quant_reason = choose_quant(settings, hardware.gpus if backend == "cuda" else ())
     can_be_had = may_download or (has_torch and model_file(settings, quant).exists())
     engine, reason = _choose_engine(settings, hardware, backend, can_be_had=can_be_had)
     if engine == "builtin":
         hint = f"for S2 Pro{', slowly, on the CPU' if backend == 'cpu' else ''}: {get_s2()}"
-        return Plan(engine, "cpu", reason, quant, quant_reason, hint)
+        return Plan(engine, "cpu", shortage or reason, quant, quant_reason, hint)
     place = _library_backend(settings, hardware) if engine == "s2cpp" else backend
-    return Plan(engine, place, reason, quant, quant_reason, _slow_hint(place))
+    hints = [hint for hint in (shortage, _slow_hint(place)) if hint]
+    return Plan(engine, place, reason, quant, quant_reason, "; ".join(hints))
+
+
+def _describe_shortage(settings: Settings, hardware: Hardware) -> str:
+    """What the card lacks, where nobody has said that it must be used; "" if nothing."""
+    free = _free_bytes(settings, hardware.gpus)
+    is_asked_for = settings.backend != "auto" or settings.model_quant is not None
+    if is_asked_for or any(_fits(settings, quant, free) for quant in worthwhile_quants()):
+        return ""
+    need = _describe_need(settings, worthwhile_quants()[-1], free).partition(", so")[0]
+    return f"S2 Pro {need}: too little"
 
 
 def _choose_engine(
@@ -134,23 +145,36 @@ def choose_quant(
     One that is set wins; then one that is there; then the best, up to q8_0, that fits the card.
     """
     if settings.model_quant is not None:
-        return settings.model_quant, "FISHS2_MODEL_QUANT asks for it"
-    free = gpus[min(settings.gpu_device, len(gpus) - 1)].free_bytes if gpus else None
-    choice = [quant for quant in MODEL_BYTES if quant != "f16"]
-    fitting = [q for q in choice if free is None or MODEL_BYTES[q] + WORK_BYTES <= free]
+        need = _describe_need(settings, settings.model_quant, _free_bytes(settings, gpus))
+        return settings.model_quant, f"FISHS2_MODEL_QUANT asks for it; it {need}"
+    free = _free_bytes(settings, gpus)
+    fitting = [quant for quant in WEIGHT_BYTES if _fits(settings, quant, free)]
     if settings.model_path is None:
-        there = [quant for quant in MODEL_BYTES if exists(settings, quant)]
-        best = next((quant for quant in there if quant in fitting), None)
-        if best is not None:
-            return best, f"{_describe_need(best, free)}; it is there already"
-    if fitting:
-        return fitting[0], _describe_need(fitting[0], free)
-    return choice[-1], f"the smallest; {_describe_need(choice[-1], free)}, so it may not fit"
+        there = next((quant for quant in fitting if exists(settings, quant)), None)
+        if there is not None:
+            return there, f"{_describe_need(settings, there, free)}; it is there already"
+    choice = worthwhile_quants()
+    quant = next((quant for quant in choice if quant in fitting), choice[-1])
+    return quant, _describe_need(settings, quant, free)
 
 
-def _describe_need(quant: str, free: int | None) -> str:
-    need = f"needs about {(MODEL_BYTES[quant] + WORK_BYTES) / _GB:.1f} GB"
-    return need if free is None else f"{need} of the {free / _GB:.1f} GB that are free on the card"
+def _free_bytes(settings: Settings, gpus: tuple[Gpu, ...]) -> int | None:
+    """On the card that is used; None without one."""
+    return gpus[min(settings.gpu_device, len(gpus) - 1)].free_bytes if gpus else None
+
+
+def _fits(settings: Settings, quant: str, free: int | None) -> bool:
+    return free is None or needed_bytes(quant, max_positions=settings.max_seq) <= free
+
+
+def _describe_need(settings: Settings, quant: str, free: int | None) -> str:
+    num_bytes = needed_bytes(quant, max_positions=settings.max_seq)
+    need = f"needs about {num_bytes / _GB:.1f} GB"
+    if free is None:
+        return need
+    if num_bytes <= free:
+        return f"{need} of the {free / _GB:.1f} GB that are free on the card"
+    return f"{need}, and {free / _GB:.1f} GB are free on the card, so it may not fit"
 
 
 def _backend(settings: Settings, hardware: Hardware) -> Backend:
