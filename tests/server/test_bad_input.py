@@ -156,13 +156,13 @@ async def test_body_over_the_limit_is_refused(is_chunked: bool) -> None:
     assert after.status_code == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 async def test_wrong_method_is_refused(method: str) -> None:
     async with serving() as served:
         answer = await served.client.request(method, SPEECH)
 
     check_error(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/v1/nothing", "/v1/models/nope", "/%00", "/a/../b"])

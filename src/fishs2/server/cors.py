@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fishs2.errors import ForbiddenError
 from fishs2.server.errors import OPEN_API_PREFIX, Problem, send_error
 
 _FOR_ALL_PAGES = frozenset(
@@ -77,6 +78,23 @@ def _is_question(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     is_options = scope["type"] == "http" and scope["method"] == "OPTIONS"
     return is_options and {"origin", "access-control-request-method"} <= set(headers)
+
+
+def check_link(headers: Headers, origins: tuple[str, ...]) -> None:
+    """Whether the page that plays a link may, if it is one: a GET that costs something.
+
+    Browsers name no origin where a page only embeds a link, but say that it is of another site.
+    origins: those that may call everything. Raises ForbiddenError `origin_not_allowed`.
+    """
+    origin = headers.get("origin", "")
+    is_foreign = headers.get("sec-fetch-site") == "cross-site"
+    if is_foreign and not origin:
+        page = urlsplit(headers.get("referer", ""))
+        origin = f"{page.scheme}://{page.netloc}"
+    elif not is_foreign and (not _is_page(origin) or _is_own(origin, headers)):
+        return
+    if origin not in origins and "*" not in origins:
+        raise ForbiddenError(_OTHER_ORIGIN.message, code=_OTHER_ORIGIN.code)
 
 
 def _is_page(origin: str) -> bool:

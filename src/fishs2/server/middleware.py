@@ -155,6 +155,7 @@ class _Exchange:
         # HEAD is answered like GET; the HTTP server leaves out the body.
         method = "GET" if self._method == "HEAD" else self._method
         state = {**scope.get("state", {}), "request_id": self.request_id}
+        state["is_head"] = self._method == "HEAD"
         self.scope = {**scope, "state": state}
         if scope["type"] == "http":
             self.scope["method"] = method

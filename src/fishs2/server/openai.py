@@ -3,6 +3,7 @@
 Source: OpenAI API reference, createSpeech and models; extensions as docs/api.md lists them.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -10,11 +11,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from fishs2.server.accept import wants_events
+from fishs2.server.cors import check_link
 from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.openai_request import find_model, model_names, to_speech_request
 from fishs2.server.speech_body import SpeechBody
-from fishs2.server.streaming import Delivery, SpeechResponse, Spoken
+from fishs2.server.speech_query import query_parameters, read_query
+from fishs2.server.streaming import Delivery, SpeechResponse, Spoken, speech_headers
 from fishs2.service.runtime import Runtime
+from fishs2.settings import Settings
 
 CONTENT_TYPES = {
     "wav": "audio/wav",
@@ -74,8 +78,21 @@ _ERRORS = error_answers(
 )
 
 
+_LINK_ERRORS = {
+    403: error_answers(ErrorBody, {403: "The page that plays the link may not."})[403],
+    **{status: answer for status, answer in _ERRORS.items() if status not in (400, 413, 415)},
+}
+
+_LINK_HEADERS = {
+    # Players try to go on in the middle; speech is made from its start.
+    "Accept-Ranges": "none",
+    # It is made anew for everybody who asks, and may be private.
+    "Cache-Control": "no-store",
+}
+
+
 def openai_router(runtime: Runtime) -> APIRouter:
-    """Build the routes of the dialect; those without `/v1` are left out of the schema."""
+    """Build the routes of the dialect; `server.paths` leads those without `/v1` here."""
     settings = runtime.settings
     router = APIRouter(tags=["OpenAI"])
 
@@ -85,6 +102,40 @@ def openai_router(runtime: Runtime) -> APIRouter:
         delivery = _delivery(body, request, spoken.plan.format.name)
         return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
 
+    async def create_speech_from_query(request: Request) -> Response:
+        """Turn text into speech, for players that take a link.
+
+        Takes the scalar fields of the POST; costs the same. Range is ignored.
+        """
+        check_link(request.headers, settings.cors_origins)
+        body = read_query(request.query_params)
+        spoken = replace(await plan_speech(runtime, request, body), more_headers=_LINK_HEADERS)
+        if request.state.is_head:
+            return speech_headers(spoken)
+        delivery = _delivery(body, request, spoken.plan.format.name)
+        return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
+
+    speech = "/v1/audio/speech"
+    router.add_api_route(
+        speech,
+        create_speech,
+        methods=["POST"],
+        response_class=Response,
+        responses={200: _AUDIO_ANSWER, **_ERRORS},
+    )
+    router.add_api_route(
+        speech,
+        create_speech_from_query,
+        methods=["GET"],
+        response_class=Response,
+        responses={200: _AUDIO_ANSWER, **_LINK_ERRORS},
+        openapi_extra={"parameters": query_parameters()},
+    )
+    _add_models(router, settings)
+    return router
+
+
+def _add_models(router: APIRouter, settings: Settings) -> None:
     async def list_models() -> ModelList:
         """List the model and its other names."""
         return ModelList(data=[Model(id=name) for name in model_names(settings)])
@@ -98,29 +149,11 @@ def openai_router(runtime: Runtime) -> APIRouter:
         """Describe one model."""
         return Model(id=find_model(model_id, settings))
 
-    for prefix, is_shown in (("/v1", True), ("", False)):
-        router.add_api_route(
-            f"{prefix}/audio/speech",
-            create_speech,
-            methods=["POST"],
-            response_class=Response,
-            responses={200: _AUDIO_ANSWER, **_ERRORS},
-            include_in_schema=is_shown,
-        )
-        router.add_api_route(
-            f"{prefix}/models", list_models, methods=["GET"], include_in_schema=is_shown
-        )
-        router.add_api_route(
-            f"{prefix}/audio/models", list_audio_models, methods=["GET"], include_in_schema=is_shown
-        )
-        router.add_api_route(
-            f"{prefix}/models/{{model_id:path}}",
-            get_model,
-            methods=["GET"],
-            responses={404: _ERRORS[404]},
-            include_in_schema=is_shown,
-        )
-    return router
+    router.add_api_route("/v1/models", list_models, methods=["GET"])
+    router.add_api_route("/v1/audio/models", list_audio_models, methods=["GET"])
+    router.add_api_route(
+        "/v1/models/{model_id:path}", get_model, methods=["GET"], responses={404: _ERRORS[404]}
+    )
 
 
 async def plan_speech(runtime: Runtime, request: Request, body: SpeechBody) -> Spoken:

@@ -64,6 +64,14 @@ class Spoken:
         }
 
 
+def speech_headers(spoken: Spoken) -> Response:
+    """What an answer with the speech would say of it, without speaking: for HEAD."""
+    response = Response(headers=spoken.headers(), media_type=spoken.content_type)
+    # Nobody knows yet how long it becomes.
+    del response.headers["content-length"]
+    return response
+
+
 def engine_headers(speech: SpeechService, plan: SpeechPlan) -> dict[str, str]:
     """Headers that say who speaks, and what of the request it cannot act on."""
     headers = {"X-Fishs2-Engine": speech.engine_name}
