@@ -220,3 +220,23 @@ def test_home_of_an_installed_package_is_the_systems_folder_for_data(
     assert (data / "fishs2" / "data" / "fishs2.db").is_file()
     assert (data / "fishs2" / "logs" / "app.log").is_file()
     assert (list(here.iterdir()), list(there.iterdir())) == ([], [])
+
+
+def test_installed_package_advises_pip_and_its_own_commands(
+    installed: Path, tmp_path: Path
+) -> None:
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "fishs2", *command],
+            cwd=tmp_path,
+            env=as_installed(installed, tmp_path / "share"),
+            capture_output=True,
+            text=True,
+        )
+        for command in (["doctor"], ["bench", "--url", f"http://127.0.0.1:{free_port()}"])
+    ]
+    words = "".join(done.stdout + done.stderr for done in said)
+
+    assert "pip install 'fishs2[s2]'" in words
+    assert "start it with `fishs2 serve`" in words
+    assert "run.sh" not in words

@@ -129,7 +129,8 @@ def _find_old_folders(
         if setting in values or others in values or not _has(old, proof):
             continue
         if is_given and (_has(new, proof) or here == default_home().resolve()):
-            notices.append(f"{old} is not used, as {_HOME} names another home: {home}")
+            if name == "data":
+                notices.append(f"{old} is not used, as {_HOME} names another home: {home}")
             continue
         found[setting] = str(old)
         notices.append(

@@ -43,6 +43,7 @@ def test_say_writes_the_format_that_the_suffix_names(tmp_path: Path, suffix: str
     result = run_here(tmp_path, "say", TEXT, "-o", f"dinner.{suffix}")
 
     assert (result.returncode, result.stderr) == (0, "")
+    assert re.fullmatch(rf"wrote dinner.{suffix}: \d\.\d s, \d+ kB of \w+\n", result.stdout)
     decoded = decode_audio((tmp_path / f"dinner.{suffix}").read_bytes(), max_seconds=10)
     assert 0.5 < len(decoded.pcm) / decoded.sample_rate_hz < 2
     assert [path.name for path in tmp_path.iterdir()] == [f"dinner.{suffix}"]

@@ -107,3 +107,54 @@ def test_fetch_of_a_library_that_nobody_publishes_says_what_to_do(tmp_path: Path
     if sys.platform != "win32":
         assert done.returncode == 1
         assert "FISHS2_RUNTIME_DIR" in done.stderr
+
+
+def test_empty_list_says_so_and_where_it_looked(tmp_path: Path) -> None:
+    done = run(tmp_path, "voices", "list")
+
+    assert done.returncode == 0
+    assert f"no voices are stored in {tmp_path}/voices" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["show", "anna"], ["remove", "anna", "-y"], ["export", "anna"]]
+)
+def test_file_where_the_folder_should_be_is_a_sentence(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "voices").touch()
+
+    done = run(tmp_path, "voices", *command)
+
+    assert done.returncode == 1
+    assert f"{tmp_path}/voices is no folder" in done.stderr
+
+
+def test_voice_that_was_meant_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "voices" / "narrator"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text('{"prompt_text": "Hi."}')
+    (folder / "a.wav").write_bytes(b"RIFF")
+
+    shown = run(tmp_path, "voices", "show", "narator")
+    said = run(tmp_path, "say", "Hi.", "-o", "a.wav", "--voice", "Narratr")
+
+    assert "did you mean narrator?" in shown.stderr
+    assert "did you mean narrator?" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "engine"),
+    [
+        ({}, "s2"),
+        ({"FISHS2_ENGINE": "s2cpp"}, "s2cpp"),
+        ({"FISHS2_BACKEND": "vulkan"}, "s2cpp"),
+        ({"FISHS2_ENGINE": "builtin"}, "s2"),
+    ],
+)
+def test_fetch_takes_the_engine_from_the_settings(
+    tmp_path: Path, env: dict[str, str], engine: str
+) -> None:
+    library = {"FISHS2_RUNTIME_ZIP_URL": "http://127.0.0.1:1/library.zip"}
+    done = run(tmp_path, "fetch", "--dry-run", **library, **env)
+
+    assert done.returncode == 0, done.stderr
+    assert ("library.zip" in done.stdout) == (engine == "s2cpp")

@@ -256,3 +256,21 @@ async def test_emoji_are_named_as_ignored_where_the_engine_reads_text_as_it_is()
     assert skipped.status_code == 200
     assert [each.text for each in served.engine.utterances] == ["Hi 🙂", "Hi"]
     assert (spoken.status_code, spoken.json()["error"]["code"]) == (422, "empty_input")
+
+
+@pytest.mark.parametrize(
+    ("fields", "meant"),
+    [
+        ({"model": "fishs3"}, "did you mean fishs2?"),
+        ({"voice": "Sample_mail"}, "did you mean sample_male?"),
+        ({"voice": "en-ukk"}, "did you mean en-us?"),
+    ],
+)
+def test_unknown_name_is_told_the_one_that_was_meant(
+    builtin_server: str, fields: dict[str, str], meant: str
+) -> None:
+    body = {"model": "fishs2", "input": "Hi.", **fields}
+    answer = httpx.post(f"{builtin_server}/v1/audio/speech", json=body)
+
+    assert answer.status_code == 404
+    assert meant in answer.json()["error"]["message"]

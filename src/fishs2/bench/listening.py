@@ -14,6 +14,7 @@ from typing import Literal
 
 import httpx2
 
+from fishs2.advice import start_server
 from fishs2.bench.figures import Answer, Failure, Piece, play
 from fishs2.bench.voices import Voice
 from fishs2.errors import UserError
@@ -225,7 +226,7 @@ def raise_for(failure: Failure) -> None:
     elif failure.status == HTTPStatus.FORBIDDEN:
         advice = "the key must have the scope `speech`"
     elif failure.code == "no_connection":
-        advice = "start it with `bash run.sh`, or measure one of our own with --engine"
+        advice = f"start it with `{start_server()}`, or measure one of our own with --engine"
     else:
         advice = "nothing was measured"
     status = f"{failure.status} " if failure.status else ""

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 
 from fishs2 import __version__
+from fishs2.advice import start_server
 from fishs2.bench.figures import Measurement, Summary, summarize
 from fishs2.bench.listening import Server, describe_refusal
 from fishs2.bench.parts import Findings, Plan
@@ -118,7 +119,7 @@ async def ask_server(server: Server, *, is_own: bool) -> ServerFacts:
         except httpx2.ConnectError:
             raise _no_server(
                 server,
-                "nobody listens there; start it with `bash run.sh`, or measure a server "
+                f"nobody listens there; start it with `{start_server()}`, or measure a server "
                 "of the benchmark's own with --engine",
             ) from None
         except httpx2.TransportError as error:

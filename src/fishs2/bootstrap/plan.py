@@ -92,7 +92,7 @@ def _choose_engine(
         return "s2", f"FISHS2_BACKEND={backend} asks for it"
     if backend == "cpu":
         is_wish = settings.backend == "cpu"
-        return "builtin", "FISHS2_BACKEND=cpu" if is_wish else "no card was found for S2 Pro"
+        return "builtin", "FISHS2_BACKEND=cpu" if is_wish else "no card was found"
     card = _name_card(hardware, backend)
     if can_be_had:
         return "s2", f"there is {card}"

@@ -74,7 +74,7 @@ def examine() -> list[Finding]:
     return [
         *findings,
         _check_settings(),
-        Finding("home", "ok", describe_home(settings)),
+        _check_home(settings),
         asyncio.run(_check_engine(settings, plan)),
         _check_gpus(hardware),
         _check_torch(plan),
@@ -110,6 +110,14 @@ def _check_settings() -> Finding:
     if remarks:
         return Finding("settings", "note", "; ".join(remarks))
     return Finding("settings", "ok", "all known")
+
+
+def _check_home(settings: Settings) -> Finding:
+    folders = (settings.home, settings.data_dir, settings.voices_dir)
+    files = [str(folder) for folder in folders if folder.exists() and not folder.is_dir()]
+    if files:
+        return Finding("home", "bad", f"{', '.join(files)}: a file is where a folder should be")
+    return Finding("home", "ok", describe_home(settings))
 
 
 async def _check_engine(settings: Settings, plan: Plan) -> Finding:

@@ -16,8 +16,12 @@ from fishs2.bootstrap.hardware import find_nvidia_gpus
 from fishs2.bootstrap.plan import choose_quant
 from fishs2.bootstrap.progress import Progress
 from fishs2.cli.planning import read_settings
+from fishs2.settings import Settings, export_other_lines
 
-EngineName = Annotated[Literal["s2", "s2cpp"], typer.Option(help="The engine to fetch for.")]
+EngineName = Annotated[
+    Literal["s2", "s2cpp"] | None,
+    typer.Option(help="The engine to fetch for (FISHS2_ENGINE, else s2)."),
+]
 Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
 Q4 = Annotated[bool, typer.Option("--model-q4", help="The same as --model-quant q4_k_m.")]
 Force = Annotated[bool, typer.Option(help="Download again what is already there.")]
@@ -25,17 +29,18 @@ DryRun = Annotated[bool, typer.Option(help="Only say what would be downloaded.")
 
 
 def fetch(
-    engine: EngineName = "s2",
+    engine: EngineName = None,
     model_quant: Quant = None,
     model_q4: Q4 = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
     """Download the model, its tokenizer and, for s2cpp, the library. Resumes what broke off."""
-    settings = read_settings(model_quant="q4_k_m" if model_q4 else model_quant)
+    export_other_lines()
+    settings = read_settings(engine=engine, model_quant="q4_k_m" if model_q4 else model_quant)
     quant, reason = choose_quant(settings, tuple(find_nvidia_gpus()))
     typer.echo(f"{quant}: {reason}")
-    artifacts = needed_artifacts(settings, quant, engine=engine)
+    artifacts = needed_artifacts(settings, quant, engine=_engine(settings))
     wanted = artifacts if force or settings.force_downloads else missing_artifacts(artifacts)
     if not wanted:
         typer.echo("everything is there")
@@ -43,6 +48,14 @@ def fetch(
         typer.echo(_describe(artifact))
     if not dry_run:
         fetch_artifacts(wanted, Progress(), force=force or settings.force_downloads)
+
+
+def _engine(settings: Settings) -> Literal["s2", "s2cpp"]:
+    """The engine that the settings name; Vulkan means the library, as at a start."""
+    is_library = settings.engine == "s2cpp" or (
+        settings.engine == "auto" and settings.backend == "vulkan"
+    )
+    return "s2cpp" if is_library else "s2"
 
 
 def _describe(artifact: Artifact) -> str:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from fishs2.advice import get_s2
 from fishs2.audio.decode import decode_audio
 from fishs2.engines.base import Pcm, Reference
 from fishs2.errors import EngineUnavailableError, FlagError, UserError
@@ -155,7 +156,7 @@ def _commands() -> ModuleType:
         from fishs2.engines.s2 import commands
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
-            f"the s2 engine needs the package {error.name}; install fishs2[s2]"
+            f"the s2 engine needs the package {error.name}; `{get_s2()}` installs it"
         ) from error
     return commands
 

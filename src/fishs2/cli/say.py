@@ -34,7 +34,7 @@ Format = Annotated[
 ]
 Voice = Annotated[str, typer.Option(help="A voice name, for example de or en-gb.")]
 Speed = Annotated[float, typer.Option(min=0.25, max=4.0, help="Pace; the pitch stays.")]
-Engine = Annotated[str | None, typer.Option(help="auto or builtin (FISHS2_ENGINE).")]
+Engine = Annotated[str | None, typer.Option(help="auto, builtin, s2 or s2cpp (FISHS2_ENGINE).")]
 
 
 def say(
@@ -87,6 +87,10 @@ async def _write_file(speech: SpeechService, plan: SpeechPlan, output: Path) -> 
         progress.cancel()
         await asyncio.wait([progress])
     await asyncio.to_thread(_replace_file, output, speech_bytes)
+    typer.echo(
+        f"wrote {output}: {report.audio_s:.1f} s, {len(speech_bytes) / 1000:,.0f} kB of "
+        f"{plan.request.format}"
+    )
 
 
 def _replace_file(path: Path, content: bytes) -> None:

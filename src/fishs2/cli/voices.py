@@ -63,7 +63,10 @@ def add(
 @app.command("list")
 def list_voices() -> None:
     """List the stored voices."""
-    found = _run(read_settings(), lambda voices: voices.list())
+    settings = read_settings()
+    found = _run(settings, lambda voices: voices.list())
+    if not found:
+        typer.echo(f"no voices are stored in {settings.voices_dir}; `fishs2 voices add` stores one")
     width = max((len(voice.voice_id) for voice in found), default=0)
     for voice in found:
         text = voice.transcript or "(no transcript)"
@@ -138,6 +141,14 @@ def import_voice(
 
 
 def _run(settings: Settings, work: Callable[[Voices], Awaitable[_T]]) -> _T:
+    folder = settings.voices_dir
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f"{folder} is no folder, so no voices can be stored in it; move that file away, or "
+            "name another folder with FISHS2_VOICES_DIR",
+            code="cannot_read",
+        )
+
     async def run() -> _T:
         voices = open_voices(settings)
         try:
@@ -152,7 +163,8 @@ def _find(settings: Settings, voice_id: str) -> Voice:
     voice = _run(settings, lambda voices: voices.find(voice_id))
     if voice is None:
         raise NotFoundError(
-            f"there is no voice {voice_id}; `fishs2 voices list` shows what there is",
+            f"there is no voice {voice_id}; `fishs2 voices list` shows what there is"
+            f"{_run(settings, lambda voices: voices.suggest(voice_id))}",
             code="voice_not_found",
         )
     return voice

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from fishs2.advice import did_you_mean
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
 from fishs2.engines.base import Sampling
@@ -85,7 +86,8 @@ def find_model(name: str, settings: Settings) -> str:
     if is_openai_model(wanted):
         return settings.default_model
     raise NotFoundError(
-        f"there is no such model; known are {', '.join(model_names(settings))}",
+        f"there is no such model; known are {', '.join(model_names(settings))}"
+        f"{did_you_mean(name, model_names(settings))}",
         code="model_not_found",
         param="model",
     )

@@ -114,7 +114,17 @@ class VoiceChooser:
         ignored = self._ignored(own, language)
         if transcript is not None:
             ignored |= {"reference_text"}
-        return ChosenVoice(self._engine.find_voice(own, language), ignored=ignored)
+        return ChosenVoice(await self._find_own(own, name, language), ignored=ignored)
+
+    async def _find_own(self, own: str | None, name: str, language: str | None) -> str:
+        """The engine's voice; one that it has not is refused with the one that was meant."""
+        try:
+            return self._engine.find_voice(own, language)
+        except NotFoundError as error:
+            meant = await self._voices.suggest(name, self._engine.capabilities.voices)
+            raise NotFoundError(
+                f"{error.message}{meant}", code=error.code, param=error.param
+            ) from None
 
     async def choose_cast(
         self, speakers: Sequence[SpeakerVoice], *, language: str | None

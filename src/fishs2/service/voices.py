@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from fishs2.advice import did_you_mean
 from fishs2.audio.decode import DecodedAudio, decode_audio
 from fishs2.audio.pcm import Resampler, silence
 from fishs2.engines.base import Reference
@@ -117,7 +118,13 @@ class Voices:
 
     async def get(self, voice_id: str) -> Voice:
         """What `find` finds. Raises NotFoundError `voice_not_found`."""
-        return _found(await self.find(voice_id))
+        voice = await self.find(voice_id)
+        return _found(voice, "" if voice else await self.suggest(voice_id))
+
+    async def suggest(self, name: str, others: Iterable[str] = ()) -> str:
+        """A clause with the voice that was meant, stored or one of `others`; "" for none."""
+        stored = [word for each in await self.list() for word in (each.voice_id, each.name)]
+        return await self._run(lambda: did_you_mean(name, [*others, *stored]))
 
     async def update(self, voice_id: str, changes: VoiceChanges) -> Voice:
         """Change a voice. Refused or failed, it changes nothing.
@@ -338,10 +345,10 @@ def _transcript_of(voice: Voice, transcript: str | None) -> str:
     )
 
 
-def _found(voice: Voice | None) -> Voice:
+def _found(voice: Voice | None, meant: str = "") -> Voice:
     if voice is None:
         raise NotFoundError(
-            "there is no stored voice of this id or name; GET /v1/voices lists them",
+            f"there is no stored voice of this id or name; GET /v1/voices lists them{meant}",
             code="voice_not_found",
             param="voice_id",
         )
