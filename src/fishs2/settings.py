@@ -28,6 +28,7 @@ from fishs2.settings_values import (
     Kernels,
     LogLevel,
     ModelQuant,
+    Networks,
     Origins,
     PathList,
     Port,
@@ -275,7 +276,8 @@ class Settings(BaseModel):
     )
     public_url: BaseUrl | None = Field(
         None,
-        description="Address that links to cached audio begin with; unset means the request's own.",
+        description="Address that clients reach this server by, with its path; unset means the "
+        "request's own.",
     )
     clip_life_s: int = Field(
         86_400, ge=1, le=31_536_000, description="How long cached audio is kept, in seconds."
@@ -287,6 +289,11 @@ class Settings(BaseModel):
         (),
         description="Origins of web pages that may call every route, `*` for all; unset lets any "
         "page call the open API's `tts`, `list-models` and `profile`, and play cached audio.",
+    )
+    trusted_proxies: Networks = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Addresses and networks of the proxies whose forwarded headers count, `*` for "
+        "all.",
     )
     temp_dir: HomePath = Field(Path("temp"), description="Folder for temporary files.")
     runtime_dir: HomePath = Field(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +50,19 @@ def _read_port(value: object) -> object:
     return value
 
 
+def _read_network(text: str) -> str:
+    """An address or network of proxies, or `*`."""
+    if text == "*":
+        return text
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither an address, such as 10.0.0.7, nor a network, such as "
+            "10.0.0.0/8, nor * for all"
+        ) from None
+
+
 def _without_slash(value: str) -> str:
     return value.rstrip("/")
 
@@ -78,6 +92,9 @@ PathList = Annotated[tuple[Path, ...], BeforeValidator(_expand_paths)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_without_slash)], ...], BeforeValidator(split_list)
+]
+Networks = Annotated[
+    tuple[Annotated[str, AfterValidator(_read_network)], ...], BeforeValidator(split_list)
 ]
 FrameCount = Annotated[int, Ge(1), Le(256)]
 ChunkRamp = Annotated[tuple[FrameCount, ...], BeforeValidator(split_list), Field(min_length=1)]

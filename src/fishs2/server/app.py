@@ -21,6 +21,7 @@ from fishs2.server.fish_selfhosted import fish_selfhosted_router
 from fishs2.server.middleware import BodyLimits, Edge
 from fishs2.server.openai import openai_router
 from fishs2.server.paths import Paths
+from fishs2.server.proxies import Proxies, prefix_of
 from fishs2.server.status import install_docs_pages, status_router
 from fishs2.server.voices import voices_router
 from fishs2.service.runtime import Runtime
@@ -44,6 +45,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         version=__version__,
         description="Text to speech on your own machine.",
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # One spelling is left of each path.
@@ -58,6 +60,11 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     # The last is the first to see a request.
     app.add_middleware(Paths)
+    app.add_middleware(
+        Proxies,
+        trusted=runtime.settings.trusted_proxies,
+        prefix=prefix_of(runtime.settings.public_url),
+    )
     install_error_handlers(app, note_store_error=runtime.store.note)
     describe_errors(app)
     app.include_router(openai_router(runtime))

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from fishs2.errors import NotFoundError
 from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.errors import Problem, error_response
+from fishs2.server.proxies import base_url
 from fishs2.service.clips import Clips
 from fishs2.service.runtime import Runtime
 from fishs2.store.clips import Clip, OpenClip
@@ -42,7 +43,6 @@ PCM_RATE_HZ = 44_100
 _PIECE_BYTES = 262_144
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _ETAGS = re.compile(r'(?:W/)?("[^"]*")')
-_HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -205,18 +205,5 @@ def _unsatisfiable(size_bytes: int) -> Problem:
 
 
 def clip_url(request: Request, clip: Clip, public_url: str | None) -> str:
-    """The absolute address of a clip: under the setting, or as the client reached us.
-
-    What a client writes into Host is checked: it goes back into JSON that others may trust.
-    """
-    if public_url is not None:
-        return f"{public_url.rstrip('/')}/clips/{clip.name}"
-    headers = request.headers
-    given = (headers.get("x-forwarded-host", "").partition(",")[0].strip(), headers.get("host", ""))
-    host = next((name for name in given if _HOST.fullmatch(name)), None)
-    if host is None:
-        server = request.scope.get("server") or ("127.0.0.1", 80)
-        host = f"{server[0]}:{server[1]}"
-    scheme = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    scheme = scheme if scheme in ("http", "https") else request.url.scheme
-    return f"{scheme}://{host}/clips/{clip.name}"
+    """The absolute address of a clip: under the setting, or as the client reached us."""
+    return f"{(public_url or base_url(request)).rstrip('/')}/clips/{clip.name}"

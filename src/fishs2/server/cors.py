@@ -105,7 +105,7 @@ def _is_page(origin: str) -> bool:
 def _is_own(origin: str, headers: Headers) -> bool:
     """Whether the page is one of this server, under any of its names."""
     host = urlsplit(origin).netloc
-    return host != "" and host in (headers.get("host"), headers.get("x-forwarded-host"))
+    return host != "" and host == headers.get("host")
 
 
 def _is_for_all(path: str) -> bool:

@@ -46,7 +46,9 @@ class Paths:
         if scope["type"] in ("http", "websocket"):
             raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
             written = clean_path(raw_path.decode("latin-1"))
-            scope = {**scope, "path": unquote(written), "raw_path": written.encode("latin-1")}
+            state = {**scope.get("state", {}), "has_slash": raw_path.endswith(b"/")}
+            clean = {"path": unquote(written), "raw_path": written.encode("latin-1")}
+            scope = {**scope, **clean, "state": state}
         await self._app(scope, receive, send)
 
 

@@ -3,15 +3,16 @@
 from importlib.resources import files
 from typing import Any, Literal
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fishs2 import __version__
 from fishs2.server.openai_request import model_names
+from fishs2.server.proxies import path_prefix
 from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"
@@ -92,13 +93,19 @@ def install_docs_pages(app: FastAPI) -> None:
     """Serve the API pages at `/` and `/docs` from files in a wheel: no network is needed."""
     app.mount(_DOCS_FILES, StaticFiles(directory=str(files("fastapi_offline") / "static")))
 
-    async def show_docs() -> HTMLResponse:
+    async def describe(request: Request) -> JSONResponse:
+        prefix = path_prefix(request)
+        servers = {"servers": [{"url": prefix}]} if prefix else {}
+        return JSONResponse({**app.openapi(), **servers})
+
+    async def show_docs(request: Request) -> HTMLResponse:
+        prefix = path_prefix(request) or _way_to_root(request)
         return get_swagger_ui_html(
-            openapi_url="openapi.json",
+            openapi_url=f"{prefix}/openapi.json",
             title="fishs2",
-            swagger_js_url=f"{_DOCS_FILES}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_DOCS_FILES}/swagger-ui.css",
-            swagger_favicon_url=_ICON,
+            swagger_js_url=f"{prefix}{_DOCS_FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{prefix}{_DOCS_FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{prefix}{_ICON}",
         )
 
     icon = (files("fishs2.server") / "favicon.png").read_bytes()
@@ -107,5 +114,12 @@ def install_docs_pages(app: FastAPI) -> None:
         return Response(icon, media_type="image/png", headers=_ICON_HEADERS)
 
     app.add_api_route(_ICON, get_icon, include_in_schema=False)
+    app.add_api_route("/openapi.json", describe, include_in_schema=False)
     app.add_api_route("/", show_docs, include_in_schema=False)
     app.add_api_route("/docs", show_docs, include_in_schema=False)
+
+
+def _way_to_root(request: Request) -> str:
+    """Relative, for proxies that add a path and do not say which."""
+    is_below = request.state.has_slash and request.scope["path"] != "/"
+    return ".." if is_below else "."
