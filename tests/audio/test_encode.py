@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fishs2.audio.decode import decode_audio
 from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AAC_PRIMING_SAMPLES, FORMATS, AudioFormat, choose_format
-from fishs2.audio.pcm import Pcm, from_int16
+from fishs2.audio.pcm import Pcm, Resampler, from_int16
 from fishs2.errors import EngineError
+from fishs2.store.voices import SAMPLE_VOICES
 
 EVERY_FORMAT = [
     choose_format(name, engine_rate_hz=rate_hz, sample_rate_hz=rate_hz)
@@ -197,3 +199,23 @@ def test_encoders_dropped_midway_leak_nothing(
         gc.enable()
 
     assert memory().rss - before < 2_000_000
+
+
+@pytest.mark.parametrize("make", [StreamEncoder, FileEncoder])
+@pytest.mark.parametrize("bit_rate", [None, 24_000, 32_000, 48_000, 64_000])
+def test_opus_has_the_bit_rate_that_is_asked_for_and_64_kbit_by_default(
+    make: type[StreamEncoder] | type[FileEncoder], bit_rate: int | None
+) -> None:
+    spoken = SAMPLE_VOICES / "sample_male" / "sample_male_new.wav"
+    voice = decode_audio(spoken.read_bytes(), max_seconds=90)
+    audio_format = choose_format("opus", engine_rate_hz=voice.sample_rate_hz, bit_rate=bit_rate)
+    resampler = Resampler(voice.sample_rate_hz, audio_format.sample_rate_hz)
+    pcm = np.concatenate((resampler.resample(voice.pcm), resampler.flush()))
+    encoder = make(audio_format)
+
+    num_bytes = len(encoder.encode(pcm) + encoder.flush())
+
+    # Pages of a stream cost 4 kbit/s; the encoder misses its aim by less than 8 %.
+    wanted = bit_rate or 64_000
+    overhead = 4_500 if make is StreamEncoder else 1_000
+    assert 0.9 * wanted < num_bytes * 8 * 48_000 / len(pcm) < 1.08 * wanted + overhead
