@@ -13,6 +13,7 @@ from fishs2.audio.decode import decode_audio
 from fishs2.audio.encode import FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.errors import UserError
+from tests.recordings import write_wav
 
 RATE_HZ = 48_000
 
@@ -73,14 +74,46 @@ def test_usual_uploads_decode_whatever_their_container(kind: str) -> None:
     assert np.argmax(spectrum) * RATE_HZ / 8000 == pytest.approx(440, abs=6)
 
 
-def test_channels_are_mixed_to_their_mean() -> None:
-    left_only = np.stack([make_tone(0.1), np.zeros(RATE_HZ // 10, np.float32)])
+def decode_channels(*channels: np.ndarray) -> np.ndarray:
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[len(channels)]
+    wav = write_wav(np.stack(channels, axis=1), codec="pcm_f32le", layout=layout, rate_hz=RATE_HZ)
+    return decode_audio(wav, max_seconds=1).pcm
 
-    decoded = decode_audio(
-        write_file("wav", "pcm_f32le", left_only, sample_format="flt"), max_seconds=1
-    )
 
-    np.testing.assert_allclose(decoded.pcm, left_only[0] / 2, atol=1e-6)
+@pytest.mark.parametrize(
+    "gains",
+    [
+        (1, 1),
+        (1, 0),
+        (0, 1),
+        (0, 0, 1, 0, 0, 0),
+        (0, 0, 1, 0, 0, 0, 0, 0),
+        (1, 1, 1, 1, 1, 1),
+    ],
+)
+def test_voice_keeps_its_level_in_whichever_channels_it_is(gains: tuple[float, ...]) -> None:
+    tone = make_tone(0.1)
+
+    decoded = decode_channels(*(gain * tone for gain in gains))
+
+    np.testing.assert_allclose(decoded, tone, atol=1e-6)
+
+
+@pytest.mark.parametrize("gains", [(1, -1), (-0.7, 1), (1, -1, 0, 0, 0.5, -0.5)])
+def test_channels_that_cancel_leave_the_loudest(gains: tuple[float, ...]) -> None:
+    tone = make_tone(0.1)
+
+    decoded = decode_channels(*(gain * tone for gain in gains))
+
+    np.testing.assert_allclose(decoded, tone, atol=1e-6)
+
+
+def test_two_voices_in_two_channels_keep_their_levels() -> None:
+    first, second = make_tone(0.1), make_tone(0.1)
+    first[2_400:] = 0
+    second[:2_400] = 0
+
+    np.testing.assert_allclose(decode_channels(first, second), first + second, atol=1e-3)
 
 
 def test_eight_channels_of_a_planar_codec_decode() -> None:
@@ -111,13 +144,18 @@ def test_more_than_eight_channels_are_refused() -> None:
         decode_audio(nine_channels, max_seconds=1)
 
 
-def test_samples_outside_the_range_are_clipped() -> None:
-    decoded = decode_audio(
-        write_file("wav", "pcm_f32le", 9 * make_tone(0.1)[np.newaxis], sample_format="flt"),
-        max_seconds=1,
-    )
+def test_floats_over_full_scale_are_scaled_to_it() -> None:
+    tone = make_tone(0.1)
 
-    assert np.abs(decoded.pcm).max() == 1.0
+    np.testing.assert_allclose(decode_channels(9 * tone), tone / np.abs(tone).max(), atol=1e-6)
+    np.testing.assert_allclose(decode_channels(1.5 * tone), 1.5 * tone, atol=1e-6)
+
+
+def test_whole_numbers_in_floats_are_refused_with_the_remedy() -> None:
+    with pytest.raises(UserError, match=r"floats of up to 16,38\d, .* divide them") as caught:
+        decode_channels(32_767 * make_tone(0.1))
+
+    assert caught.value.code == "invalid_audio"
 
 
 NOT_AUDIO = {
@@ -143,11 +181,14 @@ def test_what_is_not_audio_is_refused(kind: str) -> None:
     assert caught.value.code == "invalid_audio"
 
 
-def test_a_float_file_with_nan_is_refused() -> None:
-    samples = np.full((1, 100), np.nan, np.float32)
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_float_file_with_what_is_no_number_is_refused(value: float, layout: str) -> None:
+    samples = np.repeat(make_tone(0.1)[:, np.newaxis], 1 if layout == "mono" else 2, axis=1)
+    samples[50, -1] = value
 
-    with pytest.raises(UserError, match="NaN"):
-        decode_audio(write_file("wav", "pcm_f32le", samples, sample_format="flt"), max_seconds=1)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        decode_channels(*samples.T)
 
 
 def test_audio_longer_than_the_limit_is_refused_with_the_limit() -> None:

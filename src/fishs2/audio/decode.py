@@ -15,6 +15,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from fishs2.audio.channels import ChannelStats
 from fishs2.audio.pcm import Pcm
 from fishs2.errors import UserError
 
@@ -33,6 +34,10 @@ _MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 192_000
 
 _MAX_CHANNELS = 8
 
+# Floats may exceed full scale, by 20 dB where somebody was careless. What exceeds it by 30 dB holds
+# whole numbers of 8, 16 or more bits that were never divided.
+_MAX_LEVEL = 32.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedAudio:
@@ -45,27 +50,59 @@ class DecodedAudio:
 def decode_audio(source: bytes, *, max_seconds: float) -> DecodedAudio:
     """Decode the first audio stream of a file and mix it down to mono.
 
-    Damaged places are left out, as players do. Raises UserError `invalid_audio`, or
+    `audio.channels` says how. Floats over full scale are scaled down to it. Damaged places are left
+    out, as players do. Raises UserError `invalid_audio`, or
     `audio_too_long` as soon as there is more than `max_seconds`. Blocks: call it in a thread.
     """
     if not source:
         raise _invalid("the file is empty")
+    parts: list[Pcm] = []
+    rate_hz, stats = 0, None
+    for samples, rate_hz in _decode_channels(source, max_seconds):  # noqa: B007 - used below
+        if samples.shape[1] == 1:
+            parts.append(samples[:, 0])
+        else:
+            stats = stats or ChannelStats(samples.shape[1])
+            stats.add(samples)
+    if stats is not None:
+        # Once more: to keep every channel until the weights are known would take much memory.
+        weights = stats.weights()
+        parts = [samples @ weights for samples, _ in _decode_channels(source, max_seconds)]
+    if not parts:
+        raise _invalid("it has no sound in it")
+    pcm = np.concatenate(parts)
+    peak = max(1.0, float(np.abs(pcm).max()))
+    return DecodedAudio(np.clip(pcm / np.float32(peak), -1.0, 1.0), rate_hz)
+
+
+def _decode_channels(source: bytes, max_seconds: float) -> Iterator[tuple[Pcm, int]]:
+    """Yield pieces [n, channels], finite, and their sample rate, which is the same for all."""
+    # Without protocols a demuxer can open nothing beside these bytes.
+    options = {
+        "format_whitelist": _CONTAINERS,
+        # For the decoding that FFmpeg does on its own to find out what the streams are.
+        "codec_whitelist": _CODECS,
+        "protocol_whitelist": "none",
+    }
+    num_samples = 0
     try:
-        # Without protocols a demuxer can open nothing beside these bytes.
-        options = {
-            "format_whitelist": _CONTAINERS,
-            # For the decoding that FFmpeg does on its own to find out what the streams are.
-            "codec_whitelist": _CODECS,
-            "protocol_whitelist": "none",
-        }
         with av.open(io.BytesIO(source), "r", options=options) as container:
-            return _decode_container(container, max_seconds)
+            for samples, sample_rate_hz in _convert_frames(container, _open_stream(container)):
+                _check_samples(samples)
+                num_samples += len(samples)
+                if num_samples > max_seconds * sample_rate_hz:
+                    raise UserError(
+                        f"the audio is longer than {max_seconds:g} seconds, which is the limit; "
+                        "send a shorter piece",
+                        code="audio_too_long",
+                    )
+                yield samples, sample_rate_hz
     except (av.FFmpegError, ValueError) as error:
         # ValueError: PyAV found a value in the file that it cannot represent.
         raise _invalid("it is not audio in a known format") from error
 
 
-def _decode_container(container: InputContainer, max_seconds: float) -> DecodedAudio:
+def _open_stream(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
         raise _invalid("it has no audio")
     stream = container.streams.audio[0]
@@ -74,27 +111,21 @@ def _decode_container(container: InputContainer, max_seconds: float) -> DecodedA
     if codec not in _CODECS.split(","):
         raise _invalid(f"its codec, {codec}, is not supported")
     stream.codec_context.thread_count = 1  # threads cost more than they gain on seconds of sound
-    parts: list[Pcm] = []
-    num_samples = sample_rate_hz = 0
-    for part, sample_rate_hz in _decode_mono(container, stream):
-        num_samples += len(part)
-        parts.append(part)
-        if num_samples > max_seconds * sample_rate_hz:
-            raise UserError(
-                f"the audio is longer than {max_seconds:g} seconds, which is the limit; "
-                "send a shorter piece",
-                code="audio_too_long",
-            )
-    if not num_samples:
-        raise _invalid("it has no sound in it")
-    pcm = np.concatenate(parts)
-    if not np.isfinite(pcm).all():
+    return stream
+
+
+def _check_samples(samples: Pcm) -> None:
+    if not np.isfinite(samples).all():
         raise _invalid("it has NaN or infinite samples")
-    return DecodedAudio(np.clip(pcm, -1.0, 1.0), sample_rate_hz)
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak > _MAX_LEVEL:
+        raise _invalid(
+            f"it has floats of up to {peak:,.0f}, where full scale is 1: divide them by the full "
+            "scale that they had, 32,768 for 16 bits"
+        )
 
 
-def _decode_mono(container: InputContainer, stream: AudioStream) -> Iterator[tuple[Pcm, int]]:
-    """Yield mono pieces and their sample rate, which is the same for all."""
+def _convert_frames(container: InputContainer, stream: AudioStream) -> Iterator[tuple[Pcm, int]]:
     converter = AudioResampler(format="flt")
     shape = None
     for frame in _decode_frames(container, stream):
@@ -105,12 +136,10 @@ def _decode_mono(container: InputContainer, stream: AudioStream) -> Iterator[tup
         if shape != (frame.sample_rate, num_channels, frame.format.name):
             raise _invalid("its sample rate, channels or sample format change midway")
         for packed in converter.resample(frame):
-            # The mean cannot clip, as FFmpeg's own mix in floating point does. Packed, as PyAV
-            # reads past the end of the list of planes when a planar frame has 8 channels.
-            samples = packed.to_ndarray().reshape(-1, num_channels)  # [1, n * c] -> [n, c]
-            with np.errstate(invalid="ignore", over="ignore"):  # refused by the caller
-                mono = samples.mean(axis=1, dtype=np.float32)
-            yield mono, frame.sample_rate
+            # Packed, as PyAV reads past the end of the list of planes when a planar frame has 8
+            # channels. [1, n * c] -> [n, c]
+            samples = packed.to_ndarray().reshape(-1, num_channels)
+            yield samples.astype(np.float32, copy=False), frame.sample_rate
 
 
 def _check_shape(sample_rate_hz: int, num_channels: int) -> None:
