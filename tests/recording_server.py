@@ -47,6 +47,7 @@ class RecordingEngine(FakeEngine):
             "reference": reference
             and {
                 "seconds": round(len(reference.pcm) / reference.sample_rate_hz, 2),
+                "peak": round(float(abs(reference.pcm).max()), 2),
                 "transcript": reference.transcript,
                 "key": reference.key,
                 "crossings_per_s": count_crossings_per_s(reference.pcm, reference.sample_rate_hz),

@@ -15,6 +15,7 @@ import numpy as np
 from fishs2.advice import did_you_mean
 from fishs2.audio.decode import DecodedAudio, decode_audio
 from fishs2.audio.pcm import Resampler, silence
+from fishs2.audio.voicing import MIN_VOICE_S, is_silent, measure_voice_s
 from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.voice_rules import MAX_COVER_BYTES, check_changes, check_id, check_new
@@ -151,7 +152,7 @@ class Voices:
 
         Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`.
         """
-        return await self._run(lambda: self._decode_sample(audio))
+        return await self._run(lambda: self._decode_file(audio))
 
     async def read_cover(self, voice: Voice) -> bytes | None:
         """The picture of a voice, if it has one."""
@@ -265,6 +266,22 @@ class Voices:
             raise _unreadable(error.message) from error
 
     def _decode_sample(self, audio: bytes) -> DecodedAudio:
+        """Decode one file that has a voice in it, within the limits. Raises UserError."""
+        decoded = self._decode_file(audio)
+        voice_s = measure_voice_s(decoded.pcm, decoded.sample_rate_hz)
+        if voice_s < MIN_VOICE_S:
+            seconds = len(decoded.pcm) / decoded.sample_rate_hz
+            found = (
+                "it is silent" if is_silent(decoded.pcm) else f"{voice_s:.2f} s of it are a voice"
+            )
+            raise UserError(
+                f"there is no speech in the audio: in its {seconds:.3g} s there is {found}, and "
+                f"{MIN_VOICE_S:g} s are needed; send a clear recording of one person speaking",
+                code="invalid_audio",
+            )
+        return decoded
+
+    def _decode_file(self, audio: bytes) -> DecodedAudio:
         """Decode one file within the limits. Raises UserError."""
         decoded = decode_audio(audio, max_seconds=self._limits.max_reference_s)
         seconds = len(decoded.pcm) / decoded.sample_rate_hz
