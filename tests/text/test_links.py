@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from fishs2.text.cleaning import Cleaning
 from fishs2.text.edits import Edit, apply_edits
 from fishs2.text.links import find_link_marks
+from fishs2.text.source import split_source
+from fishs2.text.split import UtteranceText, split_text
 
 
 def read(text: str) -> str:
@@ -86,8 +88,39 @@ def test_an_engine_with_tags_gets_all_of_them() -> None:
     assert Cleaning(speaks_tags=True).clean("[as a pirate]") == ""
 
 
+MARKS = st.lists(
+    st.sampled_from(
+        ["[", "]", "(", ")", "[a](b)", "[laugh]", "(happy)", " ", "a", "\n", "***", "😀", "<a@b>"]
+    )
+).map("".join)
+
+
+@given(MARKS, st.booleans())
+def test_what_is_clean_stays(text: str, speaks_tags: bool) -> None:
+    cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
+    assert cleaning.clean(cleaning.clean(text)) == cleaning.clean(text)
+
+
 @given(st.text(max_size=60), st.booleans())
 def test_cleaning_adds_nothing_but_spaces(text: str, speaks_tags: bool) -> None:
     cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
     # NFC, and what a Windows-1252 byte stood for.
     assert len("".join(cleaning.clean(text).split())) <= 3 * len(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("[a](", "[a](x", "[a]: b\n", "[a][b", "[", "]", "<a@", "![", "[a](x '", "\\["),
+        *("[whisper] ", "(happy)", "(a)(b)", "* * *\n", "= ", "hi.Then", "a!b", "x.Y'", "1.The"),
+        *("😀 ", "\ud800", "“", "a\n", "!?"),
+    ],
+)
+@pytest.mark.parametrize("speaks_tags", [False, True])
+def test_cleaning_and_splitting_take_time_linear_in_the_text(piece: str, speaks_tags: bool) -> None:
+    # Quadratic time would take hours, and the test has a limit.
+    text = (piece * 100_000)[:100_000]
+    cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
+    cleaned = cleaning.clean(text)
+    pieces = split_text(cleaned, max_chars=400, has_tags=speaks_tags) or [UtteranceText("", "word")]
+    assert "".join(split_source(text, [each.text for each in pieces], cleaning)) == text

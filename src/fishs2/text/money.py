@@ -26,7 +26,8 @@ _NAMES = {
 _SCALE = r"(?:[ ]?[万萬亿億만억]+|[ ](?:mio|mrd|mil|bil|mlrd|млн|млрд|мил|тыс)[^\W\d_]{0,9}\.?)?"
 _NUMBER = r"(?:\d{1,3}(?:[.,' \u00a0\u202f]\d{3})+(?!\d)|\d{1,18})(?:[.,]\d{1,9}(?!\d))?"
 _BEFORE = re.compile(
-    rf"(?<!\w)(?P<sign>[{SIGNS}])[ ]?(?P<amount>{_NUMBER})(?P<scale>{_SCALE})", re.IGNORECASE
+    rf"(?<!\w)(?<!\d )(?P<sign>[{SIGNS}])[ ]?(?P<amount>{_NUMBER})(?P<scale>{_SCALE})",
+    re.IGNORECASE,
 )
 
 
