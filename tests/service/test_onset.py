@@ -43,6 +43,14 @@ def test_text_without_speech_may_be_silent(text: str) -> None:
     onset.end()
 
 
+@pytest.mark.parametrize("text", ["$", "🙂", "[laugh] %"])
+def test_signs_without_a_sound_are_left_out(text: str) -> None:
+    onset = Onset(text)
+
+    assert list(onset.follow(QUIET)) == []
+    onset.end()
+
+
 def follow(taken: Pcm, pieces: list[Pcm]) -> Pcm:
     echo = Echo([taken])
     new = [echo.follow(pcm) for pcm in pieces]

@@ -169,16 +169,9 @@ class BuiltinEngine:
             rate_wpm=delivery.rate_wpm,
             pitch=delivery.pitch,
         )
-        unheard: list[Pcm] = []
         async with aclosing(self._pool.speak(order)) as pieces:
             async for piece in pieces:
-                pcm = np.frombuffer(piece, dtype=np.int16).astype(np.float32) / 32768.0
-                # Of what eSpeak cannot say it makes a moment of zeros, which is no speech.
-                unheard.append(pcm)
-                if pcm.any():
-                    for each in unheard:
-                        yield each
-                    unheard.clear()
+                yield np.frombuffer(piece, dtype=np.int16).astype(np.float32) / 32768.0
 
     async def _imitate(self, reference: Reference, voice_name: str) -> _Delivery:
         """Find the delivery closest to a reference in a voice; cached."""

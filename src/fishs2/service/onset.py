@@ -10,16 +10,22 @@ import numpy as np
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import SILENCE
 from fishs2.errors import EngineError, RunawaySpeechError
-from fishs2.text.normalize import has_speech
+from fishs2.text.normalize import has_speech, has_words
 from fishs2.text.tags import remove_tags
 from fishs2.text.turns import remove_speaker_tags
 
 
 class Onset:
-    """Keeps silence back until there is sound; text with something to say must have some."""
+    """Keeps silence back until there is sound; text with words must have some.
+
+    Signs and emoji alone may be nothing that an engine can say: then there is nothing to hear. A
+    tag alone may be a pause.
+    """
 
     def __init__(self, text: str) -> None:
-        self._is_awaited = has_speech(remove_tags(remove_speaker_tags(text)))
+        bare = remove_tags(remove_speaker_tags(text))
+        self._has_words = has_words(bare)
+        self._is_awaited = has_speech(bare)
         # At most what the engine makes of one utterance.
         self._silent: list[Pcm] = []
 
@@ -35,8 +41,8 @@ class Onset:
         return self._silent
 
     def end(self) -> None:
-        """The utterance has ended. Raises RunawaySpeechError if it had no sound."""
-        if self._is_awaited:
+        """The utterance has ended. Raises RunawaySpeechError if it has words and had no sound."""
+        if self._is_awaited and self._has_words:
             raise RunawaySpeechError("the engine made no sound of text that has something to say")
 
 

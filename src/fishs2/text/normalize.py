@@ -44,8 +44,10 @@ _BLANK_LINES = re.compile("\n{3,}")
 _SPACES = re.compile(" {2,}")
 
 # \w without letters that are blank by definition (Hangul fillers).
+_IN_WORD = "[^\\W_\u115f\u1160\u3164\uffa0]"
+_WORD = re.compile(_IN_WORD)
 _LETTER = (
-    "[^\\W_\u115f\u1160\u3164\uffa0]"
+    _IN_WORD +
     # Letters and words in circles, squares and the like.
     "|[\u2100-\u214f\u2460-\u24ff\u2776-\u2793\u3200-\u33ff\U0001f100-\U0001f1ff]"
     # Emoji that have names; stars, boxes and fleurons are left out as they mostly draw a line
@@ -98,3 +100,8 @@ def has_speech(text: str) -> bool:
 def is_readable(marks: str) -> bool:
     """Tell whether there is a letter, a digit or an emoji among `marks`."""
     return _READABLE_MARK.search(marks) is not None
+
+
+def has_words(text: str) -> bool:
+    """Tell whether there is a letter or a digit in `text`, which whoever can speak can say."""
+    return _WORD.search(text) is not None
