@@ -1,13 +1,21 @@
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from fishs2.cli.s2 import app
+from fishs2.engines.s2.block_sizes import BLOCK_SIZES
+from fishs2.engines.s2.commands import inspect_model
+from fishs2.engines.s2.inspection import inspect_gguf
+from fishs2.engines.s2.model import ModelFiles
+from fishs2.engines.s2.quant import BLOCK_TYPES, repack
 from fishs2.errors import Fishs2Error
 from tests.engines.s2.golden import (
     CODEC_CONFIG,
@@ -109,6 +117,43 @@ def test_inspect_shows_parts_types_and_memory() -> None:
     assert "slow layers" in output
     assert "18 F16" in output
     assert "packed bf16" in output
+
+
+def test_inspect_reads_the_header_without_torch() -> None:
+    code = (
+        "import sys; from fishs2.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    command = ["s2", "inspect", str(MODEL_FILE), f"--codec-config={CODEC_CONFIG}"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+    )
+
+    assert "fish-speech.block_count = 2" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+def test_header_says_what_the_opened_model_says() -> None:
+    files = ModelFiles(MODEL_FILE, None, CODEC_CONFIG)
+
+    assert inspect_gguf(MODEL_FILE, CODEC_CONFIG) == inspect_model(files)
+
+
+@pytest.mark.parametrize("kind", BLOCK_SIZES)
+def test_packed_sizes_are_those_of_the_layouts(kind: int) -> None:
+    size, block = BLOCK_SIZES[kind], BLOCK_TYPES[kind]
+    packed_bytes = 2  # plain floats are bfloat16
+    if block.unpack is not None:
+        raw = torch.zeros((1, block.num_bytes), dtype=torch.uint8)
+        packed_bytes = repack(raw, block).num_bytes
+
+    assert (size.name, size.num_elements, size.num_bytes) == (
+        block.name,
+        block.num_elements,
+        block.num_bytes,
+    )
+    assert size.packed_bytes == packed_bytes
 
 
 def test_wrong_use_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from fishs2.advice import get_s2
 from fishs2.audio.decode import decode_audio
 from fishs2.engines.base import Pcm, Reference
+from fishs2.engines.s2.inspection import inspect_gguf
 from fishs2.errors import EngineUnavailableError, FlagError, UserError
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ def inspect(
     codec_config: CodecConfig = None,
 ) -> None:
     """Show metadata, tensor types and sizes of FILE, and the memory it needs."""
-    commands, files = _commands(), _files(file, None, codec_config)
-    report = commands.inspect_model(files)
+    if file.is_dir() or file.suffix == ".safetensors":
+        report = _commands().inspect_model(_files(file, None, codec_config))
+    else:
+        report = inspect_gguf(file, codec_config)
     for key, value in report.metadata.items():
         typer.echo(f"{key} = {value}")
     typer.echo(f"\n{'part':<14} {'tensors':>7} {'parameters':>14} {'MB':>9}  types")

@@ -3,7 +3,6 @@
 Official weights keep weight norm apart as gain and direction; they are folded here (spec 7.1, 8.2).
 """
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fishs2.engines.s2.gguf import read_gguf_header
-from fishs2.engines.s2.quant import BF16, F8, F16, F32, dequantise
+from fishs2.engines.s2.config import read_json_object
+from fishs2.engines.s2.gguf import check_architecture, read_gguf_header
+from fishs2.engines.s2.quant import BF16, BLOCK_TYPES, F8, F16, F32, dequantise
 from fishs2.engines.s2.safetensors import is_buffer, open_safetensors, unknown_type
 from fishs2.engines.s2.tensors import (
     StoredTensor,
@@ -49,11 +49,7 @@ def open_weights(path: Path) -> Weights:
     if path.suffix == ".safetensors":
         return Weights(path.name, _join_projections(_rename_official(open_safetensors(path))), {})
     header = read_gguf_header(path)
-    found = header.metadata.get("general.architecture")
-    if found not in ("fish-speech", "fish-speech-codec"):
-        raise EngineUnavailableError(
-            f"{path.name} holds a {str(found)[:40]!r} model; expected 'fish-speech'"
-        )
+    found = check_architecture(header)
     # A stand-alone codec file has the names without the prefix (spec 8).
     prefix = "c." if found == "fish-speech-codec" else ""
     tensors = {
@@ -61,7 +57,7 @@ def open_weights(path: Path) -> Weights:
             path,
             entry.name,
             shape=entry.shape,
-            kind=entry.type,
+            kind=BLOCK_TYPES[entry.kind],
             offset_bytes=entry.offset_bytes,
         )
         for entry in header.tensors.values()
@@ -87,17 +83,6 @@ def _open_folder(path: Path) -> Weights:
     elif (path / "codec.pth").exists():
         official.update(_open_pickle(path / "codec.pth"))
     return Weights(path.name, _join_projections(_rename_official(official)), config)
-
-
-def read_json_object(path: Path) -> dict[str, object]:
-    """The JSON object in the file at `path`. Raises EngineUnavailableError for anything else."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise EngineUnavailableError(f"{path.name} is missing or is no JSON file") from error
-    if not isinstance(values, dict):
-        raise EngineUnavailableError(f"{path.name} holds no JSON object")
-    return values
 
 
 def _open_pickle(path: Path) -> dict[str, StoredTensor]:

@@ -3,9 +3,8 @@
 `cli.s2` is the only caller; it reads options and files and shows the results.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from fishs2.engines.base import Pcm, Reference
 from fishs2.engines.s2.checkpoint import open_weights
 from fishs2.engines.s2.codec import PIECE_FRAMES, Codec, decode_frames
 from fishs2.engines.s2.generate import generate_frames
+from fishs2.engines.s2.inspection import ModelReport, describe_model
 from fishs2.engines.s2.loading import Progress, ignore_progress
 from fishs2.engines.s2.model import (
     Model,
@@ -26,9 +26,7 @@ from fishs2.engines.s2.model import (
 )
 from fishs2.engines.s2.params import GenerateParams
 from fishs2.engines.s2.prompt import Codes, EncodedReference, Turn, build_prompt, split_text
-from fishs2.engines.s2.quant import BlockType, repack
 from fishs2.engines.s2.references import ReferenceCache
-from fishs2.engines.s2.tensors import StoredTensor
 from fishs2.errors import UserError
 
 DtypeName = Literal["f32", "f16", "bf16"]
@@ -39,90 +37,13 @@ DTYPES: dict[DtypeName, torch.dtype] = {
 }
 # UTF-8 bytes per batch: the default of the official command line (spec 4.4).
 _BATCH_BYTES = 300
-_PARTS = (
-    ("slow layers", "layers."),
-    ("text table", "embeddings."),
-    ("code table", "codebook_embeddings."),
-    ("fast AR", "fast_"),
-    ("codec encoder", "c.encoder.", "c.quantizer.downsample.", "c.quantizer.pre_module."),
-    ("codec decoder", "c.decoder.", "c.quantizer.upsample.", "c.quantizer.post_module."),
-    ("codebooks", "c.quantizer."),
-    ("final norm", "norm."),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PartReport:
-    """One part of a model file. types: tensors per type name."""
-
-    name: str
-    num_tensors: int
-    num_params: int
-    num_bytes: int
-    types: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelReport:
-    """What is in a model file and what it needs.
-
-    memory_bytes: weights in memory by way of keeping them. kv_bytes: per position, float16.
-    """
-
-    metadata: dict[str, object]
-    parts: tuple[PartReport, ...]
-    memory_bytes: dict[str, int]
-    kv_bytes: int
 
 
 def inspect_model(files: ModelFiles) -> ModelReport:
     """Describe a model without loading its weights. Raises EngineUnavailableError."""
     weights = open_weights(files.model)
-    parts: dict[str, list[StoredTensor]] = {name: [] for name, *_ in _PARTS}
-    for name, stored in weights.tensors.items():
-        part = next((part for part, *starts in _PARTS if name.startswith(tuple(starts))), None)
-        parts.setdefault(part or "unknown", []).append(stored)
     slow = read_configs(weights, files)[0].slow
-    return ModelReport(
-        metadata=dict(weights.metadata),
-        parts=tuple(_report_part(name, stored) for name, stored in parts.items() if stored),
-        memory_bytes={
-            "dense f32": _memory_bytes(weights.tensors, lambda _: 4),
-            "dense bf16": _memory_bytes(weights.tensors, lambda _: 2),
-            "packed bf16": _memory_bytes(weights.tensors, _packed_bytes),
-        },
-        kv_bytes=2 * slow.num_layers * slow.num_kv_heads * slow.head_dim * 2,
-    )
-
-
-def _report_part(name: str, tensors: list[StoredTensor]) -> PartReport:
-    kinds = [stored.type.name for stored in tensors]
-    return PartReport(
-        name=name,
-        num_tensors=len(tensors),
-        num_params=sum(prod(stored.shape) for stored in tensors),
-        num_bytes=sum(stored.num_bytes for stored in tensors),
-        types={kind: kinds.count(kind) for kind in sorted(set(kinds))},
-    )
-
-
-def _memory_bytes(
-    tensors: Mapping[str, StoredTensor], matrix_bytes: Callable[[BlockType], float]
-) -> int:
-    """Bytes of all weights: matrices of the ARs as asked, everything else float32."""
-    total = 0.0
-    for name, stored in tensors.items():
-        is_matrix = len(stored.shape) == 2 and not name.startswith("c.")
-        total += prod(stored.shape) * (matrix_bytes(stored.type) if is_matrix else 4)
-    return round(total)
-
-
-def _packed_bytes(block: BlockType) -> float:
-    """Bytes per value in our layouts."""
-    if block.unpack is None:
-        return 2
-    one = repack(torch.zeros(1, block.num_bytes, dtype=torch.uint8), block)
-    return one.num_bytes / block.num_elements
+    return describe_model(weights.metadata, weights.tensors, slow)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

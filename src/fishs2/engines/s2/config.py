@@ -4,9 +4,11 @@ Read from GGUF metadata or from the official `config.json`; every key has the va
 default, because published files leave some out (spec 8). Weights are not read here.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 from fishs2.errors import EngineUnavailableError
 
@@ -280,3 +282,14 @@ def ar_config_from_json(values: Mapping[str, object], *, file: str) -> ArConfig:
         semantic_end_id=fields.whole("semantic_end_token_id", SEMANTIC_END_ID),
     )
     return _check_ar(config, fields, "semantic_end_token_id")
+
+
+def read_json_object(path: Path) -> dict[str, object]:
+    """The JSON object in the file at `path`. Raises EngineUnavailableError for anything else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineUnavailableError(f"{path.name} is missing or is no JSON file") from error
+    if not isinstance(values, dict):
+        raise EngineUnavailableError(f"{path.name} holds no JSON object")
+    return values

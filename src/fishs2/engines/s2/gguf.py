@@ -1,26 +1,30 @@
-"""What lies in a GGUF file: metadata, and tensors whose types the s2 engine knows."""
+"""What lies in a GGUF file: metadata, and tensors whose types the s2 engine knows; no torch."""
 
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from fishs2.engines.s2.block_sizes import BLOCK_SIZES, BlockSize
 from fishs2.engines.s2.gguf_header import (
     MetadataValue,
     RawHeader,
     RawTensor,
     read_raw_header,
 )
-from fishs2.engines.s2.quant import BLOCK_TYPES, BlockType
 from fishs2.errors import EngineUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """Where a tensor lies. shape: torch order, slowest first. offset_bytes: from the file start."""
+    """Where a tensor lies. shape: torch order, slowest first. offset_bytes: from the file start.
+
+    kind: the number of its type.
+    """
 
     name: str
     shape: tuple[int, ...]
-    type: BlockType
+    kind: int
+    type: BlockSize
     offset_bytes: int
     num_bytes: int
 
@@ -49,20 +53,30 @@ def read_gguf_header(path: Path) -> GgufHeader:
     return GgufHeader(path, raw.metadata, tensors, raw.file_bytes)
 
 
+def check_architecture(header: GgufHeader) -> str:
+    """The architecture of the model. Raises EngineUnavailableError for one that is none of ours."""
+    found = str(header.metadata.get("general.architecture"))
+    if found not in ("fish-speech", "fish-speech-codec"):
+        raise EngineUnavailableError(
+            f"{header.path.name} holds a {found[:40]!r} model; expected 'fish-speech'"
+        )
+    return found
+
+
 def _give_type(entry: RawTensor, header: RawHeader) -> GgufTensor:
     """The entry with its type; its offset still counts from the start of the data."""
     name, shape, kind = entry.name, entry.shape, entry.kind
-    if kind not in BLOCK_TYPES:
-        known = ", ".join(block.name for block in BLOCK_TYPES.values())
+    if kind not in BLOCK_SIZES:
+        known = ", ".join(block.name for block in BLOCK_SIZES.values())
         raise _damaged(header, f"tensor {name[:80]!r} of type {kind}, which is none of {known}")
-    block = BLOCK_TYPES[kind]
+    block = BLOCK_SIZES[kind]
     row = shape[-1] if shape else 1
     if row % block.num_elements:
         raise _damaged(
             header, f"tensor {name[:80]!r} with rows of {row}, no multiple of {block.num_elements}"
         )
     num_bytes = prod(shape) // block.num_elements * block.num_bytes
-    return GgufTensor(name, shape, block, entry.offset_bytes, num_bytes)
+    return GgufTensor(name, shape, kind, block, entry.offset_bytes, num_bytes)
 
 
 def _damaged(header: RawHeader, found: str) -> EngineUnavailableError:
@@ -90,6 +104,11 @@ def _place_tensors(
             )
         end = entry.offset_bytes + entry.num_bytes
         placed[entry.name] = GgufTensor(
-            entry.name, entry.shape, entry.type, start + entry.offset_bytes, entry.num_bytes
+            entry.name,
+            entry.shape,
+            entry.kind,
+            entry.type,
+            start + entry.offset_bytes,
+            entry.num_bytes,
         )
     return placed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from fishs2.engines.s2.checkpoint import open_weights, read_json_object
+from fishs2.engines.s2.checkpoint import open_weights
 from fishs2.engines.s2.codec import Codec
 from fishs2.engines.s2.codec_config import codec_config_from_gguf, codec_config_from_json
 from fishs2.engines.s2.config import (
@@ -13,6 +13,7 @@ from fishs2.engines.s2.config import (
     CodecConfig,
     ar_config_from_gguf,
     ar_config_from_json,
+    read_json_object,
 )
 from fishs2.engines.s2.fast_ar import FastAr
 from fishs2.engines.s2.generate import DualAr

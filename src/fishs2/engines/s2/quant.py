@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fishs2.engines.s2.block_sizes import BLOCK_SIZES
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
@@ -158,6 +160,13 @@ def _unpack_q2_k(blocks: Tensor) -> Groups:
     return Groups(_two_bits(blocks, 16).view(torch.int8), scale, minimum)
 
 
+def _quantised(
+    kind: int, unpack: Callable[[Tensor], Groups], *, is_uint4: bool = False
+) -> BlockType:
+    size = BLOCK_SIZES[kind]
+    return BlockType(size.name, size.num_elements, size.num_bytes, unpack, is_uint4=is_uint4)
+
+
 F32 = BlockType("F32", 1, 4, dtype=torch.float32)
 F16 = BlockType("F16", 1, 2, dtype=torch.float16)
 BF16 = BlockType("BF16", 1, 2, dtype=torch.bfloat16)
@@ -167,14 +176,14 @@ F8 = BlockType("F8_E4M3", 1, 1, dtype=torch.float8_e4m3fn)
 BLOCK_TYPES: dict[int, BlockType] = {
     0: F32,
     1: F16,
-    2: BlockType("Q4_0", 32, 18, _unpack_q4_0, is_uint4=True),
-    6: BlockType("Q5_0", 32, 22, _unpack_q5_0),
-    8: BlockType("Q8_0", 32, 34, _unpack_q8_0),
-    10: BlockType("Q2_K", 256, 84, _unpack_q2_k, is_uint4=True),
-    11: BlockType("Q3_K", 256, 110, _unpack_q3_k, is_uint4=True),
-    12: BlockType("Q4_K", 256, 144, _unpack_q4_k, is_uint4=True),
-    13: BlockType("Q5_K", 256, 176, _unpack_q5_k),
-    14: BlockType("Q6_K", 256, 210, _unpack_q6_k),
+    2: _quantised(2, _unpack_q4_0, is_uint4=True),
+    6: _quantised(6, _unpack_q5_0),
+    8: _quantised(8, _unpack_q8_0),
+    10: _quantised(10, _unpack_q2_k, is_uint4=True),
+    11: _quantised(11, _unpack_q3_k, is_uint4=True),
+    12: _quantised(12, _unpack_q4_k, is_uint4=True),
+    13: _quantised(13, _unpack_q5_k),
+    14: _quantised(14, _unpack_q6_k),
     30: BF16,
 }
 """By the number that stands in the file (ggml_type in ggml.h)."""
