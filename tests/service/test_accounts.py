@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fishs2.errors import (
+    BusyError,
     ForbiddenError,
     QuotaError,
     StoreUnavailableError,
@@ -59,7 +60,7 @@ async def test_without_a_key_everybody_may_and_no_file_is_made(
         for token in (None, "", "sk-placeholder", "x" * 10_000):
             principal = await accounts.authenticate(token)
             accounts.require(principal, "voices:write")
-            async with accounts.admit(principal, 10**9):
+            async with accounts.reserve(principal, 10**9):
                 pass
             assert await accounts.remaining(principal) is None
 
@@ -123,7 +124,7 @@ async def test_reservation_grows_with_the_text_and_is_settled_once(database: Dat
     key, token = make_key(database, granted=100)
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
-        async with accounts.admit(principal, 0) as reservation:
+        async with accounts.reserve(principal, 0) as reservation:
             await reservation.grow(60)
             assert await accounts.remaining(principal) == 40
             with pytest.raises(QuotaError) as caught:
@@ -143,7 +144,7 @@ async def test_reservation_of_a_server_that_seemed_dead_is_charged_when_it_ends(
     key, token = make_key(database, granted=100)
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
-        async with accounts.admit(principal, 10) as reservation:
+        async with accounts.reserve(principal, 10) as reservation:
             release_dead(database, time.time() + 100)
             await reservation.grow(20)
             reservation.outcome = Outcome(30, 1.0)
@@ -161,7 +162,7 @@ async def test_end_of_a_request_settles_what_it_cost(
     key, token = make_key(database, granted=100)
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
-        async with accounts.admit(principal, 40) as reservation:
+        async with accounts.reserve(principal, 40) as reservation:
             assert await accounts.remaining(principal) == 60
             reservation.outcome = outcome
         assert await accounts.remaining(principal) == 100 - spent
@@ -176,7 +177,7 @@ async def test_error_in_the_block_costs_nothing_and_passes_on(database: Database
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
         with pytest.raises(ZeroDivisionError):
-            async with accounts.admit(principal, 40):
+            async with accounts.reserve(principal, 40):
                 raise ZeroDivisionError
 
     assert state(database, key) == (0, 0, 0)
@@ -188,7 +189,7 @@ async def test_cancelled_requests_settle_at_whatever_moment(database: Database) 
         principal = await accounts.authenticate(token)
 
         async def ask() -> None:
-            async with accounts.admit(principal, 10):
+            async with accounts.reserve(principal, 10):
                 await asyncio.sleep(10)
 
         for num_steps in range(25):
@@ -210,7 +211,7 @@ async def test_200_at_once_get_exactly_what_there_is(database: Database) -> None
 
         async def ask() -> str:
             try:
-                async with accounts.admit(principal, 10) as reservation:
+                async with accounts.reserve(principal, 10) as reservation:
                     reservation.outcome = Outcome(10)
             except QuotaError as error:
                 return error.code
@@ -228,27 +229,46 @@ async def test_rate_is_a_moving_window_and_refusals_cost_nothing(database: Datab
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
         for _ in range(3):
-            async with accounts.admit(principal, 1) as reservation:
-                reservation.outcome = Outcome(1)
+            await accounts.count(principal)
         with pytest.raises(QuotaError) as caught:
-            async with accounts.admit(principal, 1):
-                pass
+            await accounts.count(principal)
 
     assert caught.value.code == "rate_limit_exceeded"
     assert caught.value.retry_after_s is not None
     assert 1 <= caught.value.retry_after_s <= 61
-    assert state(database, key) == (3, 0, 0)
+    assert state(database, key) == (0, 0, 0)
+
+
+async def test_busy_server_is_no_error_of_the_key(database: Database) -> None:
+    key, token = make_key(database, granted=100)
+    busy = BusyError("the server is busy", retry_after_s=1)
+    gone = QuotaError("no more", retry_after_s=None, code="insufficient_quota")
+    async with opened(database) as accounts:
+        principal = await accounts.authenticate(token)
+
+        async def fail(error: Exception) -> None:
+            async with accounts.reserve(principal, 10) as reservation:
+                reservation.outcome = Outcome(is_error=True)
+                raise error
+
+        for error in (busy, gone, RuntimeError()):
+            with pytest.raises(type(error)):
+                await fail(error)
+        profile = await accounts.profile(principal)
+
+    assert (profile.today.num_requests, profile.today.num_errors) == (3, 2)
+    assert state(database, key) == (0, 0, 0)
 
 
 async def test_streams_at_once_are_bounded(database: Database) -> None:
     key, token = make_key(database, streams=1)
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
-        async with accounts.admit(principal, 1):
+        async with accounts.reserve(principal, 1):
             with pytest.raises(QuotaError) as caught:
-                async with accounts.admit(principal, 1):
+                async with accounts.reserve(principal, 1):
                     pass
-        async with accounts.admit(principal, 1):
+        async with accounts.reserve(principal, 1):
             pass
 
     assert caught.value.code == "too_many_streams"
@@ -265,7 +285,7 @@ async def test_what_cannot_be_settled_now_is_settled_later(
 
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
-        async with accounts.admit(principal, 40) as reservation:
+        async with accounts.reserve(principal, 40) as reservation:
             reservation.outcome = Outcome(30)
             monkeypatch.setattr(ledger_module, "settle", fail)
         assert state(database, key) == (0, 40, 1)
@@ -289,7 +309,7 @@ async def test_reservation_whose_answer_was_lost_is_forgotten(
     async with opened(database) as accounts:
         principal = await accounts.authenticate(token)
         with pytest.raises(StoreUnavailableError):
-            async with accounts.admit(principal, 40):
+            async with accounts.reserve(principal, 40):
                 raise AssertionError
 
     assert state(database, key) == (0, 0, 0)
@@ -309,7 +329,7 @@ async def test_database_that_another_holds_fails_all_soon_and_keys_are_still_kno
         other.execute("BEGIN IMMEDIATE")
 
         async def ask() -> None:
-            async with accounts.admit(principal, 1):
+            async with accounts.reserve(principal, 1):
                 raise AssertionError
 
         asking = asyncio.gather(*(ask() for _ in range(5)), return_exceptions=True)
@@ -340,14 +360,14 @@ async def test_dead_servers_reservations_come_back(
     dead = Accounts(database, lease_s=1_000)
     await dead.start()
     principal = await dead.authenticate(token)
-    stuck = dead.admit(principal, 60)
+    stuck = dead.reserve(principal, 60)
     await stuck.__aenter__()
     assert state(database, key) == (0, 60, 1)
     monkeypatch.setattr(time, "time", lambda: 4e9)
 
     async with opened(database) as accounts:
         living = Principal(key)
-        async with accounts.admit(living, 100) as reservation:
+        async with accounts.reserve(living, 100) as reservation:
             reservation.outcome = Outcome(100)
 
     assert state(database, key) == (100, 0, 0)

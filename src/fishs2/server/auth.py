@@ -12,6 +12,9 @@ PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/healt
 PUBLIC_PREFIXES = ("/docs/files/", "/clips/")
 """Clips have names that nobody can guess; their links are to work without a key."""
 
+READ_VOICES = ("speech", "voices:write")
+"""Either lets a key read the stored voices."""
+
 _VOICE_PATHS = ("/voices", "/files")
 _FISH_VOICE_PATHS = ("/model", "/v1/references")
 _WALLET_PATH = "/wallet"
@@ -21,7 +24,9 @@ _KEY_HEADERS = ("api-key", "xi-api-key")
 class Guard:
     """Leaves `state.principal` for the routes behind it, or refuses.
 
-    The open API is let through: its key may be in the body, so its routes ask `authenticate`.
+    Every request is counted here, before anything of its body is read, so that those that are
+    refused for what is in it count like others. Two are counted where they can be: the open API's
+    whose key is in the body, by `let_in`, and speech over a WebSocket, when it starts.
     """
 
     def __init__(self, app: ASGIApp, *, accounts: Accounts) -> None:
@@ -30,15 +35,23 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not _is_public(scope):
-            try:
-                principal = await self._accounts.authenticate(read_token(Headers(scope=scope)))
-                if needed := _needed_scope(scope):
-                    self._accounts.require(principal, needed)
-            except Fishs2Error as error:
-                await send_error(scope, receive, send, describe_error(error))
-                return
-            scope["state"]["principal"] = principal
+            token = read_token(Headers(scope=scope))
+            if token is not None or not scope["path"].startswith(OPEN_API_PREFIX):
+                try:
+                    principal = await self._let_in(scope, token)
+                except Fishs2Error as error:
+                    await send_error(scope, receive, send, describe_error(error))
+                    return
+                scope["state"]["principal"] = principal
         await self._app(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, token: str | None) -> Principal:
+        principal = await self._accounts.authenticate(token)
+        if scope["type"] == "http":
+            await self._accounts.count(principal)
+        if needed := _needed_scopes(scope):
+            self._accounts.require(principal, *needed)
+        return principal
 
 
 def read_token(headers: Headers) -> str | None:
@@ -49,33 +62,39 @@ def read_token(headers: Headers) -> str | None:
     return next((headers[name] for name in _KEY_HEADERS if headers.get(name)), None)
 
 
-async def authenticate(
+async def let_in(
     connection: HTTPConnection, accounts: Accounts, body_token: str | None
 ) -> Principal:
-    """Who asks, for routes behind the open API's prefix; a key in the headers wins.
+    """Who asks, for routes behind the open API's prefix; a key in the headers has won by now.
 
-    Raises UnauthorizedError.
+    Raises UnauthorizedError, QuotaError `rate_limit_exceeded`.
     """
-    return await accounts.authenticate(read_token(connection.headers) or body_token)
+    known: Principal | None = getattr(connection.state, "principal", None)
+    if known is not None:
+        return known
+    principal = await accounts.authenticate(body_token)
+    await accounts.count(principal)
+    return principal
 
 
 def _is_public(scope: Scope) -> bool:
     path = scope["path"]
     if scope["type"] == "websocket":
         return False
-    return (
-        path in PUBLIC_PATHS
-        or path.startswith((*PUBLIC_PREFIXES, OPEN_API_PREFIX))
-        or scope["method"] == "OPTIONS"
-    )
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or scope["method"] == "OPTIONS"
 
 
-def _needed_scope(scope: Scope) -> str | None:
-    """The scope that a path asks for; None lets every key in."""
+def _needed_scopes(scope: Scope) -> tuple[str, ...]:
+    """The scopes of which a path asks for one; none lets every key in.
+
+    The open API's routes say themselves what they need.
+    """
     path = scope["path"].removeprefix("/v1")
-    if is_below(path, _WALLET_PATH):
-        return None
+    if is_below(path, _WALLET_PATH) or path.startswith(OPEN_API_PREFIX):
+        return ()
     is_voices = path.startswith(("/audio/voices", *_VOICE_PATHS))
     is_voices |= any(is_below(scope["path"], root) for root in _FISH_VOICE_PATHS)
     changes = scope["type"] == "http" and scope["method"] != "GET"
-    return "voices:write" if is_voices and changes else "speech"
+    if not is_voices:
+        return ("speech",)
+    return ("voices:write",) if changes else READ_VOICES

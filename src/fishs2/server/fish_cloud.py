@@ -101,8 +101,6 @@ async def plan_tts(request: Request, runtime: Runtime) -> Spoken:
     """Read a request and decide how to speak it. Raises what reading and planning raise."""
     body = await read_tts(request)
     wanted = to_speech_request(body, runtime.settings, request.state.request_id)
-    # Before the plan, whose references are work.
-    await runtime.accounts.count(request.state.principal)
     speech = await runtime.speech()
     plan = await speech.plan(wanted)
     name = plan.format.name

@@ -104,7 +104,7 @@ class LiveSession:
         """Send all the speech, once there is an engine and the client may use it."""
         speech = await self._runtime.speech()
         accounts, principal = self._runtime.accounts, self._socket.state.principal
-        async with accounts.admit(principal, 0) as reservation:
+        async with accounts.reserve(principal, 0) as reservation:
             plan = await speech.prepare(request)
             self._live = LiveSpeech(speech, plan, text, reservation.grow)
             report = SpeechReport(is_live=True)
@@ -156,8 +156,11 @@ class LiveSession:
     async def _receive_start(self) -> SpeechRequest:
         try:
             async with asyncio.timeout(self._settings.live_idle_s):
-                while (event := read_event(_content(await self._receive()))).kind == "unknown":
-                    pass
+                first = await self._receive()
+                # Before anything in it is read, as for all other requests.
+                await self._runtime.accounts.count(self._socket.state.principal)
+                while (event := read_event(_content(first))).kind == "unknown":
+                    first = await self._receive()
         except TimeoutError:
             raise self._idle("start") from None
         if event.kind != "start":

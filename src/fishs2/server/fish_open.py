@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.audio.effects import Effects
 from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
-from fishs2.server.auth import authenticate
+from fishs2.server.auth import READ_VOICES, let_in
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
 from fishs2.server.error_bodies import OpenErrorBody, error_answers
 from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
@@ -116,7 +116,7 @@ class OpenApi:
         plan = await speech.plan(to_speech_request(body, request.state.request_id))
         if body.cache:
             return await self._speak_cached(request, principal, speech, plan)
-        admission = self._runtime.accounts.admit(principal, len(body.text))
+        admission = self._runtime.accounts.reserve(principal, len(body.text))
         spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
         stall_s = self._runtime.settings.client_stall_s
         return SpeechResponse(spoken, delivery="chunked", client_stall_s=stall_s)
@@ -129,7 +129,7 @@ class OpenApi:
 
         async def make(keep: Keep) -> Clip:
             report = SpeechReport()
-            async with accounts.admit(principal, num_chars) as reservation:
+            async with accounts.reserve(principal, num_chars) as reservation:
                 try:
                     clip = await keep(await speech.render(plan, report))
                 except StoreUnavailableError:
@@ -154,7 +154,7 @@ class OpenApi:
 
     async def list_models(self, request: Request) -> Response:
         """List the stored voices, newest first."""
-        body, _ = await self._receive(request, ListModels, "speech")
+        body, _ = await self._receive(request, ListModels, *READ_VOICES)
         voices = sorted(await self._runtime.voices.list(), key=lambda voice: -voice.created)
         first = (body.page - 1) * body.pageSize
         return JSONResponse(
@@ -196,7 +196,7 @@ class OpenApi:
         if request.method == "POST" and await request.body():
             with suppress(HTTPException):
                 token = token_in(await unpack(request))
-        principal = await authenticate(request, self._runtime.accounts, token)
+        principal = await let_in(request, self._runtime.accounts, token)
         profile = await self._runtime.accounts.profile(principal)
         left = UNLIMITED if profile.remaining is None else profile.remaining
         return JSONResponse(
@@ -222,7 +222,9 @@ class OpenApi:
         )
         return error_response(request.scope["path"], problem)
 
-    async def _receive(self, request: Request, kind: type[_T], scope: str) -> tuple[_T, Principal]:
+    async def _receive(
+        self, request: Request, kind: type[_T], *scopes: str
+    ) -> tuple[_T, Principal]:
         """Read a body that may hold the key. Whoever has none learns nothing about the body."""
         problem: HTTPException | None = None
         given: dict[str, Any] = {}
@@ -230,7 +232,7 @@ class OpenApi:
             given = await unpack(request)
         except HTTPException as error:
             problem = error
-        principal = await self._admit(request, token_in(given), scope)
+        principal = await self._admit(request, token_in(given), *scopes)
         if problem is not None:
             raise problem
         return validate(given, kind), principal
@@ -247,9 +249,9 @@ class OpenApi:
                 param="voice",
             )
 
-    async def _admit(self, request: Request, body_token: str | None, scope: str) -> Principal:
-        principal = await authenticate(request, self._runtime.accounts, body_token)
-        self._runtime.accounts.require(principal, scope)
+    async def _admit(self, request: Request, body_token: str | None, *scopes: str) -> Principal:
+        principal = await let_in(request, self._runtime.accounts, body_token)
+        self._runtime.accounts.require(principal, *scopes)
         return principal
 
 

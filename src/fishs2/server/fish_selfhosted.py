@@ -160,7 +160,7 @@ class SelfHosted:
 
         async def count() -> dict[str, Any]:
             accounts = self._runtime.accounts
-            async with accounts.admit(request.state.principal, 0) as reservation:
+            async with accounts.reserve(request.state.principal, 0) as reservation:
                 answer = await work()
                 reservation.outcome = Outcome()
             return answer

@@ -162,7 +162,7 @@ async def plan_speech(runtime: Runtime, request: Request, body: SpeechBody) -> S
     speech_request = to_speech_request(body, settings, request.state.request_id)
     speech = await runtime.speech()
     plan = await speech.plan(speech_request)
-    admission = runtime.accounts.admit(request.state.principal, len(body.input))
+    admission = runtime.accounts.reserve(request.state.principal, len(body.input))
     return Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
 
 

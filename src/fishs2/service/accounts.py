@@ -11,10 +11,11 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 
 from fishs2.errors import (
+    BusyError,
     Fishs2Error,
     ForbiddenError,
     QuotaError,
@@ -145,19 +146,13 @@ class Accounts:
         self._used[key.id] = int(now_s)
         return Principal(key, key.scopes)
 
-    def require(self, principal: Principal, scope: str) -> None:
-        """Raise ForbiddenError `missing_scope` unless the key has the scope, or admin."""
-        if not principal.scopes & {scope, "admin"}:
+    def require(self, principal: Principal, *scopes: str) -> None:
+        """Raise ForbiddenError `missing_scope` unless the key has one of the scopes, or admin."""
+        if not principal.scopes & {*scopes, "admin"}:
             raise ForbiddenError(
-                f"this key may not do that: it needs the scope {scope}", code="missing_scope"
+                f"this key may not do that: it needs the scope {' or '.join(scopes)}",
+                code="missing_scope",
             )
-
-    @asynccontextmanager
-    async def admit(self, principal: Principal, num_chars: int) -> AsyncGenerator[Reservation]:
-        """`count` a request and `reserve` for it."""
-        await self.count(principal)
-        async with self.reserve(principal, num_chars) as reservation:
-            yield reservation
 
     async def count(self, principal: Principal) -> None:
         """Count one request. Raises QuotaError `rate_limit_exceeded`."""
@@ -188,6 +183,11 @@ class Accounts:
         reservation._more = reserve_more
         try:
             yield reservation
+        except BusyError as error:
+            # Quotas are the key's own affair; that others keep the server busy is not.
+            if not isinstance(error, QuotaError):
+                reservation.outcome = replace(reservation.outcome or Outcome(), is_error=False)
+            raise
         finally:
             outcome = reservation.outcome or Outcome(is_error=True)
             await self._ledger.settle(key.id, reservation_id, outcome)
