@@ -11,17 +11,23 @@ from typing import Annotated, Any
 
 import typer
 
+from fishs2.advice import did_you_mean
 from fishs2.cli.planning import read_settings
-from fishs2.errors import NotFoundError, UserError
+from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.runtime import open_database
 from fishs2.store import keys as store
 from fishs2.store.database import Database
 from fishs2.store.keys import SCOPES, Key, NewKey
 from fishs2.store.usage import read_usage
+from fishs2.store.voice_ids import fold_name
+
+_MAX_NAME_CHARS = 200
 
 app = typer.Typer(help="Keys, quotas and their use.", no_args_is_help=True)
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `fishs2 keys list` shows it.")]
+Which = Annotated[
+    str, typer.Argument(metavar="KEY", help="Its id or name, as `fishs2 keys list` shows them.")
+]
 Name = Annotated[str, typer.Argument(help="For people: who or what the key is for.")]
 Quota = Annotated[str, typer.Option(help="Characters in all, or unlimited.")]
 PerMinute = Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Requests per minute.")]
@@ -44,9 +50,18 @@ def create(
     scopes = frozenset(scope or ["speech"])
     if wrong := scopes - set(SCOPES):
         raise _wrong(f"scope {', '.join(sorted(wrong))}", f"one of {', '.join(SCOPES)}")
-    new = NewKey(name, scopes, _read_quota(quota), per_minute, streams, _read_expiry(expires))
+    new = NewKey(
+        _read_name(name), scopes, _read_quota(quota), per_minute, streams, _read_expiry(expires)
+    )
     with _database() as database:
-        key, token = store.create_key(database, new)
+        made = store.create_named_key(database, new)
+    if isinstance(made, Key):
+        raise UserError(
+            f"there is a key named {made.name}: its id is {made.id}; choose another name, or give "
+            f"that one another secret: fishs2 keys rotate {made.id}",
+            code="key_exists",
+        )
+    key, token = made
     # Alone on standard output, so that scripts can keep it.
     typer.echo(token)
     typer.echo(f"{key.id}  {_describe_quota(key)}, {' '.join(sorted(key.scopes))}", err=True)
@@ -61,16 +76,18 @@ def list_keys(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([_record(key) for key in found], indent=2))
         return
+    if not found:
+        typer.echo("There are no keys: everybody may use the server.")
     for key in found:
         state = "" if key.is_valid(time.time()) else "  (disabled or expired)"
         typer.echo(f"{key.id}  {key.name}  {_describe_quota(key)}{state}")
 
 
 @app.command()
-def show(key_id: KeyId, as_json: AsJson = False) -> None:
+def show(which: Which, as_json: AsJson = False) -> None:
     """Show everything about one key but the key itself."""
     with _database() as database:
-        record = _record(_find(database, key_id))
+        record = _record(_find(database, which))
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
@@ -79,52 +96,58 @@ def show(key_id: KeyId, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def disable(key_id: KeyId) -> None:
+def disable(which: Which) -> None:
     """Refuse a key from now on; running servers follow within a second or so."""
     with _database() as database:
-        _find(database, key_id)
-        store.disable_key(database, key_id)
-    typer.echo(f"disabled {key_id}")
+        key = _find(database, which)
+        store.disable_key(database, key.id)
+    typer.echo(f"disabled {key.id}  {key.name}")
 
 
 @app.command()
-def rotate(key_id: KeyId) -> None:
+def rotate(which: Which) -> None:
     """Give a key another secret; the old one dies. Quota and use stay."""
     with _database() as database:
-        _find(database, key_id)
-        token = store.rotate_key(database, key_id)
+        token = store.rotate_key(database, _find(database, which).id)
     typer.echo(token)
     typer.echo("This is the only time that the key is shown.", err=True)
 
 
 @app.command()
 def grant(
-    key_id: KeyId,
+    which: Which,
     characters: Annotated[
         int, typer.Argument(min=-(10**15), max=10**15, help="May be negative, after --.")
     ],
 ) -> None:
     """Add characters to the quota of a key, or take some away."""
     with _database() as database:
-        if _find(database, key_id).granted is None:
-            raise _wrong(f"{key_id} is unlimited", "a key with a quota")
-        store.grant_chars(database, key_id, characters)
-        typer.echo(f"{key_id}  {_describe_quota(_find(database, key_id))}")
+        key = _find(database, which)
+        if key.granted is None:
+            raise UserError(
+                f"the key {key.id} is unlimited: nothing can be added or taken away",
+                code="key_unlimited",
+            )
+        store.grant_chars(database, key.id, characters)
+        typer.echo(f"{key.id}  {_describe_quota(_find(database, key.id))}")
 
 
 @app.command("usage")
 def show_usage(
-    key_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    which: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Its id or name.")] = None,
     days: Annotated[int, typer.Option(min=1, max=36_500, help="How far back.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Show what keys used per day."""
     first_day = (datetime.now(UTC).date() - timedelta(days=days - 1)).isoformat()
     with _database() as database:
-        chosen = [_find(database, key_id)] if key_id else store.list_keys(database)
+        chosen = store.list_keys(database) if which is None else [_find(database, which)]
         used = [(key, day) for key in chosen for day in read_usage(database, key.id, first_day)]
     if as_json:
         typer.echo(json.dumps([{"key": key.id, **asdict(day)} for key, day in used], indent=2))
+        return
+    if not used:
+        typer.echo(f"Nothing was used in the last {days} days.")
         return
     typer.echo("day         key       requests  characters  audio s  errors  name")
     for key, day in used:
@@ -136,22 +159,41 @@ def show_usage(
 
 @contextmanager
 def _database() -> Iterator[Database]:
-    database = open_database(read_settings())
+    settings = read_settings()
+    database = open_database(settings)
     try:
         database.migrate()
         yield database
+    except StoreUnavailableError as error:
+        # Without the address, which may hold a password.
+        where = "FISHS2_DATABASE_URL says where"
+        if not settings.database_url:
+            where = f"they are to be in FISHS2_DATA_DIR={settings.data_dir}"
+        raise StoreUnavailableError(f"{error.message}; {where}") from error
     finally:
         database.close()
 
 
-def _find(database: Database, key_id: str) -> Key:
-    key = store.find_key(database, key_id)
-    if key is None:
+def _find(database: Database, given: str) -> Key:
+    """The key of this id, or else of this name. Raises NotFoundError, UserError."""
+    known = store.list_keys(database)
+    for key in known:
+        if key.id == given:
+            return key
+    named = [key for key in known if fold_name(key.name) == fold_name(given)]
+    if len(named) > 1:
+        ids = ", ".join(key.id for key in named)
+        raise UserError(
+            f"{len(named)} keys are named {given}: say which by its id: {ids}",
+            code="key_ambiguous",
+        )
+    if not named:
+        advice = did_you_mean(given, [text for key in known for text in (key.id, key.name)])
         raise NotFoundError(
-            f"there is no key {key_id}; `fishs2 keys list` shows what there is",
+            f"there is no key {given}{advice}; `fishs2 keys list` shows what there is",
             code="key_not_found",
         )
-    return key
+    return named[0]
 
 
 def _record(key: Key) -> dict[str, Any]:
@@ -182,8 +224,15 @@ def _describe_quota(key: Key) -> str:
     return f"{key.remaining:,} of {key.granted:,} characters left"
 
 
+def _read_name(given: str) -> str:
+    name = given.strip()
+    if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+        raise _wrong(f"name {given!r}", f"1 to {_MAX_NAME_CHARS} characters in one line")
+    return name
+
+
 def _read_quota(given: str) -> int | None:
-    if given == "unlimited":
+    if given.casefold() == "unlimited":
         return None
     digits = given.replace(",", "").replace("_", "")
     if not digits.isdecimal() or len(digits) > 15:
@@ -194,13 +243,18 @@ def _read_quota(given: str) -> int | None:
 def _read_expiry(given: str | None) -> int | None:
     if given is None:
         return None
+    wanted = "days such as 30d, or a date to come such as 2037-01-31"
     if days := re.fullmatch(r"(\d{1,5})d", given):
-        return int(time.time()) + int(days[1]) * 86_400
-    try:
-        day = date.fromisoformat(given)
-    except ValueError:
-        raise _wrong(f"expiry {given}", "days such as 30d, or a date such as 2027-01-31") from None
-    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp())
+        expires_s = int(time.time()) + int(days[1]) * 86_400
+    else:
+        try:
+            day = date.fromisoformat(given)
+        except ValueError:
+            raise _wrong(f"expiry {given}", wanted) from None
+        expires_s = int(datetime.combine(day, datetime.min.time(), UTC).timestamp())
+    if expires_s <= time.time():
+        raise _wrong(f"expiry {given} is over and", wanted)
+    return expires_s
 
 
 def _wrong(what: str, wanted: str) -> UserError:

@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, case, func, select, update
+from sqlalchemy import Connection, Row, and_, case, func, select, update
 
 from fishs2.store.database import Database, keys
+from fishs2.store.voice_ids import fold_name
 
 PREFIX = "fs2"
 MAX_TOKEN_CHARS = 200
@@ -69,8 +70,32 @@ class NewKey:
     expires_s: int | None = None
 
 
+def create_named_key(database: Database, new: NewKey) -> tuple[Key, str] | Key:
+    """Like `create_key`, unless there is a key of an equal name, which is returned alone."""
+    with database.write() as connection:
+        rows = connection.execute(select(keys).order_by(keys.c.created_s, keys.c.id))
+        for row in rows:
+            if fold_name(row.name) == fold_name(new.name):
+                return _to_key(row)
+        key_id, token = _insert(connection, new)
+    return _created(database, key_id), token
+
+
 def create_key(database: Database, new: NewKey) -> tuple[Key, str]:
     """Store a key. Returns it and its token, which cannot be had again."""
+    with database.write() as connection:
+        key_id, token = _insert(connection, new)
+    return _created(database, key_id), token
+
+
+def _created(database: Database, key_id: str) -> Key:
+    found = find_key(database, key_id)
+    assert found is not None
+    return found
+
+
+def _insert(connection: Connection, new: NewKey) -> tuple[str, str]:
+    """Store a key. Returns its id and token."""
     key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARS))
     token, digest = _make_token(key_id)
     values: dict[str, Any] = {
@@ -89,11 +114,8 @@ def create_key(database: Database, new: NewKey) -> tuple[Key, str]:
         "streams": new.streams,
         "last_used_s": None,
     }
-    with database.write() as connection:
-        connection.execute(keys.insert().values(**values))
-    found = find_key(database, key_id)
-    assert found is not None
-    return found, token
+    connection.execute(keys.insert().values(**values))
+    return key_id, token
 
 
 def list_keys(database: Database) -> list[Key]:
