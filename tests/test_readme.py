@@ -64,7 +64,11 @@ def run_example(name: str, url: str, folder: Path) -> None:
     code = code.replace(".venv/bin/fishs2", f"{sys.executable} -m fishs2")
     program = [sys.executable, "-c"] if language == "python" else ["bash", "-ec"]
     subprocess.run(
-        [*program, code], cwd=folder, check=True, timeout=PATIENCE_S, env=dict(os.environ)
+        [*program, code],
+        cwd=folder,
+        check=True,
+        timeout=PATIENCE_S,
+        env={**os.environ, "FISHS2_HOME": str(folder)},
     )
 
     decoded = decode_audio((folder / file_name).read_bytes(), max_seconds=60)

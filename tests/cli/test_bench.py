@@ -1,6 +1,7 @@
 """`fishs2 bench` as a person uses it: what it prints, keeps, refuses and leaves behind."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -203,6 +204,7 @@ def test_interrupted_benchmark_leaves_no_server(tmp_path: Path, end: signal.Sign
     process = subprocess.Popen(
         [sys.executable, "-m", "fishs2", "bench", "--engine", "builtin", "--runs", "1000"],
         cwd=tmp_path,
+        env={**os.environ, "FISHS2_HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -77,7 +77,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def fishs2(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "fishs2", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    env = {**os.environ, "FISHS2_HOME": str(folder)}
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def seconds(audio: bytes) -> float:
