@@ -24,6 +24,14 @@ def made(folder: Path, kind: str, w2_kind: str | None = None) -> ModelFiles:
     return ModelFiles(path, codec_config=folder / "codec.json")
 
 
+@pytest.fixture(scope="module", params=[block.name for block in BLOCK_TYPES.values()])
+def of_a_type(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, ModelFiles]:
+    """A type, and a model of it."""
+    return request.param, made(tmp_path_factory.mktemp(request.param), request.param)
+
+
 def test_the_real_size_has_the_tensors_of_the_published_files() -> None:
     with (GOLDEN / "gguf_tensors.tsv").open() as file:
         published = {
@@ -35,11 +43,10 @@ def test_the_real_size_has_the_tensors_of_the_published_files() -> None:
     assert len(published) == 813
 
 
-@pytest.mark.parametrize("kind", [block.name for block in BLOCK_TYPES.values()])
 def test_a_model_of_every_type_gives_the_same_logits_packed_and_dense(
-    kind: str, tmp_path: Path
+    of_a_type: tuple[str, ModelFiles],
 ) -> None:
-    files = made(tmp_path, kind)
+    kind, files = of_a_type
     logits = []
 
     for mode in ("dense", "packed"):
@@ -74,9 +81,8 @@ def test_types_are_read_from_every_tensor(tmp_path: Path) -> None:
     assert tensors["layers.1.ffn_norm.weight"].type.name == "F16"
 
 
-@pytest.mark.parametrize("block", BLOCK_TYPES.values(), ids=lambda block: block.name)
-def test_values_have_the_wanted_spread(block: object, tmp_path: Path) -> None:
-    files = made(tmp_path, getattr(block, "name", ""))
+def test_values_have_the_wanted_spread(of_a_type: tuple[str, ModelFiles]) -> None:
+    _, files = of_a_type
     stored = open_weights(files.model).tensors["layers.0.feed_forward.w1.weight"]
 
     values = read_dense(stored, torch.float32)
