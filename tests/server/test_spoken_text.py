@@ -69,8 +69,11 @@ def test_what_cannot_be_said_is_refused(builtin_server: str, text: str) -> None:
     assert answer.json()["error"]["code"] == "empty_input"
 
 
-def test_what_a_voice_has_no_words_for_is_refused_too(builtin_server: str) -> None:
-    answer = speak(builtin_server, "😀", "ja")
+@pytest.mark.parametrize(("text", "voice"), [("😀", "ja"), ("🫠", "pl"), ("$", "ja"), ("€", "cmn")])
+def test_what_a_voice_has_no_words_for_is_refused_too(
+    builtin_server: str, text: str, voice: str
+) -> None:
+    answer = speak(builtin_server, text, voice)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "empty_input")
 
 
