@@ -30,10 +30,10 @@ def measure_import() -> float:
     return run("import fishs2.server.app") - run("pass")
 
 
-def measure_start(logs_dir: str) -> tuple[float, float]:
+def measure_start(home: str) -> tuple[float, float]:
     """Seconds from `bash run.sh` to the first answer, and to `ready`."""
     port = free_port()
-    environment = {**os.environ, "FISHS2_LOGS_DIR": logs_dir, "FISHS2_HOST": "127.0.0.1"}
+    environment = {**os.environ, "FISHS2_HOME": home, "FISHS2_HOST": "127.0.0.1"}
     started_s = time.perf_counter()
     server = subprocess.Popen(
         ["bash", "run.sh", "--port", str(port)], env=environment, stderr=subprocess.DEVNULL
@@ -56,9 +56,9 @@ def measure_start(logs_dir: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure several times and print medians."""
-    with tempfile.TemporaryDirectory() as logs_dir:
+    with tempfile.TemporaryDirectory() as home:
         imports = [measure_import() for _ in range(NUM_RUNS)]
-        starts = [measure_start(logs_dir) for _ in range(NUM_RUNS)]
+        starts = [measure_start(home) for _ in range(NUM_RUNS)]
     print(f"import fishs2.server.app  {statistics.median(imports):.2f} s")
     print(f"run.sh to first answer    {statistics.median(start[0] for start in starts):.2f} s")
     print(f"run.sh to ready           {statistics.median(start[1] for start in starts):.2f} s")

@@ -61,6 +61,18 @@ def test_relative_path_in_a_setting_is_taken_from_home(tmp_path: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("url", ["sqlite:///my.db", "sqlite:///{home}/my.db"])
+def test_file_of_a_database_address_is_taken_from_home(tmp_path: Path, url: str) -> None:
+    home, here = make(tmp_path / "home"), make(tmp_path / "here")
+    settings = {"FISHS2_HOME": str(home), "FISHS2_DATABASE_URL": url.format(home=home)}
+
+    made = run(here, "keys", "create", "me", **settings)
+
+    assert made.returncode == 0, made.stderr
+    assert (home / "my.db").is_file()
+    assert list(here.iterdir()) == []
+
+
 def test_env_file_at_home_is_read_from_every_folder(tmp_path: Path) -> None:
     home, here = make(tmp_path / "home"), make(tmp_path / "here")
     (home / ".env").write_text("FISHS2_DATA_DIR=kept\n")

@@ -346,8 +346,12 @@ def _model_path(settings: Settings) -> Path:
 
 def open_database(settings: Settings) -> Database:
     """The database of keys and usage, which may not be there yet. Raises SettingsError."""
-    file = settings.data_dir.absolute() / "fishs2.db"
-    return Database(settings.database_url or f"sqlite:///{file}")
+    url = settings.database_url or f"sqlite:///{settings.data_dir / 'fishs2.db'}"
+    kind, slashes, file = url.partition(":///")
+    if slashes and kind.startswith("sqlite") and file and not file.startswith((":", "file:")):
+        # A file is named from the home folder, as in every setting.
+        url = f"{kind}:///{(settings.home / Path(file).expanduser()).absolute()}"
+    return Database(url)
 
 
 def check_database(settings: Settings) -> None:
