@@ -14,6 +14,7 @@ from fishs2.errors import UserError
 from fishs2.service.voice_choice import ChosenVoice
 from fishs2.text.cleaning import Cleaning
 from fishs2.text.cut import Boundary
+from fishs2.text.normalize import has_words
 from fishs2.text.split import SHORT_CHARS, UtteranceText, split_text
 from fishs2.text.turns import Turn, find_turns, remove_speaker_tags, speaker_tag
 from fishs2.text.wording import write_out
@@ -93,6 +94,11 @@ def worded(utterance: Utterance, engine: Capabilities) -> Utterance:
         return utterance
     language = utterance.voice.partition("+")[0]
     return replace(utterance, text=write_out(utterance.text, language))
+
+
+def is_sayable(utterance: Utterance, engine: Capabilities) -> bool:
+    """Tell whether the engine has something to say of the utterance: emoji may have no name."""
+    return has_words(utterance.text) or bool(worded(utterance, engine).text)
 
 
 def _line(

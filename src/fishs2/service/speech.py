@@ -24,7 +24,7 @@ from fishs2.service.audio_path import AudioPath, AudioPaths
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.parts import Read, speak_parts
 from fishs2.service.report import SpeechReport
-from fishs2.service.script import Cutting, Line, fit_chars, worded, write_script
+from fishs2.service.script import Cutting, Line, fit_chars, is_sayable, worded, write_script
 from fishs2.service.voice_choice import (
     ChosenVoice,
     Cloning,
@@ -231,7 +231,7 @@ class SpeechService:
             verbose=request.verbose,
         )
         lines = write_script(text, plan.cast, like=like, engine=self._capabilities, cutting=cutting)
-        return [line for line in lines if worded(line.utterance, self._capabilities).text]
+        return [line for line in lines if is_sayable(line.utterance, self._capabilities)]
 
     async def stream(self, plan: SpeechPlan, report: SpeechReport) -> AsyncGenerator[bytes]:
         """Yield encoded audio as it is made, in the streamed form of the format.

@@ -105,14 +105,22 @@ _FRACTIONS = {
 _FRACTION = re.compile(rf"(?P<whole>\d ?)?(?P<fraction>[{''.join(_FRACTIONS)}])")
 
 
+# What a power or a fraction has, and most texts have not.
+_FORMULA = re.compile("[²³¹⁰-⁹¼-¾⅐-⅞]")
+
+
 def find_formulas(text: str) -> Iterator[Edit]:
     """Yield powers and fractions of `text` in words; to be found before letters are made plain."""
+    if not _FORMULA.search(text):
+        return
     found = [*map(_power, _POWER.finditer(text)), *map(_fraction, _FRACTION.finditer(text))]
     yield from sorted(found)
 
 
 def find_prices(text: str) -> Iterator[Edit]:
     """Yield amounts of money in words."""
+    if not any(sign in text for sign in SIGNS):
+        return
     for match in _MONEY.finditer(text):
         sign = match["sign"] or match["sign2"]
         yield Edit(*match.span(), _price(match, sign, is_noun=not _is_adjectival(match)))
