@@ -43,7 +43,7 @@ class FakeEngine:
 
     fail_after_chunks: raise EngineError after so many chunks of every utterance. num_runaways,
     num_losses: the first so many utterances run away, or are lost, after a chunk. num_silent: the
-    first so many are silence.
+    first so many are silence, and so are the silent_texts.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class FakeEngine:
         num_runaways: int = 0,
         num_losses: int = 0,
         num_silent: int = 0,
+        silent_texts: tuple[str, ...] = (),
         start_error: str | None = None,
     ) -> None:
         self.timing = timing or Timing()
@@ -73,6 +74,7 @@ class FakeEngine:
         self._num_runaways = num_runaways
         self._num_losses = num_losses
         self._num_silent = num_silent
+        self._silent_texts = silent_texts
         self._start_error = start_error
         self.utterances: list[Utterance] = []
         self.ended_speeches: list[str] = []
@@ -106,7 +108,7 @@ class FakeEngine:
         try:
             await asyncio.sleep(self.timing.first_audio_s)
             pcm = fake_speech(utterance.text, self._capabilities.sample_rate_hz)
-            if number <= self._num_silent:
+            if number <= self._num_silent or utterance.text in self._silent_texts:
                 pcm = np.zeros_like(pcm)
             chunk_len = max(1, round(self.timing.chunk_s * self._capabilities.sample_rate_hz))
             for index, start in enumerate(range(0, len(pcm), chunk_len)):

@@ -62,7 +62,13 @@ def test_it_sounds_as_the_plain_spelling_does(
     assert pcm(builtin_server, text, voice) == pcm(builtin_server, plain, voice)
 
 
-@pytest.mark.parametrize("text", ["* * *\n\n=====", "\ue000\u200b", "[laughing]", "⁂"])
+IN_ENGLISH_TOO = "A first paragraph that an English voice can read aloud.\n\nꦏꦏ\n\nAnd a third."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["* * *\n\n=====", "\ue000\u200b", "[laughing]", "⁂", "ꦏꦏ", "Ꭰ", "♪", IN_ENGLISH_TOO],
+)
 def test_what_cannot_be_said_is_refused(builtin_server: str, text: str) -> None:
     answer = speak(builtin_server, text)
     assert answer.status_code == 422

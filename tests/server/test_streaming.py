@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -191,6 +192,32 @@ async def test_speech_without_a_sound_is_never_an_answer(
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "generation_failed"
     assert 'fishs2_requests_total{dialect="openai",outcome="failed"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream_format": "sse"}])
+async def test_text_that_a_plain_engine_cannot_read_is_refused_at_the_first_try(
+    fields: dict[str, object],
+) -> None:
+    capabilities = replace(FakeEngine().capabilities, spelling="plain", voices=("en",))
+    engine = FakeEngine(capabilities=capabilities, num_silent=99)
+    async with serving(engine) as served:
+        answer = await served.client.post(SPEECH, json=body(input="Hello.", **fields))
+
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "empty_input"
+    assert len(engine.utterances) == 1
+
+
+async def test_refusal_after_the_first_event_is_an_error_event() -> None:
+    capabilities = replace(FakeEngine().capabilities, spelling="plain", voices=("en",))
+    engine = FakeEngine(capabilities=capabilities, silent_texts=("ha",))
+    async with serving(engine) as served:
+        text = "A sentence that is long enough to stand alone, as it has more than sixty.\n\nha"
+        answer = await served.client.post(SPEECH, json=body(input=text, stream_format="sse"))
+
+    last = json.loads(answer.text.split("\n\n")[-2][6:])
+    assert last["type"] == "speech.audio.error"
+    assert last["error"]["code"] == "empty_input"
 
 
 async def test_failure_in_the_middle_of_a_whole_answer_is_an_error_answer() -> None:

@@ -1,5 +1,7 @@
 """Silence before speech is kept back, and what was heard before is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,14 @@ from hypothesis import strategies as st
 
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import SILENCE
-from fishs2.errors import EngineError, RunawaySpeechError
+from fishs2.errors import EngineError, RunawaySpeechError, UserError
 from fishs2.service.onset import Echo, Onset
+from tests.fakes import FakeEngine
 
 QUIET = np.full(10, SILENCE, np.float32)
 LOUD = np.full(10, -2 * SILENCE, np.float32)
+FREE = FakeEngine().capabilities
+PLAIN = replace(FREE, name="builtin", spelling="plain")
 SPEECH = np.arange(40, dtype=np.float32)
 
 
@@ -20,7 +25,7 @@ def cut(pcm: Pcm, borders: list[int]) -> list[Pcm]:
 
 
 def test_silence_comes_with_the_sound_that_follows_it() -> None:
-    onset = Onset("Hello.")
+    onset = Onset("Hello.", FREE)
 
     assert [len(onset.follow(pcm)) for pcm in (QUIET, QUIET, LOUD, QUIET)] == [0, 0, 3, 1]
     onset.end()
@@ -28,16 +33,25 @@ def test_silence_comes_with_the_sound_that_follows_it() -> None:
 
 @pytest.mark.parametrize("pcm", [QUIET, -QUIET, QUIET[:0], QUIET * np.nan])
 def test_what_is_not_loud_enough_is_no_sound(pcm: Pcm) -> None:
-    onset = Onset("Hello.")
+    onset = Onset("Hello.", FREE)
 
     assert list(onset.follow(pcm)) == []
     with pytest.raises(RunawaySpeechError, match="no sound"):
         onset.end()
 
 
+def test_engine_that_knows_no_letter_of_a_text_leaves_it_to_the_client() -> None:
+    onset = Onset("\U00013000", PLAIN)
+    onset.follow(QUIET)
+
+    with pytest.raises(UserError, match="the builtin engine can speak") as refused:
+        onset.end()
+    assert refused.value.code == "empty_input"
+
+
 @pytest.mark.parametrize("text", ["...", "[laugh]", "<|speaker:1|> \u2014"])
 def test_text_without_speech_may_be_silent(text: str) -> None:
-    onset = Onset(text)
+    onset = Onset(text, FREE)
 
     assert [each is QUIET for each in onset.follow(QUIET)] == [True]
     onset.end()
@@ -45,7 +59,7 @@ def test_text_without_speech_may_be_silent(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["$", "🙂", "[laugh] %"])
 def test_signs_without_a_sound_are_left_out(text: str) -> None:
-    onset = Onset(text)
+    onset = Onset(text, FREE)
 
     assert list(onset.follow(QUIET)) == []
     onset.end()

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from fishs2.errors import EngineError, Fishs2Error, StalledReaderError
+from fishs2.errors import EngineError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.errors import Problem, describe_error
 from fishs2.service.accounts import Reservation
 from fishs2.service.report import SpeechReport
@@ -206,7 +206,7 @@ class SpeechResponse(Response):
             try:
                 async for event in events:
                     await self._send_piece(send, event, more=True)
-            except EngineError as error:
+            except (EngineError, UserError) as error:
                 event = self._events.error(describe_error(error))
                 await self._send_piece(send, event, more=False)
                 raise

@@ -63,7 +63,7 @@ class UtteranceFeed:
             before._next = self
 
     async def read(self) -> AsyncGenerator[Pcm]:
-        """Yield float32 [n], chunk by chunk, as they come. Raises EngineError."""
+        """Yield float32 [n], chunk by chunk, as they come. Raises EngineError, UserError."""
         self._admission.need(self._turn)
         while (pcm := await self._queue.get()) is not None:
             if not self._is_complete:
@@ -73,7 +73,7 @@ class UtteranceFeed:
             await self._task
 
     async def read_whole(self) -> AsyncGenerator[Pcm]:
-        """Yield what `read` yields, once the utterance is complete. Raises EngineError."""
+        """Yield what `read` yields, once the utterance is complete. Raises what it raises."""
         self._admission.need(self._turn)
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -156,8 +156,9 @@ class UtteranceFeed:
             self._forget_unheard()
 
     async def _speak(self, utterance: Utterance) -> None:
-        rate_hz = self._engine.capabilities.sample_rate_hz
-        echo, onset = Echo(self._taken), Onset(utterance.text)
+        capabilities = self._engine.capabilities
+        rate_hz = capabilities.sample_rate_hz
+        echo, onset = Echo(self._taken), Onset(utterance.text, capabilities)
         async with aclosing(self._engine.speak(utterance)) as chunks:
             async for chunk in chunks:
                 if chunk.sample_rate_hz != rate_hz:

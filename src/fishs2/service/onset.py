@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fishs2.audio.pcm import Pcm
-from fishs2.engines.base import SILENCE
-from fishs2.errors import EngineError, RunawaySpeechError
+from fishs2.engines.base import SILENCE, Capabilities
+from fishs2.errors import EngineError, RunawaySpeechError, UserError
 from fishs2.text.normalize import has_speech, has_words
 from fishs2.text.tags import remove_tags
 from fishs2.text.turns import remove_speaker_tags
@@ -22,7 +22,8 @@ class Onset:
     tag alone may be a pause.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, engine: Capabilities) -> None:
+        self._engine = engine
         bare = remove_tags(remove_speaker_tags(text))
         self._has_words = has_words(bare)
         self._is_awaited = has_speech(bare)
@@ -41,9 +42,22 @@ class Onset:
         return self._silent
 
     def end(self) -> None:
-        """The utterance has ended. Raises RunawaySpeechError if it has words and had no sound."""
-        if self._is_awaited and self._has_words:
-            raise RunawaySpeechError("the engine made no sound of text that has something to say")
+        """The utterance has ended. If it has words and had no sound, raises RunawaySpeechError.
+
+        An engine that knows only plain letters is silent where it knows none of them, and always
+        will be: UserError `empty_input`.
+        """
+        if not (self._is_awaited and self._has_words):
+            return
+        if self._engine.spelling == "plain":
+            raise UserError(
+                f"a part of the text has nothing that the {self._engine.name} engine can speak: "
+                "leave out what is in letters that it does not know, name a voice of their "
+                "language, or use the s2 engine",
+                code="empty_input",
+                param="input",
+            )
+        raise RunawaySpeechError("the engine made no sound of text that has something to say")
 
 
 class Echo:

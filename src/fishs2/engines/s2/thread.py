@@ -222,7 +222,7 @@ class EngineThread:
         if sequence.fault:
             self._num_runaways += 1
             return RunawaySpeechError(f"the model ran away: {sequence.fault}")
-        return None if sequence.frames else EngineError("the model made no sound")
+        return None
 
     def _release(self, core: Core, sequence: Sequence) -> None:
         del self._tasks[sequence]
