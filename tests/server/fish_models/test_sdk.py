@@ -266,7 +266,8 @@ def test_keys_quotas_and_scopes_are_the_clients_own_errors(tmp_path: Path) -> No
         with pytest.raises(fishaudio.PermissionError):
             speaker.voices.delete("sample_male")
         with pytest.raises(fishaudio.PermissionError):
-            keeper.voices.list()
+            keeper.tts.convert(text="Hi.")
+        assert keeper.voices.list().total == 2
         made = keeper.voices.create(title="x", voices=[sine_wav()])
         credit, package = speaker.account.get_credits(), speaker.account.get_package()
         keeper_credit = keeper.account.get_credits()
