@@ -5,11 +5,12 @@ come. Where a text has several speakers it is cut at their turns: an engine that
 references of all of them and the turns with their tags, any other speaks each turn in its voice.
 """
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from unicodedata import east_asian_width
 
-from fishs2.engines.base import Capabilities, Reference, Utterance
+from fishs2.engines.base import Capabilities, Part, Reference, Utterance
 from fishs2.errors import UserError
 from fishs2.service.voice_choice import ChosenVoice
 from fishs2.text.cleaning import Cleaning
@@ -94,6 +95,17 @@ def worded(utterance: Utterance, engine: Capabilities) -> Utterance:
         return utterance
     language = utterance.voice.partition("+")[0]
     return replace(utterance, text=write_out(utterance.text, language))
+
+
+def number_parts(utterances: list[Utterance], *, is_continuous: bool) -> tuple[Utterance, ...]:
+    """Return the utterances as parts of one speech, if it is to be one."""
+    if len(utterances) < 2 or not is_continuous:
+        return tuple(utterances)
+    speech, last = uuid.uuid4().hex, len(utterances) - 1
+    return tuple(
+        replace(each, part=Part(speech, index, is_last=index == last))
+        for index, each in enumerate(utterances)
+    )
 
 
 def is_sayable(utterance: Utterance, engine: Capabilities) -> bool:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import sys
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field, replace
@@ -17,14 +16,22 @@ from fishs2.audio.effects import Effects
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.audio.joints import Joints
 from fishs2.audio.pcm import Pcm
-from fishs2.engines.base import Latency, Part, Sampling, SpeechEngine, Utterance
+from fishs2.engines.base import Latency, Sampling, SpeechEngine, Utterance
 from fishs2.errors import UserError
 from fishs2.service.admission import Admission
 from fishs2.service.audio_path import AudioPath, AudioPaths
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.parts import Read, speak_parts
 from fishs2.service.report import SpeechReport
-from fishs2.service.script import Cutting, Line, fit_chars, is_sayable, worded, write_script
+from fishs2.service.script import (
+    Cutting,
+    Line,
+    fit_chars,
+    is_sayable,
+    number_parts,
+    worded,
+    write_script,
+)
 from fishs2.service.voice_choice import (
     ChosenVoice,
     Cloning,
@@ -169,7 +176,9 @@ class SpeechService:
             raise _nothing_to_speak()
         return replace(
             plan,
-            utterances=_parts([line.utterance for line in lines], request),
+            utterances=number_parts(
+                [line.utterance for line in lines], is_continuous=request.is_continuous
+            ),
             pauses_s=(*(line.pause_s for line in lines[:-1]), 0.0),
         )
 
@@ -369,17 +378,6 @@ def cost(plan: SpeechPlan, report: SpeechReport) -> Outcome:
         begun = sum(len(utterance.text) for utterance in plan.utterances[: report.num_begun])
         return Outcome(min(begun, num_chars), report.audio_s)
     return Outcome(0, report.audio_s, is_error=True)
-
-
-def _parts(utterances: list[Utterance], request: SpeechRequest) -> tuple[Utterance, ...]:
-    """The utterances as parts of one speech, if it is to be one."""
-    if len(utterances) < 2 or not request.is_continuous:
-        return tuple(utterances)
-    speech, last = uuid.uuid4().hex, len(utterances) - 1
-    return tuple(
-        replace(each, part=Part(speech, index, is_last=index == last))
-        for index, each in enumerate(utterances)
-    )
 
 
 def _fill(asked: Sampling, default: Sampling) -> Sampling:
