@@ -103,6 +103,15 @@ def test_env_file_in_the_current_folder_is_read_with_a_warning(tmp_path: Path) -
     assert f"mv {here}/.env {home}/.env" in done.stderr
 
 
+def test_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+
+    done = run(tmp_path, "voices", "list", FISHS2_HOME=str(tmp_path / "home"))
+
+    assert done.returncode == 1
+    assert f"{tmp_path}/home is a file" in done.stderr
+
+
 def test_home_in_an_env_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FISHS2_HOME=/srv/speech\n")
 

@@ -46,6 +46,8 @@ def read_sources() -> Sources:
     }
     given = unquote(environment.get(_HOME, ""))
     home = _read_home(given) if given else default_home()
+    if home.exists() and not home.is_dir():
+        raise SettingsError(f"the home folder {home} is a file; name a folder with {_HOME}")
     files, notices = _read_files(home)
     values = {**files, **{name: value for name, value in environment.items() if value.strip()}}
     settings = {
