@@ -11,6 +11,7 @@ from fishs2.server.clips import clips_router
 from fishs2.server.cors import WebPages
 from fishs2.server.error_bodies import describe_errors
 from fishs2.server.errors import install_error_handlers
+from fishs2.server.examples import show_examples
 from fishs2.server.fish_account import fish_account_router
 from fishs2.server.fish_cloud import fish_cloud_router
 from fishs2.server.fish_compat import fish_compat_router
@@ -67,6 +68,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     install_error_handlers(app, note_store_error=runtime.store.note)
     describe_errors(app)
+    show_examples(app)
     app.include_router(openai_router(runtime))
     app.include_router(voices_router(runtime))
     app.include_router(open_api_router(runtime))

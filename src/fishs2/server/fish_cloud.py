@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from fishs2.server.error_bodies import FishErrorBody, error_answers
-from fishs2.server.fish_cloud_body import Tts, is_cloud, read_tts
+from fishs2.server.fish_cloud_body import SelfHostedTts, is_cloud, read_tts
 from fishs2.server.fish_cloud_request import to_speech_request
 from fishs2.server.fish_open_body import body_schema
 from fishs2.server.fish_times import TimedEvents
@@ -113,7 +113,8 @@ async def plan_tts(request: Request, runtime: Runtime) -> Spoken:
 
 def tts_schema() -> dict[str, Any]:
     """How the API page describes the body."""
-    schema = body_schema(Tts)
+    # What a program that names no model, as this page does, speaks to.
+    schema = body_schema(SelfHostedTts)
     content = schema["requestBody"]["content"]
     content["multipart/form-data"] = content["application/json"]
     return schema

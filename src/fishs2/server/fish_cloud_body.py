@@ -118,7 +118,7 @@ class Tts(JsonBody):
     format: Literal["wav", "pcm", "mp3", "opus"] = "mp3"
     sample_rate: Integer | None = Field(None, description="In Hz, as the format has it.")
     mp3_bitrate: Annotated[Integer, AfterValidator(_is_mp3_rate)] = Field(
-        128, description="64, 128 or 192 kbit/s."
+        128, description="In kbit/s.", json_schema_extra={"enum": list(_MP3_KBPS)}
     )
     opus_bitrate: Annotated[Integer, AfterValidator(_is_opus_rate)] = Field(
         _OPUS_AUTO, description="24, 32, 48 or 64, in kbit/s or bit/s; -1000 chooses."

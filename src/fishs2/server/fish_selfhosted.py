@@ -246,12 +246,14 @@ def _jsonable(value: Any) -> Any:
 
 
 def _body_schema(body: type[BaseModel]) -> dict[str, Any]:
-    kinds = ("application/json", "application/msgpack", "multipart/form-data")
+    kinds = ["application/json", "application/msgpack", "multipart/form-data"]
     properties: dict[str, Any] = {name: {"type": "string"} for name in body.model_fields}
     if "audio" in properties:
         properties["audio"] = {"type": "string", "format": "binary"}
+        kinds.reverse()
     if "audios" in properties:
         properties["audios"] = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        kinds.reverse()
     if "tokens" in properties:
         numbers = {"type": "array", "items": {"type": "integer"}}
         properties["tokens"] = {"type": "array", "items": {"type": "array", "items": numbers}}

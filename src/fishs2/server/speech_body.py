@@ -6,7 +6,7 @@ here is only what each field may hold. Sources: docs/api.md names the client of 
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from fishs2.audio.formats import FORMATS
 from fishs2.server.fields import Integer, JsonBody, Language, Number
@@ -21,6 +21,7 @@ def _one_as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+FormatName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(FORMATS)})]
 Temperature = Annotated[Number, Field(ge=0, le=2)] | None
 TopP = Annotated[Number, Field(ge=0, le=1)] | None
 TopK = Annotated[Integer, Field(ge=0, le=1_000)] | None
@@ -84,7 +85,7 @@ class SpeechBody(JsonBody):
         max_length=4096,
         description="How to speak, in plain words; or a JSON object with overrides.",
     )
-    response_format: str | None = Field(
+    response_format: FormatName | None = Field(
         None,
         description=f"One of {', '.join(FORMATS)}. Default: wav; mp3 for OpenAI model names.",
     )
@@ -137,7 +138,9 @@ class SpeechBody(JsonBody):
         None, description="Longest piece of text spoken in one go, in characters."
     )
     latency: Literal["low", "normal", "balanced"] | None = Field(
-        None, description="How soon the first sound is wanted, where the engine has a choice."
+        None,
+        json_schema_extra={"default": "normal"},
+        description="How soon the first sound is wanted, where the engine has a choice.",
     )
     normalize: bool | None = Field(
         None, description="Accepted; engines read numbers and dates by themselves."
