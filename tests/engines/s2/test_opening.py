@@ -3,6 +3,7 @@
 from typing import Literal
 
 import pytest
+import torch
 
 from fishs2.engines.s2 import opening
 from fishs2.engines.s2.model import Model, Precision, load_model
@@ -51,3 +52,26 @@ def test_kernels_that_were_asked_for_come_with_the_precision(
 def test_kernels_of_a_card_are_refused_on_a_cpu() -> None:
     with pytest.raises(EngineUnavailableError, match="needs an NVIDIA card"):
         load_model(MODEL_FILES, Precision(kernels="triton"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((12, 0), torch.bfloat16)],
+)
+def test_cards_without_bfloat16_compute_in_float16(
+    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
+
+    assert choose_precision(MODEL_FILES, S2Place("cuda")).dtype == dtype
+    assert choose_precision(MODEL_FILES, S2Place("cpu")).dtype == torch.float32
+
+
+def test_memory_that_loading_has_left_behind_counts_as_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free_bytes = {"now": 1_000}
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free_bytes.update(now=5_000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes["now"], 9_000))
+
+    assert opening._free_bytes(torch.device("cuda:0")) == 5_000

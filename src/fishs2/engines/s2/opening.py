@@ -88,6 +88,8 @@ def choose_limits(model: Model, wishes: S2Wishes) -> Limits:
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
+        # What loading and the check of the kernels needed is still held, and free for caches.
+        torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -109,13 +111,23 @@ def _choose_device(files: ModelFiles, place: S2Place) -> Precision:
         backend = "cuda" if torch.cuda.is_available() else "cpu"
     match backend:
         case "cuda":
-            return Precision(f"cuda:{place.gpu_device}", torch.bfloat16, "packed")
+            name = f"cuda:{place.gpu_device}"
+            return Precision(name, _card_dtype(name), "packed")
         case "metal":
             return Precision("mps", torch.bfloat16, "packed")
         case _ if _size_bytes(files.model) <= _SMALL_BYTES:
             return Precision("cpu", torch.float32, "packed")
         case _:
             return Precision("cpu", torch.bfloat16, "packed")
+
+
+def _card_dtype(name: str) -> torch.dtype:
+    """bfloat16 where the card computes in it, which is from compute capability 8.0 on."""
+    try:
+        has_bfloat16 = torch.cuda.get_device_capability(name) >= (8, 0)
+    except (RuntimeError, AssertionError):  # there is no such card; `start` will say so
+        has_bfloat16 = True
+    return torch.bfloat16 if has_bfloat16 else torch.float16
 
 
 def _size_bytes(model: Path) -> int:
