@@ -13,6 +13,7 @@
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
     ├── StoreUnavailableError  keys, voices or cached audio cannot be read or written
     │   └── StoreFullError     there is no room for more
+    ├── ShutdownError          the server ends before this was finished
     ├── StalledReaderError     the client takes no more bytes
     ├── DownloadError          a file cannot be had, or is not what it should be
     └── SettingsError          the settings do not let the program start
@@ -96,6 +97,13 @@ class StoreUnavailableError(Fishs2Error):
 
 class StoreFullError(StoreUnavailableError):
     """The disk is full, a quota is used up, or a file may not grow so large."""
+
+
+class ShutdownError(Fishs2Error):
+    """The server ends before this was finished."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; ask again in a moment")
 
 
 class StalledReaderError(Fishs2Error):

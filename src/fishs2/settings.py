@@ -295,6 +295,12 @@ class Settings(BaseModel):
         description="Addresses and networks of the proxies whose forwarded headers count, `*` for "
         "all.",
     )
+    shutdown_s: float = Field(
+        30.0,
+        ge=0,
+        le=3_600,
+        description="What is spoken at the end of the server may take so long.",
+    )
     temp_dir: HomePath = Field(Path("temp"), description="Folder for temporary files.")
     runtime_dir: HomePath = Field(
         Path("runtime/fishs2sharp"), description="Folder of the s2.cpp library's files."

@@ -186,7 +186,7 @@ def test_serve_says_what_speaks_and_ends_cleanly(
     process = subprocess.Popen(
         [sys.executable, "-m", "fishs2", "serve", "--host", "127.0.0.1", "--port", str(port)],
         cwd=tmp_path,
-        env=environment(tmp_path, FISHS2_BOGUS="1"),
+        env=environment(tmp_path, FISHS2_BOGUS="1", FISHS2_SHUTDOWN_S="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

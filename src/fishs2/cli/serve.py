@@ -1,6 +1,7 @@
 """`fishs2 serve`: run the server."""
 
 import logging
+import math
 import os
 import socket
 from typing import Annotated
@@ -14,7 +15,8 @@ from fishs2.cli.planning import describe_home, plan_runtime
 from fishs2.errors import SettingsError
 from fishs2.server.app import create_app
 from fishs2.server.logs import log_to_files
-from fishs2.server.protocols import HttpProtocol
+from fishs2.server.protocols import HttpProtocol, WebSocketProtocol
+from fishs2.server.stopping import DrainingServer
 from fishs2.service.runtime import check_database
 from fishs2.settings import (
     Settings,
@@ -27,8 +29,8 @@ from fishs2.settings_sources import ENV_PREFIX, read_sources
 
 logger = logging.getLogger(__name__)
 
-_SHUTDOWN_S = 5
-"""Seconds that answers in progress get at the end; launchers kill after ten."""
+_LATE_S = 5
+"""uvicorn's own limit, for what has not ended when it was cut."""
 
 _PING_INTERVAL_S = 20
 """As Fish Audio's clients do it themselves."""
@@ -73,8 +75,9 @@ def run_server(settings: Settings, plan: Plan) -> None:
             logger.warning("%s", notice)
         logger.info("fishs2 listens on %s", _url(listener))
         logger.info("its files are in %s", describe_home(settings))
-        config = server_config(create_app(runtime), settings)
-        server = uvicorn.Server(config)
+        app = create_app(runtime)
+        config = server_config(app, settings)
+        server = DrainingServer(config, app.state.stopping, drain_s=settings.shutdown_s)
         runtime.when_misconfigured(lambda: setattr(server, "should_exit", True))
         server.run(sockets=[listener])
     if isinstance(runtime.failure, SettingsError):
@@ -82,13 +85,13 @@ def run_server(settings: Settings, plan: Plan) -> None:
 
 
 def server_config(
-    app: ASGIApp, settings: Settings, *, shutdown_s: int = _SHUTDOWN_S
+    app: ASGIApp, settings: Settings, *, shutdown_s: int | None = None
 ) -> uvicorn.Config:
     """How uvicorn is to serve the app."""
     return uvicorn.Config(
         app,
         http=HttpProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         # The largest is a start with recordings in it, which over HTTP would be a body.
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=_PING_INTERVAL_S,
@@ -100,7 +103,9 @@ def server_config(
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=shutdown_s,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_s) + _LATE_S
+        if shutdown_s is None
+        else shutdown_s,
     )
 
 

@@ -24,6 +24,7 @@ from fishs2.server.openai import openai_router
 from fishs2.server.paths import Paths
 from fishs2.server.proxies import Proxies, prefix_of
 from fishs2.server.status import install_docs_pages, status_router
+from fishs2.server.stopping import Stopping
 from fishs2.server.voices import voices_router
 from fishs2.service.runtime import Runtime
 from fishs2.settings import Settings
@@ -54,8 +55,10 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.add_middleware(Guard, accounts=runtime.accounts)
     app.add_middleware(WebPages, origins=runtime.settings.cors_origins)
+    app.state.stopping = Stopping()
     app.add_middleware(
         Edge,
+        stopping=app.state.stopping,
         limits=_body_limits(runtime.settings),
         request_id_header=runtime.settings.request_id_header,
     )

@@ -28,6 +28,7 @@ from fishs2.errors import (
     Fishs2Error,
     ForbiddenError,
     NotFoundError,
+    ShutdownError,
     StoreFullError,
     StoreUnavailableError,
     UnauthorizedError,
@@ -293,6 +294,13 @@ def describe_error(error: Fishs2Error) -> Problem:
             headers = {"X-Should-Retry": "false"}
             status = HTTPStatus.INSUFFICIENT_STORAGE
             return Problem(status, _STORE_FULL, "store_full", headers=headers)
+        case ShutdownError():
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                error.message,
+                "shutting_down",
+                headers={"Retry-After": "5"},
+            )
         case StoreUnavailableError():
             status = HTTPStatus.SERVICE_UNAVAILABLE
             headers = {"Retry-After": "5"}

@@ -19,12 +19,19 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
-from fishs2.errors import BusyError, Fishs2Error, StalledReaderError, UserError
+from fishs2.errors import BusyError, Fishs2Error, ShutdownError, StalledReaderError, UserError
 from fishs2.server.errors import describe_error, describe_fields, fish_message
 from fishs2.server.fish_cloud_body import validate_tts
 from fishs2.server.fish_cloud_request import to_speech_request
-from fishs2.server.fish_frames import audio_frames, error_frame, read_event, stop_frame
+from fishs2.server.fish_frames import (
+    CLOSE_RESTART,
+    audio_frames,
+    error_frame,
+    read_event,
+    stop_frame,
+)
 from fishs2.server.fish_times import Timeline, Times
+from fishs2.server.stopping import Stopping
 from fishs2.service.live import LiveSpeech, LiveText
 from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
@@ -61,6 +68,8 @@ class LiveSession:
         self._settings = runtime.settings
         self._has_times = has_times
         self._started_s = time.perf_counter()
+        self._stopping: Stopping = socket.app.state.stopping
+        self._is_cut_short = False
         self._live: LiveSpeech | None = None
         self._idle_from_s = 0.0
         """When text last came or was last spoken, on the clock of the event loop."""
@@ -81,7 +90,7 @@ class LiveSession:
 
     async def _serve(self) -> None:
         """Read and send until everything is spoken. Raises what goes wrong in either."""
-        request = await self._receive_start()
+        request = await self._receive_start_unless_stopping()
         text = LiveText(
             max_chars=self._settings.live_max_chars, max_sentence_chars=request.max_utterance_chars
         )
@@ -89,9 +98,16 @@ class LiveSession:
         self._note_activity()
         sending = asyncio.create_task(self._speak(request, text))
         reading = asyncio.create_task(self._read_events(text))
+        ending = asyncio.create_task(self._stopping.has_begun.wait())
         try:
-            await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done() and not reading.done():
+                # What has come is still spoken, and the client watched; it takes no more text.
+                self._is_cut_short = not text.is_ended
+                text.end()
+                await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            ending.cancel()
             # Waiting for the cancelled work is what frees the engine before we return.
             is_sent = sending.done()
             sending.cancel()
@@ -99,6 +115,8 @@ class LiveSession:
             await asyncio.wait({sending, reading})
         # What the sender met counts first: the reader may only have seen the client leave for it.
         (sending if is_sent else reading).result()
+        if self._is_cut_short:
+            raise ShutdownError
 
     async def _speak(self, request: SpeechRequest, text: LiveText) -> None:
         """Send all the speech, once there is an engine and the client may use it."""
@@ -138,6 +156,8 @@ class LiveSession:
         while True:
             event = read_event(await self._receive_in_time(text))
             match event.kind:
+                case "text" if self._is_cut_short:
+                    pass
                 case "text":
                     if event.text:
                         self._note_activity()
@@ -152,6 +172,20 @@ class LiveSession:
         while True:
             # It has said that it is done; until it leaves there is nothing more to hear.
             await self._receive()
+
+    async def _receive_start_unless_stopping(self) -> SpeechRequest:
+        """The request of the start. Raises ShutdownError when the server ends before it comes."""
+        starting = asyncio.create_task(self._receive_start())
+        ending = asyncio.create_task(self._stopping.has_begun.wait())
+        try:
+            await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                raise ShutdownError
+            return starting.result()
+        finally:
+            starting.cancel()
+            ending.cancel()
+            await asyncio.wait({starting, ending})
 
     async def _receive_start(self) -> SpeechRequest:
         try:
@@ -250,6 +284,8 @@ def _message(error: Fishs2Error) -> str:
 
 
 def _close_code(error: Fishs2Error) -> int:
+    if isinstance(error, ShutdownError):
+        return CLOSE_RESTART
     problem = describe_error(error)
     if isinstance(error, BusyError):
         # Characters that are used up do not come back by waiting.

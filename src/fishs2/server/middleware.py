@@ -3,10 +3,12 @@
 A plain ASGI class, so that it sees the last byte of a streamed answer and not only the first.
 """
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -15,9 +17,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fishs2.errors import ShutdownError
 from fishs2.server import json_body
-from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
-from fishs2.server.fish_frames import error_frame
+from fishs2.server.errors import (
+    OPEN_API_PREFIX,
+    Problem,
+    describe_error,
+    error_response,
+    send_error,
+)
+from fishs2.server.fish_frames import CLOSE_RESTART, error_frame
+from fishs2.server.stopping import Stopping
 from fishs2.server.voices import UPLOAD_PATHS
 
 logger = logging.getLogger(__name__)
@@ -26,6 +36,9 @@ access_logger = logging.getLogger("fishs2.access")
 _MAX_REQUEST_ID_CHARS = 128
 _CLIENT_CLOSED_REQUEST = 499
 """Logged, never sent: the client left before there was an answer. Source: nginx."""
+
+_LAST_WORDS_S = 0.5
+"""For whoever was cut: less than the server then waits."""
 
 _CLOSE_BROKEN = 1011
 """The server met something it did not expect. Source: RFC 6455 section 7.4.1."""
@@ -66,8 +79,11 @@ class BodyLimits:
 class Edge:
     """Wraps the whole app. One instance; keeps no state between requests."""
 
-    def __init__(self, app: ASGIApp, *, limits: BodyLimits, request_id_header: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limits: BodyLimits, request_id_header: str, stopping: Stopping
+    ) -> None:
         self._app = app
+        self._stopping = stopping
         self._limits = limits
         self._request_id_header = request_id_header
 
@@ -80,7 +96,12 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send, self._request_id_header)
         try:
-            await self._run(exchange)
+            with self._stopping.watching():
+                await self._run(exchange)
+        except asyncio.CancelledError:
+            if not self._stopping.is_cut:
+                raise
+            await self._cut(exchange)
         except ClientDisconnect:
             # It left while it was sending; the log says so.
             pass
@@ -93,13 +114,32 @@ class Edge:
         finally:
             exchange.log()
 
+    async def _cut(self, exchange: "_Exchange") -> None:
+        """Say that the server ends, if it can still be said, to whom reads it in time."""
+        exchange.was_cut = True
+        problem = describe_error(ShutdownError())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                if exchange.is_accepted and not exchange.is_complete:
+                    frame = error_frame(problem.message)
+                    await exchange.send({"type": "websocket.send", "bytes": frame})
+                    await exchange.send({"type": "websocket.close", "code": CLOSE_RESTART})
+                elif exchange.status is None:
+                    scope = exchange.scope
+                    await send_error(scope, exchange.receive, exchange.send, problem)
+
     async def _run_socket(self, exchange: "_Exchange") -> None:
         try:
-            await self._app(exchange.scope, exchange.receive, exchange.send)
+            with self._stopping.watching():
+                await self._app(exchange.scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if not self._stopping.is_cut:
+                raise
+            await self._cut(exchange)
         # The ASGI edge, as above.
         except Exception:
             logger.exception("unexpected error", extra={"request_id": exchange.request_id})
-            if exchange.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            if not exchange.is_accepted:
                 raise
             if not exchange.is_complete:
                 frame = error_frame(_DEFECT.message)
@@ -144,6 +184,7 @@ class _Exchange:
         self.request_id = _clean_id(Headers(scope=scope).get(request_id_header, ""))
         self.status: int | None = None
         self.is_complete = False
+        self.was_cut = False
         self._method = scope.get("method", "WEBSOCKET")
         self._path = scope["path"]
         self._client = scope["client"][0] if scope.get("client") else ""
@@ -159,6 +200,11 @@ class _Exchange:
         self.scope = {**scope, "state": state}
         if scope["type"] == "http":
             self.scope["method"] = method
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether it is a WebSocket that is open."""
+        return self.status == HTTPStatus.SWITCHING_PROTOCOLS
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -197,6 +243,7 @@ class _Exchange:
                 "path": self._path,
                 "status": self.status or _CLIENT_CLOSED_REQUEST,
                 "complete": self.is_complete,
+                "end": "cut by shutdown" if self.was_cut else None,
                 "bytes": self._num_bytes,
                 "first_byte_ms": None if first_byte_s is None else round(1000 * first_byte_s, 1),
                 "total_ms": round(1000 * (time.perf_counter() - self._started_s), 1),

@@ -13,6 +13,7 @@ import httptools
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 _FRAMING = (b"content-length", b"transfer-encoding")
 """Headers that say where a body ends."""
@@ -88,6 +89,14 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle.scope["http_version"] == "1.0":
             app = _OldClient(app, cycle)
         super()._start_asgi_task(cycle, app)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which closes at once when the server ends; ours lets the session finish."""
+
+    def shutdown(self) -> None:
+        if self.close_sent:
+            super().shutdown()
 
 
 class _OldClient:

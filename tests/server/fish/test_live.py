@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fishs2.audio.decode import decode_audio
 from fishs2.server.fish_live import LiveSession
+from fishs2.server.stopping import Stopping
 from fishs2.service.accounts import Principal
 from fishs2.service.runtime import open_database
 from fishs2.store.keys import Key, NewKey, create_key, find_key
@@ -421,6 +422,7 @@ class EagerSocket:
 
     def __init__(self, frames: list[bytes]) -> None:
         self.state = SimpleNamespace(principal=Principal(), request_id="x")
+        self.app = SimpleNamespace(state=SimpleNamespace(stopping=Stopping()))
         self.headers = Headers(CLOUD)
         self._messages = [{"type": "websocket.receive", "bytes": frame} for frame in frames]
 
