@@ -150,9 +150,10 @@ def _show(operation: dict[str, Any], example: Example) -> None:
             parameter["example"] = example.given[parameter["name"]]
     content = operation.get("requestBody", {}).get("content", {})
     if example.body is not None:
-        # Several types share one schema; each gets its own example.
+        # MessagePack has no text form that a page could show and send.
         operation["requestBody"]["content"] = {
-            kind: {**described, "example": example.body} for kind, described in content.items()
+            kind: described if "msgpack" in kind else {**described, "example": example.body}
+            for kind, described in content.items()
         }
     if example.answer is not None:
         answer = operation["responses"]["200"]["content"]
