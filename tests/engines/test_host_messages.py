@@ -77,6 +77,7 @@ STATS = EngineStats(
 )
 CAPABILITIES = Capabilities(
     *("n", "metal", 44_100, 3, 400, ("a", "b"), "full"),
+    needs_transcript=False,
     speaks_tags=True,
     spelling="plain",
     honours=frozenset("xy"),

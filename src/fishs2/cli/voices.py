@@ -57,7 +57,7 @@ def add(
     voice = _run(settings, lambda voices: voices.add(new))
     typer.echo(f"stored {voice.voice_id}")
     if voice.transcript is None:
-        typer.echo("it has no transcript, and cannot be cloned before it has: add --transcript")
+        typer.echo("it has no transcript, without which s2 cannot clone it: add --transcript")
 
 
 @app.command("list")

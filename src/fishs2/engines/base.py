@@ -31,7 +31,7 @@ on their way the next one may be as well; what ends every process that works on 
 class Reference:
     """Audio and transcript that show a voice.
 
-    pcm: float32 [n] at `sample_rate_hz`. transcript: what is said in it.
+    pcm: float32 [n] at `sample_rate_hz`. transcript: what is said in it, if the engine needs that.
     key: identifies audio and transcript together; equal keys let an engine reuse its analysis.
     folder: of the stored voice that it is from, where an engine may keep hidden files with what it
     found out about the audio; None for audio that is not stored.
@@ -123,6 +123,8 @@ class Capabilities:
     max_utterance_chars: longest text it speaks well in one go, in code points.
     voices: names of its own voices, beside stored ones; the first is the default.
     cloning: whether a reference is ignored (never sent), imitated in pitch and pace, or cloned.
+    needs_transcript: it can take a voice only from a reference with what is said in it; otherwise
+    the transcript of a stored voice may be "".
     speaks_tags: it acts on `[style]` tags and `(control)` prefixes; otherwise the service removes
     them from the text.
     spelling: "plain" is of an engine that knows only words, ASCII digits and plain letters; the
@@ -138,6 +140,7 @@ class Capabilities:
     max_utterance_chars: int
     voices: tuple[str, ...] = ()
     cloning: Literal["none", "approximate", "full"] = "none"
+    needs_transcript: bool = True
     speaks_tags: bool = False
     spelling: Literal["free", "plain"] = "free"
     honours: frozenset[str] = frozenset()

@@ -89,6 +89,7 @@ class BuiltinEngine:
             max_utterance_chars=MAX_UTTERANCE_CHARS,
             voices=(self._default_voice, *others),
             cloning="approximate",
+            needs_transcript=False,
             spelling="plain",
             honours=frozenset({"language"}),
         )

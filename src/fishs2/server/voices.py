@@ -3,9 +3,9 @@
 The three listing paths give identical bodies: clients try them one after the other.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
@@ -14,8 +14,10 @@ from fishs2.server.error_bodies import ErrorBody, error_answers
 from fishs2.server.fields import auto_as_none
 from fishs2.server.forms import open_form
 from fishs2.service.runtime import Runtime
+from fishs2.service.voice_choice import DEFAULT_VOICE, SPEECH_PRESETS
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
+from fishs2.store.voice_ids import fold_name
 
 UPLOAD_PATHS = ("/audio/voices", "/files")
 LIST_PATHS = (*UPLOAD_PATHS, "/voices")
@@ -89,11 +91,11 @@ class UploadedVoice(BaseModel):
 
 
 class VoiceList(BaseModel):
-    """The body of every listing of voices: one list in three shapes."""
+    """The body of every listing: the stored voices in two shapes, and all names to speak with."""
 
     object: Literal["list"] = "list"
     data: list[VoiceItem]
-    voices: list[VoiceName]
+    voices: list[VoiceName] | list[str]
     uploaded_voices: list[UploadedVoice]
 
 
@@ -117,6 +119,11 @@ class DeletedVoice(BaseModel):
     id: str
 
 
+All = Annotated[
+    bool, Query(alias="all", description="Name the engine's own voices in `voices`, too.")
+]
+Legacy = Annotated[bool, Query(description="Plain ids in `voices`, as Kokoro's old clients read.")]
+
 _ERRORS = error_answers(
     ErrorBody,
     {
@@ -133,10 +140,19 @@ def voices_router(runtime: Runtime) -> APIRouter:
     """Build the routes; those without `/v1` are left out of the schema."""
     router = APIRouter(tags=["Voices"])
 
-    async def list_voices() -> Response:
-        """List the stored voices."""
+    async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
+        """List the stored voices, and in `voices` every name that speech requests may give."""
+        stored = await runtime.voices.list()
+        names = _names(stored, _own_names(runtime, with_all))
         # Built by hand: for a thousand voices validation would take most of the time.
-        return JSONResponse(_listing(await runtime.voices.list()))
+        return JSONResponse(
+            {
+                "object": "list",
+                "data": [_item(voice) for voice in stored],
+                "voices": list(names) if legacy else _named(names),
+                "uploaded_voices": [_uploaded(voice) for voice in stored],
+            }
+        )
 
     async def create_voice(request: Request) -> CreatedVoice:
         """Store a voice from audio files; one of this id or name is replaced."""
@@ -215,20 +231,31 @@ def _language(given: str) -> str | None:
     return language if isinstance(language, str) else None
 
 
-def _listing(voices: list[Voice]) -> dict[str, object]:
+def _own_names(runtime: Runtime, with_all: bool) -> list[str]:
+    """Names that are no stored voice's: the default voice's, OpenAI's, the engine's if wanted."""
+    presets = () if runtime.settings.strict_voices else SPEECH_PRESETS
+    capabilities = runtime.status().capabilities
+    engine_names = capabilities.voices if capabilities and with_all else ()
+    return [DEFAULT_VOICE, *presets, *engine_names]
+
+
+def _names(stored: list[Voice], own: list[str]) -> dict[str, str]:
+    """What to ask for, and how to show it: a stored voice takes the place of one of its name."""
+    taken = {fold_name(text) for voice in stored for text in (voice.voice_id, voice.name)}
+    names = {voice.voice_id: voice.name for voice in stored}
+    return names | {name: name for name in own if fold_name(name) not in taken}
+
+
+def _named(names: dict[str, str]) -> list[dict[str, str]]:
+    return [{"id": voice_id, "name": name} for voice_id, name in names.items()]
+
+
+def _uploaded(voice: Voice) -> dict[str, object]:
     return {
-        "object": "list",
-        "data": [_item(voice) for voice in voices],
-        "voices": [{"id": voice.voice_id, "name": voice.name} for voice in voices],
-        "uploaded_voices": [
-            {
-                "name": voice.voice_id,
-                "created_at": voice.created,
-                "file_size": sum(sample.size_bytes for sample in voice.samples),
-                "ref_text": voice.transcript,
-            }
-            for voice in voices
-        ],
+        "name": voice.voice_id,
+        "created_at": voice.created,
+        "file_size": sum(sample.size_bytes for sample in voice.samples),
+        "ref_text": voice.transcript,
     }
 
 

@@ -11,40 +11,22 @@ from fishs2.store.voice_files import Voice
 
 Cloning = Literal["none", "approximate", "full"]
 
-PRESET_VOICES = frozenset(
-    [
-        "alloy",
-        "ash",
-        "ballad",
-        "coral",
-        "echo",
-        "fable",
-        "onyx",
-        "nova",
-        "sage",
-        "shimmer",
-        "verse",
-        "marin",
-        "cedar",
-        # Of the live API.
-        "beacon",
-        "bossa",
-        "cinder",
-        "delta",
-        "gleam",
-        "meridian",
-        "quartz",
-        "ripple",
-        "shida",
-        "stone",
-        "tempo",
-        "vesper",
-        "willow",
-    ]
+SPEECH_PRESETS = (
+    *("alloy", "ash", "ballad", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer"),
+    *("verse", "marin", "cedar"),
 )
-"""OpenAI's voice names. Source: OpenAI API reference, createSpeech and Realtime."""
+"""OpenAI's voice names. Source: OpenAI API reference, createSpeech."""
 
-_DEFAULT_VOICES = frozenset({"", "default", "random"})
+_LIVE_PRESETS = (
+    *("beacon", "bossa", "cinder", "delta", "gleam", "meridian", "quartz", "ripple", "shida"),
+    *("stone", "tempo", "vesper", "willow"),
+)
+
+PRESET_VOICES = frozenset({*SPEECH_PRESETS, *_LIVE_PRESETS})
+"""Those and the names of its live API. Source: OpenAI API reference, Realtime."""
+
+DEFAULT_VOICE = "default"
+_DEFAULT_VOICES = frozenset({"", DEFAULT_VOICE, "random"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +147,10 @@ class VoiceChooser:
         self, stored: Voice, language: str | None, transcript: str | None
     ) -> ChosenVoice:
         self._check_cloning()
-        reference = await self._voices.reference(stored, transcript)
+        needs_transcript = self._engine.capabilities.needs_transcript
+        reference = await self._voices.reference(
+            stored, transcript, needs_transcript=needs_transcript
+        )
         carrier = self._stored_carrier(stored, language)
         return ChosenVoice(carrier, (reference,), self._ignored(None, language))
 

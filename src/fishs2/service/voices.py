@@ -171,13 +171,15 @@ class Voices:
         await self.refresh()
         return voice
 
-    async def reference(self, voice: Voice, transcript: str | None) -> Reference:
+    async def reference(
+        self, voice: Voice, transcript: str | None, *, needs_transcript: bool = True
+    ) -> Reference:
         """A stored voice as engines take it. transcript: in place of the stored one, unless None.
 
         Costs nothing after its first use. Raises UserError `missing_prompt_text`,
         `invalid_reference_audio`, `reference_audio_too_short`, `audio_too_long`.
         """
-        reference = await self._recall(voice, transcript)
+        reference = await self._recall(voice, transcript, needs_transcript)
         if reference is not None:
             return reference
         # It is being replaced: the next state of it is taken as a whole.
@@ -192,11 +194,14 @@ class Voices:
         fresh, audio = settled
         if audio is None:
             raise _unreadable("the stored audio is missing")
-        return await self._decode_stored(fresh, audio, _transcript_of(fresh, transcript))
+        text = _transcript_of(fresh, transcript, needs_transcript)
+        return await self._decode_stored(fresh, audio, text)
 
-    async def _recall(self, voice: Voice, transcript: str | None) -> Reference | None:
+    async def _recall(
+        self, voice: Voice, transcript: str | None, needs_transcript: bool
+    ) -> Reference | None:
         """The reference as of the voice's state; None if that state is no more."""
-        text = _transcript_of(voice, transcript)
+        text = _transcript_of(voice, transcript, needs_transcript)
         if not voice.samples:
             raise _unreadable("the stored voice has no audio")
         try:
@@ -349,11 +354,16 @@ class Voices:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _transcript_of(voice: Voice, transcript: str | None) -> str:
-    """What is said in a stored voice's audio. Raises UserError `missing_prompt_text`."""
+def _transcript_of(voice: Voice, transcript: str | None, needs_transcript: bool) -> str:
+    """What is said in a stored voice's audio. Raises UserError `missing_prompt_text`.
+
+    A request that gives a blank one has said that there is to be one, whatever the engine needs.
+    """
     text = voice.transcript if transcript is None else transcript
     if text and text.strip():
         return text
+    if transcript is None and not needs_transcript:
+        return ""
     raise UserError(
         f"the voice {voice.voice_id} has no transcript: send reference_text with what is "
         f"said in its audio, or add it to the voice: PATCH /model/{voice.voice_id} with texts",

@@ -36,7 +36,8 @@ def test_all_listings_are_the_same_bytes(recorded: Recorded) -> None:
     listing = json.loads(bodies.pop())
     assert listing["object"] == "list"
     assert all(entry["id"] == entry["voice_id"] for entry in listing["data"])
-    assert [entry["id"] for entry in listing["voices"]] == [e["id"] for e in listing["data"]]
+    ids = [entry["id"] for entry in listing["data"]]
+    assert [entry["id"] for entry in listing["voices"]][: len(ids)] == ids
 
 
 def test_listing_has_the_fields_of_the_contract(recorded: Recorded) -> None:
