@@ -11,9 +11,9 @@ import asyncio
 
 import numpy as np
 
-from fishs2.engines.espeak_pool import EspeakPool
-from fishs2.engines.espeak_worker import SAMPLE_RATE_HZ, Order
-from fishs2.engines.prosody import Prosody, measure_speech
+from fishs2.engines.espeak.pool import EspeakPool
+from fishs2.engines.espeak.prosody import Prosody, measure_speech
+from fishs2.engines.espeak.worker import SAMPLE_RATE_HZ, Order
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. It was raining, and nobody came. "

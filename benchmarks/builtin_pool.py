@@ -19,8 +19,8 @@ from pathlib import Path
 
 import espeakng_loader
 
-from fishs2.engines.espeak_pool import EspeakPool
-from fishs2.engines.espeak_worker import SAMPLE_RATE_HZ, Espeak, Order
+from fishs2.engines.espeak.pool import EspeakPool
+from fishs2.engines.espeak.worker import SAMPLE_RATE_HZ, Espeak, Order
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. It was raining, and nobody came. "

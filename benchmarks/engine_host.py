@@ -22,8 +22,8 @@ from fishs2.engines.base import (
     SpeechEngine,
     Utterance,
 )
-from fishs2.engines.host import HostedEngine
-from fishs2.engines.host_messages import Recipe
+from fishs2.engines.hosted.engine import HostedEngine
+from fishs2.engines.hosted.messages import Recipe
 from fishs2.errors import NotFoundError
 
 NUM_UTTERANCES = 60

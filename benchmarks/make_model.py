@@ -19,20 +19,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fishs2.engines.s2.codec import Codec
-from fishs2.engines.s2.config import (
+from fishs2.engines.s2.model.codec import Codec
+from fishs2.engines.s2.model.fast_ar import FastAr
+from fishs2.engines.s2.model.linear import Embedding, Linear
+from fishs2.engines.s2.model.loader import Loader
+from fishs2.engines.s2.model.slow_ar import SlowAr
+from fishs2.engines.s2.weights.config import (
     SEMANTIC_BEGIN_ID,
     SEMANTIC_END_ID,
     ArConfig,
     CodecConfig,
     TransformerConfig,
 )
-from fishs2.engines.s2.fast_ar import FastAr
-from fishs2.engines.s2.linear import Embedding, Linear
-from fishs2.engines.s2.loading import Loader
-from fishs2.engines.s2.quant import BLOCK_TYPES, BlockType
-from fishs2.engines.s2.slow_ar import SlowAr
-from fishs2.engines.s2.tensors import Weights
+from fishs2.engines.s2.weights.quant import BLOCK_TYPES, BlockType
+from fishs2.engines.s2.weights.tensors import Weights
 
 if TYPE_CHECKING:
     import gguf

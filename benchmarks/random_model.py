@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.make_model import Size, tokenizer_json
-from fishs2.engines.s2.codec import Codec
-from fishs2.engines.s2.fast_ar import FastAr
-from fishs2.engines.s2.generate import DualAr
-from fishs2.engines.s2.kernel_choice import Kernels, choose_ops
-from fishs2.engines.s2.linear import Embedding, Linear, QuantEmbedding, QuantLinear
-from fishs2.engines.s2.loading import Loader
-from fishs2.engines.s2.model import Model
-from fishs2.engines.s2.quant import Packed, PackedInt8, PackedUint4
-from fishs2.engines.s2.row_ops import PLAIN, RowOps
-from fishs2.engines.s2.slow_ar import SlowAr
-from fishs2.engines.s2.tensors import Weights
-from fishs2.engines.s2.tokenizer import load_tokenizer
+from fishs2.engines.s2.device.choose_ops import Kernels, choose_ops
+from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.model.codec import Codec
+from fishs2.engines.s2.model.fast_ar import FastAr
+from fishs2.engines.s2.model.generate import DualAr
+from fishs2.engines.s2.model.linear import Embedding, Linear, QuantEmbedding, QuantLinear
+from fishs2.engines.s2.model.loader import Loader
+from fishs2.engines.s2.model.ops import PLAIN, RowOps
+from fishs2.engines.s2.model.slow_ar import SlowAr
+from fishs2.engines.s2.model.tokenizer import load_tokenizer
+from fishs2.engines.s2.weights.quant import Packed, PackedInt8, PackedUint4
+from fishs2.engines.s2.weights.tensors import Weights
 
 Width = Literal["bf16", "q8_0", "q4_0"]
 _GROUP = 32

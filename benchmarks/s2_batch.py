@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from benchmarks.make_model import make_model, sizes
-from fishs2.engines.s2 import runner as runner_module
-from fishs2.engines.s2 import vocoder as vocoder_module
-from fishs2.engines.s2.core import Core, Limits
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
+from fishs2.engines.s2.engine import runner as runner_module
+from fishs2.engines.s2.engine import vocoder as vocoder_module
+from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
 
 _TEXT = "This is sentence number {} of the benchmark, and nobody has heard it before."
 _REFERENCE_FRAMES = 215  # 10 s

@@ -39,15 +39,15 @@ from benchmarks.s2_gpu_parts import (
     timed_ms,
     wait,
 )
-from fishs2.engines.s2.core import Core, Limits
-from fishs2.engines.s2.graphs import CudaRecorder, DecodeGraphs
-from fishs2.engines.s2.model import Model
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.row_ops import PLAIN
-from fishs2.engines.s2.row_step import StepColumn, allocate_tables
-from fishs2.engines.s2.runner import Runner, describe_row, slot_bytes
-from fishs2.engines.s2.scheduler import Piece
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.device.graphs import CudaRecorder, DecodeGraphs
+from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.device.step import StepColumn, allocate_tables
+from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.runner import Runner, describe_row, slot_bytes
+from fishs2.engines.s2.engine.scheduler import Piece
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.ops import PLAIN
+from fishs2.engines.s2.model.params import GenerateParams
 
 _LATE_S = 0.1
 _POSITION = 500

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.random_model import Width
-from fishs2.engines.s2.codec import Codec
-from fishs2.engines.s2.device_stream import (
+from fishs2.engines.s2.device.codec_stream import (
     CODEC_TYPES,
     CodecStream,
     CodecType,
@@ -18,9 +17,10 @@ from fishs2.engines.s2.device_stream import (
     choose_codec_type,
     measure_snr_db,
 )
-from fishs2.engines.s2.graphs import CudaRecorder
-from fishs2.engines.s2.linear import Linear, QuantLinear
-from fishs2.engines.s2.model import Model
+from fishs2.engines.s2.device.graphs import CudaRecorder
+from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.model.codec import Codec
+from fishs2.engines.s2.model.linear import Linear, QuantLinear
 
 FRAME_S = 2048 / 44100
 

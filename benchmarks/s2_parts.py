@@ -16,14 +16,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from fishs2.engines.s2.codec import decode_step
 from fishs2.engines.s2.commands import DTYPES
-from fishs2.engines.s2.fast_ar import decode_codes
-from fishs2.engines.s2.kv_cache import allocate_kv_cache
-from fishs2.engines.s2.layers import place_steps, run_blocks
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.slow_ar import embed, prefill, semantic_logits
-from fishs2.engines.s2.streaming import StreamState, new_state
+from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
+from fishs2.engines.s2.model.codec import decode_step
+from fishs2.engines.s2.model.fast_ar import decode_codes
+from fishs2.engines.s2.model.kv_cache import allocate_kv_cache
+from fishs2.engines.s2.model.layers import place_steps, run_blocks
+from fishs2.engines.s2.model.slow_ar import embed, prefill, semantic_logits
+from fishs2.engines.s2.model.streaming import StreamState, new_state
 
 _NUM_PREFILL = 128  # tokens
 _POSITIONS = (32, 256, 1_000)

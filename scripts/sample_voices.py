@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fishs2.engines.base import Pcm, Utterance
-from fishs2.engines.builtin import BuiltinEngine
+from fishs2.engines.espeak.engine import BuiltinEngine
 from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from benchmarks.make_model import list_shapes, make_model, sizes
-from fishs2.engines.s2.checkpoint import open_weights
-from fishs2.engines.s2.generate import generate_frames
-from fishs2.engines.s2.kv_cache import allocate_kv_cache
-from fishs2.engines.s2.loading import CPU
-from fishs2.engines.s2.model import ModelFiles, Precision, load_model
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.prompt import build_prompt
-from fishs2.engines.s2.quant import BLOCK_TYPES
-from fishs2.engines.s2.slow_ar import prefill, semantic_logits
-from fishs2.engines.s2.tensors import read_dense
+from fishs2.engines.s2.device.model import ModelFiles, Precision, load_model
+from fishs2.engines.s2.model.generate import generate_frames
+from fishs2.engines.s2.model.kv_cache import allocate_kv_cache
+from fishs2.engines.s2.model.loader import CPU
+from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.prompt import build_prompt
+from fishs2.engines.s2.model.slow_ar import prefill, semantic_logits
+from fishs2.engines.s2.weights.checkpoint import open_weights
+from fishs2.engines.s2.weights.quant import BLOCK_TYPES
+from fishs2.engines.s2.weights.tensors import read_dense
 from tests.engines.s2.golden import GOLDEN
 
 

@@ -12,8 +12,8 @@ from benchmarks.make_model import sizes
 from benchmarks.random_model import Width, frame_bytes, make_random_model
 from benchmarks.report import Report
 from benchmarks.s2_gpu import main
-from fishs2.engines.s2.codec import decode_frames
-from fishs2.engines.s2.linear import QuantLinear
+from fishs2.engines.s2.model.codec import decode_frames
+from fishs2.engines.s2.model.linear import QuantLinear
 
 CPU = torch.device("cpu")
 

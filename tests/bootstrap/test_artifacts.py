@@ -10,7 +10,7 @@ import pytest
 from fishs2.bootstrap.artifacts import LocalFile, fetch_artifacts, needed_artifacts
 from fishs2.bootstrap.download import Source
 from fishs2.bootstrap.progress import Progress
-from fishs2.engines.s2cpp_bundle import library_name
+from fishs2.engines.s2cpp.bundle import library_name
 from fishs2.errors import DownloadError
 from fishs2.settings import Settings
 from tests.serving import make_settings

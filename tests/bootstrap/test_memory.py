@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.make_model import sizes
 from fishs2.bootstrap.memory import POSITION_BYTES, WEIGHT_BYTES, worthwhile_quants
-from fishs2.engines.s2.quant import BLOCK_TYPES, repack
+from fishs2.engines.s2.weights.quant import BLOCK_TYPES, repack
 from tests.engines.s2.golden import GOLDEN
 
 TYPES = {block.name: block for block in BLOCK_TYPES.values()}

@@ -11,7 +11,7 @@ from fishs2.bootstrap.memory import needed_bytes
 from fishs2.bootstrap.plan import Plan, check_installed, choose_quant, make_plan
 from fishs2.bootstrap.progress import Progress
 from fishs2.bootstrap.torch_install import choose_index, install_torch
-from fishs2.engines.s2cpp_bundle import library_name
+from fishs2.engines.s2cpp.bundle import library_name
 from fishs2.errors import DownloadError, SettingsError
 from fishs2.settings import Settings
 from tests import serving

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from fishs2.cli.s2 import app
-from fishs2.engines.s2.block_sizes import BLOCK_SIZES
 from fishs2.engines.s2.commands import inspect_model
-from fishs2.engines.s2.inspection import inspect_gguf
-from fishs2.engines.s2.model import ModelFiles
-from fishs2.engines.s2.quant import BLOCK_TYPES, repack
+from fishs2.engines.s2.device.model import ModelFiles
+from fishs2.engines.s2.weights.block_sizes import BLOCK_SIZES
+from fishs2.engines.s2.weights.inspection import inspect_gguf
+from fishs2.engines.s2.weights.quant import BLOCK_TYPES, repack
 from fishs2.errors import Fishs2Error
 from tests.engines.s2.golden import (
     CODEC_CONFIG,

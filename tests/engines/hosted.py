@@ -23,7 +23,7 @@ from fishs2.engines.base import (
     Pcm,
     Utterance,
 )
-from fishs2.engines.host_messages import Recipe
+from fishs2.engines.hosted.messages import Recipe
 from fishs2.errors import (
     BusyError,
     EngineError,

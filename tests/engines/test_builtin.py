@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fishs2.engines.base import AudioChunk, Pcm, SpeechEngine, Utterance
-from fishs2.engines.builtin import BuiltinEngine
+from fishs2.engines.espeak.engine import BuiltinEngine
 from fishs2.errors import EngineError, NotFoundError, SettingsError, UserError
 from tests.engines.workers import find_workers
 

@@ -12,8 +12,8 @@ import espeakng_loader
 import psutil
 import pytest
 
-from fishs2.engines.espeak_pool import EspeakPool, Limits
-from fishs2.engines.espeak_worker import MAX_ORDERS, Order
+from fishs2.engines.espeak.pool import EspeakPool, Limits
+from fishs2.engines.espeak.worker import MAX_ORDERS, Order
 from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError
 from tests.engines.workers import find_workers
 from tests.serving import PATIENCE_S
@@ -212,8 +212,8 @@ async def test_worker_that_never_gets_ready_is_unavailable(
 
 SERVER = """
 import asyncio, psutil
-from fishs2.engines.espeak_pool import EspeakPool
-from fishs2.engines.espeak_worker import Order
+from fishs2.engines.espeak.pool import EspeakPool
+from fishs2.engines.espeak.worker import Order
 
 async def main():
     pool = EspeakPool(2)

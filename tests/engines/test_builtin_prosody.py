@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fishs2.engines.base import Pcm, Reference, Utterance
-from fishs2.engines.builtin import BuiltinEngine
-from fishs2.engines.espeak_pool import EspeakPool
-from fishs2.engines.espeak_worker import SAMPLE_RATE_HZ, Order
-from fishs2.engines.prosody import Prosody, measure_reference, measure_speech
+from fishs2.engines.espeak.engine import BuiltinEngine
+from fishs2.engines.espeak.pool import EspeakPool
+from fishs2.engines.espeak.prosody import Prosody, measure_reference, measure_speech
+from fishs2.engines.espeak.worker import SAMPLE_RATE_HZ, Order
 from fishs2.errors import UserError
 
 TRANSCRIPT = "The old man walked slowly along the river, and nobody knew where he was going."

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.engines.espeak_voices import read_catalogue
-from fishs2.engines.espeak_worker import Espeak, Order
+from fishs2.engines.espeak.voices import read_catalogue
+from fishs2.engines.espeak.worker import Espeak, Order
 
 
 @given(

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fishs2.engines.base import Pcm, Sampling, SpeechEngine, Utterance
-from fishs2.engines.builtin import BuiltinEngine
-from fishs2.engines.host import HostedEngine
-from fishs2.engines.s2.core import Limits
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
+from fishs2.engines.espeak.engine import BuiltinEngine
+from fishs2.engines.hosted.engine import HostedEngine
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine.core import Limits
+from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.errors import NotFoundError, UserError
 from tests.engines.hosted import recipe
 from tests.engines.s2.golden import MODEL_FILES

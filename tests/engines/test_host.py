@@ -20,9 +20,9 @@ import pytest_asyncio
 
 from fishs2 import errors as errors_module
 from fishs2.engines.base import Part, Reference, Sampling, Utterance
-from fishs2.engines.host import HostedEngine
-from fishs2.engines.host_link import HostLimits
-from fishs2.engines.host_messages import Recipe
+from fishs2.engines.hosted.engine import HostedEngine
+from fishs2.engines.hosted.link import HostLimits
+from fishs2.engines.hosted.messages import Recipe
 from fishs2.errors import (
     EngineError,
     EngineLostError,
@@ -89,7 +89,7 @@ def find_children() -> list[psutil.Process]:
 
 def _is_engine(child: psutil.Process) -> bool:
     try:
-        return "fishs2.engines.host_child" in child.cmdline()
+        return "fishs2.engines.hosted.child" in child.cmdline()
     except (psutil.ZombieProcess, psutil.NoSuchProcess):
         return False
 
@@ -561,7 +561,7 @@ SERVER = """
 import asyncio, psutil, sys
 from pathlib import Path
 from fishs2.engines.base import Utterance
-from fishs2.engines.host import HostedEngine
+from fishs2.engines.hosted.engine import HostedEngine
 from tests.engines.hosted import recipe
 
 async def main():
@@ -622,7 +622,7 @@ async def test_log_of_the_child_is_in_ours(
 
     await until(
         lambda: any(
-            record.name == "fishs2.engines.host_child" and record.levelno == logging.ERROR
+            record.name == "fishs2.engines.hosted.child" and record.levelno == logging.ERROR
             for record in caplog.records
         )
     )

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from fishs2.engines.base import CodecLayout, CodesEngine, Utterance
-from fishs2.engines.host import HostedCodes, HostedEngine
+from fishs2.engines.hosted.engine import HostedCodes, HostedEngine
 from fishs2.errors import BusyError, EngineError, EngineUnavailableError, Fishs2Error, UserError
 from tests.engines.hosted import recipe
 from tests.engines.test_host import QUICK

@@ -18,7 +18,7 @@ from fishs2.engines.base import (
     Sampling,
     Utterance,
 )
-from fishs2.engines.host_messages import (
+from fishs2.engines.hosted.messages import (
     MAX_PIECE_BYTES,
     Failure,
     Profile,
@@ -29,7 +29,7 @@ from fishs2.engines.host_messages import (
     read_pcm,
     unpack,
 )
-from fishs2.engines.host_references import (
+from fishs2.engines.hosted.references import (
     ReferenceBook,
     ReferenceStock,
     cut_samples,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fishs2.engines.s2cpp_bundle import choose_backend, find_library, library_name, read_bundle
-from fishs2.engines.s2cpp_files import check_model, check_tokenizer
+from fishs2.engines.s2cpp.bundle import choose_backend, find_library, library_name, read_bundle
+from fishs2.engines.s2cpp.files import check_model, check_tokenizer
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import MODEL_FILE, TOKENIZER_FILE
 

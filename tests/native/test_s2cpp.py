@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fishs2.engines.base import Reference, Sampling, Utterance
-from fishs2.engines.host import HostedEngine
+from fishs2.engines.hosted.engine import HostedEngine
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
 from tests.engines.test_host import find_children
 from tests.feeding import hear

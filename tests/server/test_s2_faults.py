@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.soak_clients import Connection
-from fishs2.engines.s2 import engine as engine_module
-from fishs2.engines.s2.core import Core, Limits
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
-from fishs2.engines.s2.references import ReferenceCache
-from fishs2.engines.s2.runner import Runner
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine import engine as engine_module
+from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.engine.references import ReferenceCache
+from fishs2.engines.s2.engine.runner import Runner
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.wrapper.conftest import error_of, sine_wav
 from tests.serving import serving, until

@@ -14,10 +14,10 @@ import pytest
 
 from benchmarks.soak import store_voices, wait_until_idle
 from benchmarks.soak_clients import ENDINGS, hear_alone, make_kinds, soak
-from fishs2.engines.s2.core import Limits
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine.core import Limits
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.service.feed import UtteranceFeed
 from fishs2.service.speech import SpeechPlan
 from tests.engines.s2.golden import MODEL_FILES

@@ -9,10 +9,10 @@ import pytest_asyncio
 
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance
-from fishs2.engines.builtin import BuiltinEngine
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
-from fishs2.engines.s2cpp import S2cppEngine, S2cppOptions
+from fishs2.engines.espeak.engine import BuiltinEngine
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2cpp.engine import S2cppEngine, S2cppOptions
 from fishs2.errors import UserError
 from fishs2.service.admission import Admission
 from fishs2.service.runtime import open_voices

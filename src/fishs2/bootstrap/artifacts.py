@@ -10,7 +10,7 @@ from fishs2.bootstrap.archive import extract_zip
 from fishs2.bootstrap.download import Source, download, has_sha256
 from fishs2.bootstrap.hub import download_from_hub
 from fishs2.bootstrap.progress import Progress
-from fishs2.engines.s2cpp_bundle import find_library, library_name
+from fishs2.engines.s2cpp.bundle import find_library, library_name
 from fishs2.errors import DownloadError, EngineUnavailableError
 from fishs2.settings import Settings
 

@@ -10,7 +10,7 @@ from fishs2.advice import get_s2
 from fishs2.bootstrap.artifacts import can_have_library, has_library, model_file
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
 from fishs2.bootstrap.memory import WEIGHT_BYTES, needed_bytes, worthwhile_quants
-from fishs2.engines.s2cpp_bundle import (
+from fishs2.engines.s2cpp.bundle import (
     CppBackend,
     choose_backend,
     find_library,

@@ -27,7 +27,7 @@ from fishs2.bootstrap.plan import (
 from fishs2.cli.planning import describe_home, describe_plan
 from fishs2.cli.serve import listen
 from fishs2.engines.base import Utterance
-from fishs2.engines.s2cpp_bundle import Bundle, find_library, read_bundle
+from fishs2.engines.s2cpp.bundle import Bundle, find_library, read_bundle
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
 from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings, describe_unknown, load_settings, unknown_names

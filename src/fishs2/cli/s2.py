@@ -15,12 +15,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from fishs2.advice import get_s2
 from fishs2.audio.decode import decode_audio
 from fishs2.engines.base import Pcm, Reference
-from fishs2.engines.s2.inspection import inspect_gguf
+from fishs2.engines.s2.weights.inspection import inspect_gguf
 from fishs2.errors import EngineUnavailableError, FlagError, UserError
 
 if TYPE_CHECKING:
-    from fishs2.engines.s2.model import ModelFiles
-    from fishs2.engines.s2.prompt import EncodedReference
+    from fishs2.engines.s2.device.model import ModelFiles
+    from fishs2.engines.s2.model.prompt import EncodedReference
 
 app = typer.Typer(
     name="s2",

@@ -12,12 +12,12 @@ from typing import Literal
 
 from fishs2.advice import get_s2
 from fishs2.engines.base import Capabilities, CodesEngine, Sampling, SpeechEngine
-from fishs2.engines.builtin import BuiltinEngine
-from fishs2.engines.host import HostedEngine
-from fishs2.engines.host_link import HostLimits
-from fishs2.engines.host_messages import Recipe, to_plain
+from fishs2.engines.espeak.engine import BuiltinEngine
+from fishs2.engines.hosted.engine import HostedEngine
+from fishs2.engines.hosted.link import HostLimits
+from fishs2.engines.hosted.messages import Recipe, to_plain
 from fishs2.engines.missing import MissingEngine
-from fishs2.engines.s2cpp import S2cppOptions, open_s2cpp
+from fishs2.engines.s2cpp.engine import S2cppOptions, open_s2cpp
 from fishs2.errors import (
     EngineUnavailableError,
     Fishs2Error,
@@ -104,10 +104,10 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     if is_hosted is None:
         is_hosted = settings.backend in ("cuda", "metal")
     if is_hosted:
-        recipe = Recipe("fishs2.engines.s2.opening", "open_s2_by_values", arguments)
+        recipe = Recipe("fishs2.engines.s2.engine.make", "open_s2_by_values", arguments)
         return HostedEngine(recipe, limits=_host_limits(settings), temp_dir=settings.temp_dir)
     try:
-        from fishs2.engines.s2.opening import open_s2_by_values
+        from fishs2.engines.s2.engine.make import open_s2_by_values
     except ImportError as error:
         return MissingEngine("s2", f"{error.name} is missing or damaged; `{get_s2()}` installs it")
     return open_s2_by_values(**arguments)

@@ -15,13 +15,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from triton.runtime.jit import JITFunction
 
-from fishs2.engines.s2.config import TransformerConfig
-from fishs2.engines.s2.kernels_triton import attend, draws, matrix, rows, tiles
-from fishs2.engines.s2.layers import Attention, RmsNorm
-from fishs2.engines.s2.linear import Linear, QuantLinear
-from fishs2.engines.s2.quant import PackedInt8, PackedUint4
-from fishs2.engines.s2.row_ops import RowPlaces
-from fishs2.engines.s2.sampler import SamplingRows
+from fishs2.engines.s2.device.triton import attend, draws, matrix, rows, tiles
+from fishs2.engines.s2.model.layers import Attention, RmsNorm
+from fishs2.engines.s2.model.linear import Linear, QuantLinear
+from fishs2.engines.s2.model.ops import RowPlaces
+from fishs2.engines.s2.model.sampler import SamplingRows
+from fishs2.engines.s2.weights.config import TransformerConfig
+from fishs2.engines.s2.weights.quant import PackedInt8, PackedUint4
 
 _TYPES = {
     torch.float32: "fp32",

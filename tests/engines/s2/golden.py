@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from fishs2.engines.s2.checkpoint import open_weights
-from fishs2.engines.s2.codec import Codec
-from fishs2.engines.s2.codec_config import codec_config_from_json
-from fishs2.engines.s2.config import ar_config_from_gguf, ar_config_from_json, read_json_object
-from fishs2.engines.s2.fast_ar import FastAr
-from fishs2.engines.s2.generate import DualAr
-from fishs2.engines.s2.loading import CPU, Loader, WeightsMode
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.slow_ar import SlowAr
+from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
+from fishs2.engines.s2.model.codec import Codec
+from fishs2.engines.s2.model.fast_ar import FastAr
+from fishs2.engines.s2.model.generate import DualAr
+from fishs2.engines.s2.model.loader import CPU, Loader, WeightsMode
+from fishs2.engines.s2.model.slow_ar import SlowAr
+from fishs2.engines.s2.weights.checkpoint import open_weights
+from fishs2.engines.s2.weights.codec_config import codec_config_from_json
+from fishs2.engines.s2.weights.config import (
+    ar_config_from_gguf,
+    ar_config_from_json,
+    read_json_object,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "s2"
 MODEL_FILE = GOLDEN / "tiny-f16.gguf"

@@ -11,9 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fishs2.engines.s2.checkpoint import open_weights
-from fishs2.engines.s2.safetensors import open_safetensors
-from fishs2.engines.s2.tensors import read_dense
+from fishs2.engines.s2.weights.checkpoint import open_weights
+from fishs2.engines.s2.weights.safetensors import open_safetensors
+from fishs2.engines.s2.weights.tensors import read_dense
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import CODEC_FILE, MODEL_FILE, MODEL_FOLDER
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishs2.engines.s2.codec import (
+from fishs2.engines.s2.model.codec import (
     Codebook,
     Codec,
     decode_frames,
@@ -14,7 +14,13 @@ from fishs2.engines.s2.codec import (
     encode_step,
     sum_vectors,
 )
-from fishs2.engines.s2.streaming import Step, StreamState, new_state, reset_rows, state_tensors
+from fishs2.engines.s2.model.streaming import (
+    Step,
+    StreamState,
+    new_state,
+    reset_rows,
+    state_tensors,
+)
 from tests.engines.s2.golden import arrays, load_codec
 
 FRAME = 2048  # samples

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from fishs2.engines.base import CodesEngine, Reference, Sampling, Utterance
-from fishs2.engines.s2 import codes as codes_module
-from fishs2.engines.s2.codec import Codec, decode_frames, encode_pieces
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine import recordings as codes_module
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.model.codec import Codec, decode_frames, encode_pieces
 from fishs2.errors import BusyError, EngineError, UserError
 from tests.engines.s2.golden import MODEL_FILES, arrays, load_golden_model
 from tests.serving import until

@@ -10,13 +10,13 @@ import torch
 
 from benchmarks.make_model import make_model, sizes
 from fishs2.engines.base import Latency, Part
-from fishs2.engines.s2.codec import decode_frames
-from fishs2.engines.s2.core import Core, Limits
-from fishs2.engines.s2.generate import generate_frames
-from fishs2.engines.s2.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.prompt import EncodedReference, build_system, build_turns
-from fishs2.engines.s2.sequence import Sequence, ramp_for
+from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
+from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.sequence import Sequence, ramp_for
+from fishs2.engines.s2.model.codec import decode_frames
+from fishs2.engines.s2.model.generate import generate_frames
+from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
 from tests.engines.s2.golden import arrays, load_golden_model
 
 LIMITS = Limits(num_slots=4, max_positions=512, piece_tokens=16, step_tokens=16)

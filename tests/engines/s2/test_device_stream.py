@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fishs2.engines.s2.codec import Codec, decode_frames
-from fishs2.engines.s2.device_stream import (
+from fishs2.engines.s2.device.codec_stream import (
     CODEC_TYPES,
     CodecStream,
     CodecType,
@@ -17,9 +16,10 @@ from fishs2.engines.s2.device_stream import (
     computing_in,
     measure_snr_db,
 )
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.sequence import Sequence
-from fishs2.engines.s2.vocoder import Vocoder
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.vocoder import Vocoder
+from fishs2.engines.s2.model.codec import Codec, decode_frames
+from fishs2.engines.s2.model.params import GenerateParams
 from tests.engines.s2.golden import load_codec
 from tests.engines.s2.test_graphs import FakeRecorder
 
@@ -209,7 +209,7 @@ def test_types_are_put_back() -> None:
 
 
 def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
-    from fishs2.engines.s2.core import Core
+    from fishs2.engines.s2.engine.core import Core
     from tests.engines.s2.golden import load_golden_model
     from tests.engines.s2.test_core import LIMITS, TEXTS, make, speak
 

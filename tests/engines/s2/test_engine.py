@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from fishs2.engines.base import Part, Reference, Sampling, SpeechEngine, Utterance
-from fishs2.engines.s2 import engine as engine_module
-from fishs2.engines.s2 import references as references_module
-from fishs2.engines.s2.codec import Codec, decode_frames, encode_pieces
-from fishs2.engines.s2.core import Core
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.generate import generate_frames
-from fishs2.engines.s2.model import Model, Precision
-from fishs2.engines.s2.params import GenerateParams, count_frames, params_of
-from fishs2.engines.s2.prompt import EncodedReference, build_prompt
-from fishs2.engines.s2.references import ReferenceCache
-from fishs2.engines.s2.runner import Runner
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.device.model import Model, Precision
+from fishs2.engines.s2.engine import engine as engine_module
+from fishs2.engines.s2.engine import references as references_module
+from fishs2.engines.s2.engine.core import Core
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.engine.references import ReferenceCache
+from fishs2.engines.s2.engine.runner import Runner
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.codec import Codec, decode_frames, encode_pieces
+from fishs2.engines.s2.model.generate import generate_frames
+from fishs2.engines.s2.model.params import GenerateParams, count_frames, params_of
+from fishs2.engines.s2.model.prompt import EncodedReference, build_prompt
 from fishs2.errors import (
     EngineError,
     EngineUnavailableError,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fishs2.engines.s2.fast_ar import decode_codes, run_fast
-from fishs2.engines.s2.generate import (
+from fishs2.engines.s2.model.fast_ar import decode_codes, run_fast
+from fishs2.engines.s2.model.generate import (
     DualAr,
     FrameDraw,
     Uniforms,
@@ -17,9 +17,9 @@ from fishs2.engines.s2.generate import (
     sampling_rows,
     seeded_uniforms,
 )
-from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.prompt import (
+from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
+from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.prompt import (
     EncodedReference,
     Prompt,
     Turn,
@@ -27,9 +27,9 @@ from fishs2.engines.s2.prompt import (
     group_turns,
     split_turns,
 )
-from fishs2.engines.s2.sampler import NO_CODE, keep_likely
-from fishs2.engines.s2.slow_ar import run_slow
-from fishs2.engines.s2.tokenizer import load_tokenizer
+from fishs2.engines.s2.model.sampler import NO_CODE, keep_likely
+from fishs2.engines.s2.model.slow_ar import run_slow
+from fishs2.engines.s2.model.tokenizer import load_tokenizer
 from fishs2.errors import UserError
 from tests.engines.s2.golden import GOLDEN, MODEL_FILE, TOKENIZER_FILE, arrays, load_ar
 

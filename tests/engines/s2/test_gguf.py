@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fishs2.engines.s2.gguf import read_gguf_header
+from fishs2.engines.s2.weights.gguf import read_gguf_header
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import MODEL_FILE
 

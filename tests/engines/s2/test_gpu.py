@@ -10,21 +10,21 @@ import torch
 from benchmarks.make_model import sizes
 from benchmarks.random_model import Width, make_random_model
 from benchmarks.s2_batch import make
-from fishs2.engines.s2.codec import decode_frames
-from fishs2.engines.s2.core import Core, Limits
-from fishs2.engines.s2.device_stream import (
+from fishs2.engines.s2.device.choose_ops import triton_ops, use_kernels
+from fishs2.engines.s2.device.codec_stream import (
     MIN_SNR_DB,
     CodecStream,
     CudaLane,
     choose_codec_type,
     measure_snr_db,
 )
-from fishs2.engines.s2.generate import DualAr, generate_frames
-from fishs2.engines.s2.graphs import CudaRecorder
-from fishs2.engines.s2.kernel_choice import triton_ops, use_kernels
-from fishs2.engines.s2.model import Model, Precision, load_model
-from fishs2.engines.s2.row_ops import PLAIN
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.device.graphs import CudaRecorder
+from fishs2.engines.s2.device.model import Model, Precision, load_model
+from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.codec import decode_frames
+from fishs2.engines.s2.model.generate import DualAr, generate_frames
+from fishs2.engines.s2.model.ops import PLAIN
 from tests.engines.s2.golden import MODEL_FILES, load_golden_model
 
 pytestmark = [

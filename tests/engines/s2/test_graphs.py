@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from fishs2.engines.s2.core import Core
-from fishs2.engines.s2.graphs import DecodeGraphs, batch_sizes, spans
-from fishs2.engines.s2.model import Model
-from fishs2.engines.s2.row_ops import PLAIN, RowOps
-from fishs2.engines.s2.row_step import NUM_COLUMNS, StepColumn, allocate_tables
-from fishs2.engines.s2.runner import pack_rows
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.device.graphs import DecodeGraphs, batch_sizes, spans
+from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.device.step import NUM_COLUMNS, StepColumn, allocate_tables
+from fishs2.engines.s2.engine.core import Core
+from fishs2.engines.s2.engine.runner import pack_rows
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.ops import PLAIN, RowOps
 from tests.engines.s2.golden import load_golden_model
 from tests.engines.s2.test_core import LIMITS, TEXTS, make, speak
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fishs2.engines.s2.guard import count_silent, find_runaway, longest_speech
+from fishs2.engines.s2.engine.guard import count_silent, find_runaway, longest_speech
 
 
 def frames(codes: list[int]) -> list[np.ndarray]:

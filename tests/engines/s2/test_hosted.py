@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from fishs2.engines.base import CodesEngine, Reference, Sampling, Utterance
-from fishs2.engines.host import HostedEngine
-from fishs2.engines.host_link import HostLimits
-from fishs2.engines.host_messages import Recipe
-from fishs2.engines.s2 import engine as engine_module
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
-from fishs2.engines.s2.runner import Runner
+from fishs2.engines.hosted.engine import HostedEngine
+from fishs2.engines.hosted.link import HostLimits
+from fishs2.engines.hosted.messages import Recipe
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine import engine as engine_module
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.engine.runner import Runner
 from fishs2.errors import NotFoundError, UserError
 from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings

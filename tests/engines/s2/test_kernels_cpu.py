@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from fishs2.engines.s2 import linear
-from fishs2.engines.s2.kernels_cpu import MAX_VECTORS
-from fishs2.engines.s2.linear import QuantLinear
-from fishs2.engines.s2.quant import BLOCK_TYPES, BlockType, PackedInt8, repack, unpack_rows
+from fishs2.engines.s2.model import linear
+from fishs2.engines.s2.model.linear import QuantLinear
+from fishs2.engines.s2.model.linear_cpu import MAX_VECTORS
+from fishs2.engines.s2.weights.quant import BLOCK_TYPES, BlockType, PackedInt8, repack, unpack_rows
 from tests.engines.s2.test_quant import random_rows
 
 QUANTISED = [block for block in BLOCK_TYPES.values() if block.unpack is not None]

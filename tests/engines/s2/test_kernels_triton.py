@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 pytest.importorskip("triton", reason="Triton is made for Linux only")
 
-from fishs2.engines.s2 import row_ops
-from fishs2.engines.s2.config import TransformerConfig
-from fishs2.engines.s2.kernel_choice import choose_ops, triton_ops, use_kernels
-from fishs2.engines.s2.kernels_triton import attend, draws, matrix, rows, tiles
-from fishs2.engines.s2.layers import Attention, RmsNorm
-from fishs2.engines.s2.linear import Linear, QuantLinear
-from fishs2.engines.s2.quant import PackedInt8, PackedUint4
-from fishs2.engines.s2.row_ops import PLAIN, RowPlaces
-from fishs2.engines.s2.sampler import NO_CODE, SamplingRows, uniform_numbers
+from fishs2.engines.s2.device.choose_ops import choose_ops, triton_ops, use_kernels
+from fishs2.engines.s2.device.triton import attend, draws, matrix, rows, tiles
+from fishs2.engines.s2.model import ops as row_ops
+from fishs2.engines.s2.model.layers import Attention, RmsNorm
+from fishs2.engines.s2.model.linear import Linear, QuantLinear
+from fishs2.engines.s2.model.ops import PLAIN, RowPlaces
+from fishs2.engines.s2.model.sampler import NO_CODE, SamplingRows, uniform_numbers
+from fishs2.engines.s2.weights.config import TransformerConfig
+from fishs2.engines.s2.weights.quant import PackedInt8, PackedUint4
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import load_golden_model
 

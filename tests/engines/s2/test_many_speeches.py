@@ -3,9 +3,9 @@
 import numpy as np
 
 from fishs2.engines.base import Part, Sampling, Utterance
-from fishs2.engines.s2.core import Limits
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine.core import Limits
+from fishs2.engines.s2.engine.engine import S2Engine
 from tests.engines.s2.golden import MODEL_FILES
 
 

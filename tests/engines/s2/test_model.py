@@ -10,7 +10,13 @@ import torch
 
 from benchmarks.make_model import make_model, sizes
 from fishs2.engines.s2.commands import inspect_model
-from fishs2.engines.s2.model import ModelFiles, Precision, is_device_lost, load_codec, load_model
+from fishs2.engines.s2.device.model import (
+    ModelFiles,
+    Precision,
+    is_device_lost,
+    load_codec,
+    load_model,
+)
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import (
     CODEC_CONFIG,
@@ -97,8 +103,8 @@ LOAD = """
 import sys
 from pathlib import Path
 import torch
-from fishs2.engines.s2 import tensors
-from fishs2.engines.s2.model import ModelFiles, Precision, load_model
+from fishs2.engines.s2.weights import tensors
+from fishs2.engines.s2.device.model import ModelFiles, Precision, load_model
 
 def read_bytes(key):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -5,10 +5,10 @@ from typing import Literal
 import pytest
 import torch
 
-from fishs2.engines.s2 import opening
-from fishs2.engines.s2.model import Model, Precision, load_model
-from fishs2.engines.s2.opening import S2Place, S2Wishes, choose_limits, choose_precision
-from fishs2.engines.s2.runner import slot_bytes
+from fishs2.engines.s2.device.model import Model, Precision, load_model
+from fishs2.engines.s2.engine import make as opening
+from fishs2.engines.s2.engine.make import S2Place, S2Wishes, choose_limits, choose_precision
+from fishs2.engines.s2.engine.runner import slot_bytes
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import MODEL_FILES, load_golden_model
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fishs2.engines.s2.prompt import (
+from fishs2.engines.s2.model.prompt import (
     EncodedReference,
     Turn,
     build_prompt,
@@ -14,7 +14,7 @@ from fishs2.engines.s2.prompt import (
     split_text,
     split_turns,
 )
-from fishs2.engines.s2.tokenizer import Tokenizer, load_tokenizer
+from fishs2.engines.s2.model.tokenizer import Tokenizer, load_tokenizer
 from tests.engines.s2.golden import TOKENIZER_FILE, arrays, cases
 
 PROMPTS: dict[str, Any] = cases("prompts_golden")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from fishs2.engines.s2.quant import (
+from fishs2.engines.s2.weights.quant import (
     BLOCK_TYPES,
     BlockType,
     dequantise,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fishs2.engines.base import Reference
-from fishs2.engines.s2.codec import Codec
-from fishs2.engines.s2.references import ReferenceCache, hash_codec
+from fishs2.engines.s2.engine.references import ReferenceCache, hash_codec
+from fishs2.engines.s2.model.codec import Codec
 from fishs2.errors import UserError
 from tests.engines.s2.golden import arrays, load_codec
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fishs2.engines.s2.resample import resample
+from fishs2.engines.s2.model.resample import resample
 from tests.engines.s2.golden import arrays
 
 

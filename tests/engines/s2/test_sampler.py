@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fishs2.engines.s2.sampler import (
+from fishs2.engines.s2.model.sampler import (
     END,
     NO_CODE,
     Kept,

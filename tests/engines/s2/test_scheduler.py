@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fishs2.engines.s2.params import Frame, GenerateParams
-from fishs2.engines.s2.scheduler import Batch, Scheduler
-from fishs2.engines.s2.sequence import Sequence
+from fishs2.engines.s2.engine.scheduler import Batch, Scheduler
+from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.params import Frame, GenerateParams
 
 END = 9
 FRAME: Frame = np.array([1, 2], np.int32)

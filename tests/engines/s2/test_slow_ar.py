@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishs2.engines.s2.generate import DualAr
-from fishs2.engines.s2.kv_cache import KvCache, allocate_kv_cache
-from fishs2.engines.s2.layers import place
-from fishs2.engines.s2.slow_ar import embed, prefill, run_slow, semantic_logits
+from fishs2.engines.s2.model.generate import DualAr
+from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
+from fishs2.engines.s2.model.layers import place
+from fishs2.engines.s2.model.slow_ar import embed, prefill, run_slow, semantic_logits
 from tests.engines.s2.golden import MODEL_FILE, arrays, load_ar
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fishs2.engines.s2.tokenizer import Tokenizer, load_tokenizer
+from fishs2.engines.s2.model.tokenizer import Tokenizer, load_tokenizer
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import TOKENIZER_FILE, cases
 

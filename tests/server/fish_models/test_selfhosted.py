@@ -10,12 +10,12 @@ import numpy as np
 import ormsgpack
 import pytest
 
-from fishs2.engines.host import HostedEngine
-from fishs2.engines.host_messages import Recipe, to_plain
-from fishs2.engines.s2 import codes as codes_module
-from fishs2.engines.s2.codec import decode_pieces
-from fishs2.engines.s2.engine import S2Engine
-from fishs2.engines.s2.model import Precision
+from fishs2.engines.hosted.engine import HostedEngine
+from fishs2.engines.hosted.messages import Recipe, to_plain
+from fishs2.engines.s2.device.model import Precision
+from fishs2.engines.s2.engine import recordings as codes_module
+from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.model.codec import decode_pieces
 from tests.engines.hosted import recipe
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.fish_models.test_errors import check_fish_error
@@ -200,7 +200,7 @@ def s2_engine() -> Any:
 
 def hosted_s2_engine() -> Any:
     arguments = {"files": to_plain(MODEL_FILES), "place": {}, "wishes": {}}
-    return HostedEngine(Recipe("fishs2.engines.s2.opening", "open_s2_by_values", arguments))
+    return HostedEngine(Recipe("fishs2.engines.s2.engine.make", "open_s2_by_values", arguments))
 
 
 async def test_hosted_engine_without_a_codec_says_which_has_one() -> None:

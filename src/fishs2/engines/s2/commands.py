@@ -11,12 +11,7 @@ import numpy as np
 import torch
 
 from fishs2.engines.base import Pcm, Reference
-from fishs2.engines.s2.checkpoint import open_weights
-from fishs2.engines.s2.codec import PIECE_FRAMES, Codec, decode_frames
-from fishs2.engines.s2.generate import generate_frames
-from fishs2.engines.s2.inspection import ModelReport, describe_model
-from fishs2.engines.s2.loading import Progress, ignore_progress
-from fishs2.engines.s2.model import (
+from fishs2.engines.s2.device.model import (
     Model,
     ModelFiles,
     Precision,
@@ -24,9 +19,14 @@ from fishs2.engines.s2.model import (
     load_model,
     read_configs,
 )
-from fishs2.engines.s2.params import GenerateParams
-from fishs2.engines.s2.prompt import Codes, EncodedReference, Turn, build_prompt, split_text
-from fishs2.engines.s2.references import ReferenceCache
+from fishs2.engines.s2.engine.references import ReferenceCache
+from fishs2.engines.s2.model.codec import PIECE_FRAMES, Codec, decode_frames
+from fishs2.engines.s2.model.generate import generate_frames
+from fishs2.engines.s2.model.loader import Progress, ignore_progress
+from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.prompt import Codes, EncodedReference, Turn, build_prompt, split_text
+from fishs2.engines.s2.weights.checkpoint import open_weights
+from fishs2.engines.s2.weights.inspection import ModelReport, describe_model
 from fishs2.errors import UserError
 
 DtypeName = Literal["f32", "f16", "bf16"]

@@ -1,0 +1,1 @@
+"""Requests become steps: what waits, what runs, what is heard."""

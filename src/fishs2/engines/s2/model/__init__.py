@@ -1,0 +1,1 @@
+"""Tensors become mathematics: no request, no thread, no clock."""

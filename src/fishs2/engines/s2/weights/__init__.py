@@ -1,0 +1,1 @@
+"""Files become named tensors; nothing here knows what they mean."""

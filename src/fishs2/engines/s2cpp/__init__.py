@@ -1,0 +1,1 @@
+"""S2 Pro through the s2.cpp library."""
