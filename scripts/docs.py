@@ -1,9 +1,12 @@
-"""Write docs/settings.md and docs/cli.md from the code; with --check, find documents that lie.
+"""Write what documents take from the code; with --check, find documents that lie.
 
---check fails when a generated page is stale, a relative link points nowhere, docs/api.md lacks a
-route, field, header or error code that the server has, or docs/architecture.md lacks a module.
+Written are docs/settings.md, docs/cli.md and the list of modules in docs/architecture.md. --check
+fails when one of them is stale, a relative link points nowhere, docs/api.md lacks a route, field,
+header or error code that the server has, or the picture in docs/architecture.md has another folder
+than the code.
 """
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -22,7 +25,7 @@ from fishs2.settings_values import allowed_values
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "fishs2"
-_MAPS = ("architecture.md", "s2.md")
+_MODULES_BEGIN, _MODULES_END = "<!-- modules: made by scripts/docs.py -->\n", "<!-- end -->\n"
 
 
 def write_settings_page() -> str:
@@ -86,7 +89,38 @@ def write_cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-GENERATED = {"settings.md": write_settings_page, "cli.md": write_cli_page}
+def write_architecture_page() -> str:
+    """Return docs/architecture.md with its list of modules as the code is."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    before, _, rest = page.partition(_MODULES_BEGIN)
+    _, _, after = rest.partition(_MODULES_END)
+    return before + _MODULES_BEGIN + _list_modules() + _MODULES_END + after
+
+
+def _list_modules() -> str:
+    lines = []
+    for folder in [SOURCE, *_packages()]:
+        modules = [each for each in sorted(folder.glob("*.py")) if each.name != "__init__.py"]
+        if modules:
+            lines += ["", f"**{folder.relative_to(SOURCE.parent).as_posix()}/**", ""]
+        lines += [f"* `{each.name}`: {_first_line(each)}" for each in modules]
+    return "\n".join(lines[1:]) + "\n\n"
+
+
+def _packages() -> list[Path]:
+    return sorted(each.parent for each in SOURCE.rglob("*/__init__.py"))
+
+
+def _first_line(module: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+GENERATED = {
+    "settings.md": write_settings_page,
+    "cli.md": write_cli_page,
+    "architecture.md": write_architecture_page,
+}
 
 
 def find_stale_pages() -> list[str]:
@@ -126,13 +160,33 @@ def find_undocumented_api() -> list[str]:
     return [f"docs/api.md does not mention {word}" for word in sorted(words) if word not in page]
 
 
-def find_unmapped_modules() -> list[str]:
-    """Modules that neither docs/architecture.md nor docs/s2.md names."""
-    page = "".join((DOCS / name).read_text(encoding="utf-8") for name in _MAPS)
+def find_wrong_folders() -> list[str]:
+    """Folders that the picture in docs/architecture.md has and the code has not, and others."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    _, _, picture = page.partition("src/fishs2/\n")
+    picture, _, _ = picture.partition("```")
+    drawn: list[str] = []
+    above: list[str] = []
+    for line in picture.splitlines():
+        name = line.split()[0]
+        if not name.endswith("/"):
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[: depth - 1], name.rstrip("/")]
+        drawn.append("/".join(above))
+    there = [each.relative_to(SOURCE).as_posix() for each in _packages() if each != SOURCE]
     return [
-        f"{' and '.join(_MAPS)} do not name {module.relative_to(SOURCE)}"
-        for module in sorted(SOURCE.rglob("*.py"))
-        if not module.name.startswith("__") and not re.search(rf"\b{module.stem}\b", page)
+        *(
+            f"docs/architecture.md draws {each}/, which is not there"
+            for each in drawn
+            if each not in there
+        ),
+        *(f"docs/architecture.md does not draw {each}/" for each in there if each not in drawn),
+        *(
+            f"docs/architecture.md draws {each}/ twice"
+            for each in set(drawn)
+            if drawn.count(each) > 1
+        ),
     ]
 
 
@@ -146,7 +200,7 @@ def main() -> int:
         *find_stale_pages(),
         *find_broken_links(),
         *find_undocumented_api(),
-        *find_unmapped_modules(),
+        *find_wrong_folders(),
     ]
     for problem in problems:
         print(problem)

@@ -14,7 +14,7 @@ from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine.core import Limits
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.errors import NotFoundError, UserError
-from tests.engines.hosted import recipe
+from tests.engines.hosted.recipes import recipe
 from tests.engines.s2.golden import MODEL_FILES
 from tests.fakes import FakeEngine
 from tests.native.building import COMPILER, NO_COMPILER, build_library

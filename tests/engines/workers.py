@@ -1,5 +1,7 @@
 """The eSpeak processes of this one; other tests may have servers running meanwhile."""
 
+from pathlib import Path
+
 import psutil
 
 
@@ -10,7 +12,7 @@ def find_workers() -> list[psutil.Process]:
 
 def _is_worker(child: psutil.Process) -> bool:
     try:
-        return any("espeak_worker" in argument for argument in child.cmdline())
+        return any(Path(argument).match("espeak/worker.py") for argument in child.cmdline())
     except psutil.ZombieProcess:
         return True
     except psutil.NoSuchProcess:

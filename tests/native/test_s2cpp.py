@@ -14,7 +14,7 @@ import pytest
 from fishs2.engines.base import Reference, Sampling, Utterance
 from fishs2.engines.hosted.engine import HostedEngine
 from fishs2.errors import EngineError, EngineUnavailableError, NotFoundError, UserError
-from tests.engines.test_host import find_children
+from tests.engines.hosted.test_engine import find_children
 from tests.feeding import hear
 from tests.native.building import build_ggml, build_library
 from tests.native.conftest import HASTY, Bench, set_up

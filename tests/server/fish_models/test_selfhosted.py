@@ -16,7 +16,7 @@ from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine import recordings as codes_module
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.model.codec import decode_pieces
-from tests.engines.hosted import recipe
+from tests.engines.hosted.recipes import recipe
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.fish_models.test_errors import check_fish_error
 from tests.server.wrapper.conftest import Recorded, sine_wav

@@ -1,7 +1,7 @@
 """The engine that speaks on any machine: eSpeak NG, from the espeakng-loader wheel.
 
 Here live the choice of voice and the imitation of a reference's pitch and pace; the processes that
-run eSpeak are `espeak_pool`'s, its voices' names `espeak_voices`'s.
+run eSpeak are `espeak.pool`'s, its voices' names `espeak_voices`'s.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A pool of eSpeak worker processes: orders in, int16 PCM out, whatever happens to a worker.
 
-Here lives the parent's side of `espeak_worker`: starting, feeding, aborting and replacing workers.
+Here lives the parent's side of `espeak.worker`: starting, feeding, aborting and replacing workers.
 Nothing about voices' names or references; `engines.builtin` calls it, from one event loop.
 """
 

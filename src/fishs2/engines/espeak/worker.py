@@ -1,6 +1,6 @@
 """The child process that owns eSpeak NG: orders in at stdin, PCM out at stdout.
 
-`espeak_pool` starts this file by its path, with the standard library only, and imports it for the
+`espeak.pool` starts this file by its path, with the standard library only, and imports it for the
 messages; importing it does nothing. eSpeak keeps global state in its C library, parses text in C
 and reads files by name, so it lives out here: a crash costs one utterance, never the server.
 

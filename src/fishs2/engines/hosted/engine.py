@@ -3,7 +3,7 @@
 A crash, a hang or a leak of the engine costs the utterances in work and never the server. Here
 lives the supervision: restarts, the pause between them, and when to give up for a while. Whether
 what was lost is spoken again is for the service to say, which knows what was heard of it.
-`host_link` is one child, `host_child` what runs in it.
+`hosted.link` is one child, `hosted.child` what runs in it.
 """
 
 import asyncio

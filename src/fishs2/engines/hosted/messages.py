@@ -3,7 +3,7 @@
 A message is a header (kind, number, payload bytes) and a payload; the number is the order's (an
 utterance, or a recording to encode or decode), 0 where it is about none. Here live the kinds, the
 framing, and dataclasses and errors as plain values for MessagePack; who says what and when is
-`host_link`'s (in the server) and `host_child`'s matter.
+`hosted.link`'s (in the server) and `hosted.child`'s matter.
 
     server -> child   RECIPE     a Recipe: which engine to make; the first message
                       SAMPLES    a Samples: a piece of a reference's audio

@@ -1,7 +1,7 @@
 """One check per decode op: inputs of the model's own sizes, and what is to be compared.
 
-`kernel_choice` runs each twice, for the kernels and for plain PyTorch. Inputs are counted, so both
-runs see the same.
+`device.choose_ops` runs each twice, for the kernels and for plain PyTorch. Inputs are counted, so
+both runs see the same.
 """
 
 from collections.abc import Callable, Iterator

@@ -2,7 +2,7 @@
 
 Every slot has its own state in one set of tensors (`CodecRows`). Sequences whose next chunks have
 the same length are decoded together. The parts of a speech are one stream: see `speeches`. On a
-card, chunks are launched in one step and given out in a later one: see `device_stream`.
+card, chunks are launched in one step and given out in a later one: see `device.codec_stream`.
 """
 
 from collections import deque

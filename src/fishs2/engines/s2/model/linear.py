@@ -1,7 +1,7 @@
 """Matrices and tables, dense or packed, behind one call each.
 
 A packed matrix is multiplied out block by block here: plain PyTorch, right on every device, and the
-reference for faster kernels (`kernels_cpu`). Inputs may have any float type; outputs have the
+reference for faster kernels (`model.linear_cpu`). Inputs may have any float type; outputs have the
 compute type.
 """
 
@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from fishs2.engines.s2.weights.quant import Packed, PackedInt8, PackedUint4, unpack_rows
 
 try:
-    from fishs2.engines.s2.model import linear_cpu as _kernels
+    from fishs2.engines.s2.model import linear_cpu as _linear_cpu
 except ImportError:  # numba is not made for every Python and machine
-    kernels_cpu: ModuleType | None = None
+    linear_cpu: ModuleType | None = None
 else:
-    kernels_cpu = _kernels
+    linear_cpu = _linear_cpu
 
 # Unpacked rows that are in flight at once: 4 MB of float32, which stays in a CPU's cache.
 _BLOCK_ELEMENTS = 1 << 20
@@ -89,7 +89,7 @@ class QuantLinear(PackedRows):
             return self.product(vectors, self).reshape(*x.shape[:-1], self.num_rows)
         if self.q.device.type != "cpu":
             return F.linear(x.to(self.dtype), self.rows(slice(None)))
-        if kernels_cpu is not None and x.numel() <= kernels_cpu.MAX_VECTORS * self.num_columns:
+        if linear_cpu is not None and x.numel() <= linear_cpu.MAX_VECTORS * self.num_columns:
             return self._multiply_where_it_lies(x.float())
         # A CPU computes in float32, unless it multiplies bfloat16 twice as fast.
         is_fast = self.dtype == torch.bfloat16 and _has_fast_bfloat16()
@@ -103,13 +103,13 @@ class QuantLinear(PackedRows):
         return torch.cat(parts, dim=-1).to(self.dtype)
 
     def _multiply_where_it_lies(self, x: Tensor) -> Tensor:
-        assert kernels_cpu is not None
+        assert linear_cpu is not None
         vectors, threads = x.reshape(-1, self.num_columns), torch.get_num_threads()
         y: Tensor
         if self.is_uint4:
-            y = kernels_cpu.multiply_uint4(vectors, self.q, self.scale, self.minimum, threads)
+            y = linear_cpu.multiply_uint4(vectors, self.q, self.scale, self.minimum, threads)
         else:
-            y = kernels_cpu.multiply_int8(vectors, self.q, self.scale, self.minimum, threads)
+            y = linear_cpu.multiply_int8(vectors, self.q, self.scale, self.minimum, threads)
         return y.reshape(*x.shape[:-1], self.num_rows).to(self.dtype)
 
 

@@ -1,8 +1,8 @@
-"""The steps that a decode step is made of, in plain PyTorch: the truth for `kernels_triton`.
+"""The steps that a decode step is made of, in plain PyTorch: the truth for `device.triton`.
 
 Everything is row by row, one token each; nothing waits for the device, so that the whole can be
-captured as a CUDA graph. `RowOps` holds one function for each step; `kernel_choice` puts kernels in
-the place of those that a card computes right.
+captured as a CUDA graph. `RowOps` holds one function for each step; `device.choose_ops` puts
+kernels in the place of those that a card computes right.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The steps of decoding as Triton kernels, for NVIDIA GPUs.
 
-Every function here has a twin of the same name and meaning in `row_ops`, in plain PyTorch, which is
-the truth; `kernel_choice` compares the two on the device before one is used. Triton is imported
-here and nowhere else. With TRITON_INTERPRET=1 the kernels run on CPU tensors, slowly.
+Every function here has a twin of the same name and meaning in `model.ops`, in plain PyTorch, which
+is the truth; `device.choose_ops` compares the two on the device before one is used. Triton is
+imported here and nowhere else. With TRITON_INTERPRET=1 the kernels run on CPU tensors, slowly.
 
     rows.py      residual and norm; heads: norm, rotation, place in the cache; SwiGLU
     matrix.py    dense and packed matrices times vectors: stored (what they are), few, tiles

@@ -21,7 +21,7 @@ _MIN_DOT = 16  # least size that tl.dot takes
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, at: RowPlaces) -> Tensor:
-    """See `row_ops.attend`."""
+    """See `model.ops.attend`."""
     num_rows, num_heads, size = q.shape
     num_kv = keys.shape[1]
     block = _BLOCK if at.span > _MIN_DOT else _MIN_DOT

@@ -12,7 +12,7 @@ _GATE_BLOCK = 1024  # elements per program
 
 
 def add_norm(x: Tensor, delta: Tensor | None, norm: RmsNorm, dtype: torch.dtype) -> Tensor:
-    """See `row_ops.add_norm`. One program per row."""
+    """See `model.ops.add_norm`. One program per row."""
     num_rows, width = x.shape
     out = torch.empty(num_rows, width, dtype=dtype, device=x.device)
     _add_norm[(num_rows,)](
@@ -58,7 +58,7 @@ def place_heads(
     keys: Tensor,
     values: Tensor,
 ) -> Tensor:
-    """See `row_ops.place_heads`. One program per row and head."""
+    """See `model.ops.place_heads`. One program per row and head."""
     config = attention.config
     num_rows, size = mixed.shape[0], config.head_dim
     q = torch.empty(num_rows, config.num_heads, size, dtype=mixed.dtype, device=mixed.device)

@@ -15,8 +15,8 @@ from fishs2.engines.s2.engine.core import Core
 from fishs2.engines.s2.engine.runner import pack_rows
 from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.engines.s2.model.ops import PLAIN, RowOps
+from tests.engines.s2.engine.test_core import LIMITS, TEXTS, make, speak
 from tests.engines.s2.golden import load_golden_model
-from tests.engines.s2.test_core import LIMITS, TEXTS, make, speak
 
 NUM_SLOTS, MAX_POSITIONS = 5, 600
 

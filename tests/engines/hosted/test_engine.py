@@ -32,7 +32,7 @@ from fishs2.errors import (
     SettingsError,
     UserError,
 )
-from tests.engines.hosted import FORKED_S, recipe
+from tests.engines.hosted.recipes import FORKED_S, recipe
 from tests.fakes import fake_speech
 from tests.feeding import hear
 from tests.serving import PATIENCE_S, until
@@ -562,7 +562,7 @@ import asyncio, psutil, sys
 from pathlib import Path
 from fishs2.engines.base import Utterance
 from fishs2.engines.hosted.engine import HostedEngine
-from tests.engines.hosted import recipe
+from tests.engines.hosted.recipes import recipe
 
 async def main():
     engine = HostedEngine(recipe(), temp_dir=Path(sys.argv[1]))

@@ -20,8 +20,8 @@ from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.codec import Codec, decode_frames
 from fishs2.engines.s2.model.params import GenerateParams
+from tests.engines.s2.device.test_graphs import FakeRecorder
 from tests.engines.s2.golden import load_codec
-from tests.engines.s2.test_graphs import FakeRecorder
 
 
 class FakeMark:
@@ -210,8 +210,8 @@ def test_types_are_put_back() -> None:
 
 def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
     from fishs2.engines.s2.engine.core import Core
+    from tests.engines.s2.engine.test_core import LIMITS, TEXTS, make, speak
     from tests.engines.s2.golden import load_golden_model
-    from tests.engines.s2.test_core import LIMITS, TEXTS, make, speak
 
     model = load_golden_model()
     alone = [speak(Core(model, LIMITS), [make(model, text, seed=3)])[0] for text in TEXTS[:3]]

@@ -11,8 +11,8 @@ import pytest_asyncio
 from fishs2.engines.base import CodecLayout, CodesEngine, Utterance
 from fishs2.engines.hosted.engine import HostedCodes, HostedEngine
 from fishs2.errors import BusyError, EngineError, EngineUnavailableError, Fishs2Error, UserError
-from tests.engines.hosted import recipe
-from tests.engines.test_host import QUICK
+from tests.engines.hosted.recipes import recipe
+from tests.engines.hosted.test_engine import QUICK
 from tests.serving import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -7,7 +7,7 @@ from fishs2.engines.s2.model import linear
 from fishs2.engines.s2.model.linear import QuantLinear
 from fishs2.engines.s2.model.linear_cpu import MAX_VECTORS
 from fishs2.engines.s2.weights.quant import BLOCK_TYPES, BlockType, PackedInt8, repack, unpack_rows
-from tests.engines.s2.test_quant import random_rows
+from tests.engines.s2.weights.test_quant import random_rows
 
 QUANTISED = [block for block in BLOCK_TYPES.values() if block.unpack is not None]
 
@@ -22,9 +22,9 @@ def test_products_are_those_of_the_plain_path(
     matrix = QuantLinear(repack(raw, block), torch.float32)
     x = torch.randn(num_vectors, 768, generator=torch.Generator().manual_seed(1))
 
-    assert linear.kernels_cpu is not None
+    assert linear.linear_cpu is not None
     fast = matrix(x)
-    monkeypatch.setattr(linear, "kernels_cpu", None)
+    monkeypatch.setattr(linear, "linear_cpu", None)
     plain = matrix(x)
 
     torch.testing.assert_close(fast, plain, rtol=0, atol=1e-5 * plain.abs().max().item())

@@ -52,7 +52,7 @@ FORKED_S = 25.731
 
 def recipe(function: str = "make_engine", **arguments: object) -> Recipe:
     """How the child makes one of the engines below."""
-    return Recipe("tests.engines.hosted", function, arguments)
+    return Recipe("tests.engines.hosted.recipes", function, arguments)
 
 
 class TextSteeredEngine(FakeEngine):
