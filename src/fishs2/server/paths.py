@@ -47,7 +47,11 @@ class Paths:
             raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
             written = clean_path(raw_path.decode("latin-1"))
             state = {**scope.get("state", {}), "has_slash": raw_path.endswith(b"/")}
-            clean = {"path": unquote(written), "raw_path": written.encode("latin-1")}
+            path = unquote(written)
+            if path.endswith("\n"):
+                # Routes end with `$`, which overlooks one line feed; keys do not.
+                path += "\n"
+            clean = {"path": path, "raw_path": written.encode("latin-1")}
             scope = {**scope, **clean, "state": state}
         await self._app(scope, receive, send)
 

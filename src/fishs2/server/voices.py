@@ -170,11 +170,9 @@ def voices_router(runtime: Runtime) -> APIRouter:
             created=voice.created,
         )
 
-    async def delete_voice(request: Request, voice_id: str) -> DeletedVoice:
+    async def delete_voice(voice_id: str) -> DeletedVoice:
         """Delete a stored voice and its audio."""
-        # The router drops a line feed at the end of a path.
-        is_whole = request.scope["path"].endswith(f"/{voice_id}")
-        voice = await runtime.voices.remove(voice_id if is_whole else f"{voice_id}\n")
+        voice = await runtime.voices.remove(voice_id)
         return DeletedVoice(id=voice.voice_id)
 
     for prefix, is_shown in (("/v1", True), ("", False)):

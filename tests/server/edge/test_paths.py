@@ -81,6 +81,9 @@ async def test_speech_is_found_however_its_path_is_spelled(path: str) -> None:
         ("/metrics/", 200),
         ("/v1", 404),
         ("/v1/nothing/", 404),
+        ("/v1/models%0A", 404),
+        ("/v1/models/fishs2%0A", 404),
+        ("/health%0A", 404),
     ],
 )
 async def test_every_dialect_reads_paths_alike(path: str, status: int) -> None:
@@ -165,6 +168,7 @@ CLOSED = [
     ("POST", "/files"),
     ("DELETE", "/v1/voices/sample_male"),
     ("GET", "/model"),
+    ("POST", "/model"),
     ("DELETE", "/model/sample_male"),
     ("DELETE", "/v1/references/delete"),
     ("GET", "/metrics"),
@@ -185,6 +189,10 @@ def spellings(path: str) -> list[str]:
         f"/{encoded}",
         f"/%2F{encoded}",
         f"{path}%2F",
+        f"{path}%0A",
+        f"{path}%0D%0A",
+        f"{path}%0A/",
+        f"{path}%00",
         f"{path};x=1",
         f"{path}/.",
         f"/./{path.strip('/')}",
