@@ -102,8 +102,8 @@ class StoreFullError(StoreUnavailableError):
 class ShutdownError(Fishs2Error):
     """The server ends before this was finished."""
 
-    def __init__(self) -> None:
-        super().__init__("the server is shutting down; ask again in a moment")
+    def __init__(self, message: str = "the server is shutting down; ask again in a moment") -> None:
+        super().__init__(message)
 
 
 class StalledReaderError(Fishs2Error):

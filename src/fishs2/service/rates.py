@@ -64,7 +64,7 @@ def _redis_storage(url: str) -> RedisStorage:
         )
     except ConfigurationError as error:
         raise SettingsError(
-            "FISHS2_REDIS_URL needs a driver that is not installed: pip install redis"
+            "FISHS2_REDIS_URL needs a driver that is not installed: pip install 'fishs2[redis]'"
         ) from error
     # Without the error's own words: they may hold the password.
     except ValueError:

@@ -258,7 +258,7 @@ def _make_engine(url: str, *, is_sqlite: bool) -> Engine:
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
             "FISHS2_DATABASE_URL needs a driver that is not installed; for PostgreSQL: "
-            "pip install 'psycopg[binary]'"
+            "pip install 'fishs2[postgres]'"
         ) from error
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
