@@ -14,7 +14,7 @@ import pytest
 
 from fishs2 import settings_sources
 from tests.cli.running import run
-from tests.serving import free_port, server_process, wait_until_up
+from tests.serving import PATIENCE_S, free_port, server_process, wait_until_up
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = {"model": "fishs2", "input": "Hello.", "voice": "default"}
@@ -195,7 +195,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install += ["--target", str(folder / "site"), "--find-links", str(folder)]
     for command in (build, install):
         done = [sys.executable, "-m", *command]
-        subprocess.run(done, cwd=ROOT, check=True, capture_output=True, timeout=50)
+        subprocess.run(done, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S)
     return folder / "site"
 
 
@@ -216,7 +216,7 @@ def served(site: Path, here: Path, data: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def as_installed(site: Path, data: Path) -> dict[str, str]:

@@ -246,7 +246,7 @@ def started(folder: Path, *arguments: str) -> Iterator[Iterator[str]]:
         yield iter(process.stdout)
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help"])

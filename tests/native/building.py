@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.serving import PATIENCE_S
+
 HERE = Path(__file__).parent
 COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 NO_COMPILER = "there is no C compiler (cc, gcc or clang) to build the fake s2.cpp library with"
@@ -30,5 +32,5 @@ def compile_shared(source: Path, target: Path, *flags: str) -> Path:
     assert COMPILER is not None
     strict = ("-Wall", "-Wextra", "-Werror", "-std=gnu11", "-O1")
     command = [COMPILER, "-shared", "-fPIC", *strict, str(source), "-o", str(target), *flags]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=PATIENCE_S)
     return target

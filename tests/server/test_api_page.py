@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from fishs2.audio.formats import FORMATS
 from fishs2.server.examples import EXAMPLES
 from fishs2.store.voices import SAMPLE_VOICES
-from tests.serving import Served, serving
+from tests.serving import PATIENCE_S, Served, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RECORDING = SAMPLE_VOICES / "sample_male" / "sample_male_new.wav"
@@ -161,7 +161,7 @@ def find_block(page: Page, method: str, path: str) -> Locator:
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.timeout(600)
 def test_a_browser_executes_what_the_page_shows(builtin_server: str, browser_page: Page) -> None:
-    described = httpx.get(f"{builtin_server}/openapi.json", timeout=30).json()["paths"]
+    described = httpx.get(f"{builtin_server}/openapi.json", timeout=PATIENCE_S).json()["paths"]
     gets = [("get", path) for path, known in described.items() if "get" in known]
     unknown = [operation for operation in REFUSED if operation in gets]
     browser_page.goto(f"{builtin_server}/docs")

@@ -15,7 +15,7 @@ from fishs2.service.runtime import open_database
 from fishs2.store.keys import NewKey, create_key
 from fishs2.store.usage import read_usage
 from tests.fakes import FakeEngine
-from tests.serving import Served, serving, until
+from tests.serving import PATIENCE_S, Served, serving, until
 
 TEXT = "Hello there."
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
@@ -113,7 +113,9 @@ async def test_live_speech_that_is_refused_counts() -> None:
         url = served.url.replace("http", "ws") + "/v1/tts/live"
         messages = []
         for _ in range(2):
-            async with websockets.connect(url, additional_headers=bearer(token)) as socket:
+            async with websockets.connect(
+                url, additional_headers=bearer(token), open_timeout=PATIENCE_S
+            ) as socket:
                 request = {"text": "", "reference_id": "nobody"}
                 await socket.send(ormsgpack.packb({"event": "start", "request": request}))
                 answer = await socket.recv(decode=False)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import running_server
+from tests.serving import PATIENCE_S, running_server
 
 TEXT = "Nothing lost."
 
@@ -29,7 +29,7 @@ def server(folder: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]
             FISHS2_DATA_DIR=str(folder / "data"),
             FISHS2_VOICES_DIR=str(folder / "voices"),
         ) as (url, process),
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
     ):
         yield client, process
 

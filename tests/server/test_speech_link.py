@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.fakes import FakeEngine
-from tests.serving import server_process, serving
+from tests.serving import PATIENCE_S, server_process, serving
 
 SPEECH = "/v1/audio/speech"
 TEXT = "Hello there, this is a link."
@@ -220,7 +220,7 @@ def test_a_player_opens_the_link(builtin_server: str, name: str, stream: str) ->
     params = query(response_format=name, stream=stream)
     url = str(httpx.URL(f"{builtin_server}{SPEECH}", params=params))
 
-    with av.open(url, timeout=20) as container:
+    with av.open(url, timeout=PATIENCE_S) as container:
         frames = list(container.decode(audio=0))
 
     seconds = sum(frame.samples / frame.sample_rate for frame in frames)

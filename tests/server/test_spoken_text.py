@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from fishs2.audio.decode import decode_audio
+from tests.serving import PATIENCE_S
 
 
 def speak(server: str, text: str, voice: str = "en-us", **fields: object) -> httpx.Response:
     body = {"model": "tts-1", "input": text, "voice": voice, "response_format": "wav", **fields}
-    return httpx.post(f"{server}/v1/audio/speech", json=body, timeout=60)
+    return httpx.post(f"{server}/v1/audio/speech", json=body, timeout=PATIENCE_S)
 
 
 def pcm(server: str, text: str, voice: str = "en-us", **fields: object) -> bytes:

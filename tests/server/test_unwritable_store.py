@@ -17,7 +17,7 @@ import pytest
 from fishs2.store.database import HEAD
 from fishs2.store.voices import SAMPLE_VOICES
 from tests.cli.running import run
-from tests.serving import running_server
+from tests.serving import PATIENCE_S, running_server
 
 TEXT = "There is no room."
 SPEECH = {
@@ -45,7 +45,7 @@ def server(folder: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]
             FISHS2_DATA_DIR=str(folder / "data"),
             FISHS2_VOICES_DIR=str(folder / "voices"),
         ) as (url, process),
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
     ):
         yield client, process
 

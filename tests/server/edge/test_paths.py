@@ -15,7 +15,7 @@ from fishs2.server.paths import clean_path
 from fishs2.service.runtime import open_database
 from fishs2.store.keys import NewKey, create_key
 from tests.server.edge.raw import connecting, request
-from tests.serving import Served, make_settings, serving
+from tests.serving import PATIENCE_S, Served, make_settings, serving
 
 BODY = {"model": "fishs2", "input": "Hello there.", "response_format": "wav"}
 
@@ -96,7 +96,8 @@ async def test_every_dialect_reads_paths_alike(path: str, status: int) -> None:
 )
 async def test_websockets_are_found_however_their_path_is_spelled(path: str) -> None:
     async with serving() as served:
-        async with connect(served.url.replace("http", "ws") + path) as socket:
+        url = served.url.replace("http", "ws") + path
+        async with connect(url, open_timeout=PATIENCE_S) as socket:
             await socket.send(ormsgpack.packb({"event": "start", "request": {"text": "Hi."}}))
             await socket.send(ormsgpack.packb({"event": "stop"}))
             events = [
@@ -243,8 +244,12 @@ async def test_websockets_ask_for_keys_however_their_path_is_spelled(tmp_path: P
         base = served.url.replace("http", "ws")
         for path in ("/tts/live", "/v1/v1/tts/live/", "//v1/tts//live", "/health/../v1/tts/live"):
             with pytest.raises(InvalidStatus) as refused:
-                await connect(base + path)
+                await connect(base + path, open_timeout=PATIENCE_S)
             assert refused.value.response.status_code == 401
             with pytest.raises(InvalidStatus) as refused:
-                await connect(base + path, additional_headers=headers["voices:write"])
+                await connect(
+                    base + path,
+                    additional_headers=headers["voices:write"],
+                    open_timeout=PATIENCE_S,
+                )
             assert refused.value.response.status_code == 403

@@ -14,7 +14,7 @@ from fishs2.cli.serve import server_config
 from fishs2.server.app import create_app
 from tests.fakes import FakeEngine
 from tests.server.edge.raw import connecting, request
-from tests.serving import serving
+from tests.serving import PATIENCE_S, serving
 
 SPEECH = "/v1/audio/speech"
 BODY = {"model": "fishs2", "input": "Hello there.", "response_format": "pcm"}
@@ -115,7 +115,8 @@ async def test_a_post_that_asks_for_a_websocket_is_a_plain_request() -> None:
 
 async def test_websockets_are_still_opened() -> None:
     async with serving() as served:
-        async with connect(served.url.replace("http", "ws") + "/v1/tts/live") as socket:
+        url = served.url.replace("http", "ws") + "/v1/tts/live"
+        async with connect(url, open_timeout=PATIENCE_S) as socket:
             await socket.ping()
 
 
@@ -170,7 +171,7 @@ async def test_curl_speaks_whatever_protocol_it_prefers(flag: str, tmp_path: Pat
         body = json.dumps({"model": "fishs2", "input": "Hello there."})
         command += ["-H", "Content-Type: application/json", "-d", body, "-w", "%{http_code}"]
         done = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, timeout=60, text=True, check=True
+            subprocess.run, command, capture_output=True, timeout=PATIENCE_S, text=True, check=True
         )
 
     assert done.stdout == "200"

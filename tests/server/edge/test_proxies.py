@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from fishs2.errors import SettingsError
 from fishs2.server.proxies import Proxies
 from fishs2.settings import load_settings
-from tests.serving import Served, free_port, serving, until
+from tests.serving import PATIENCE_S, Served, free_port, serving, until
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -207,7 +207,8 @@ async def test_everything_works_below_a_path_of_nginx(location: str, version: st
         clip = await client.get(link.replace("https:", "http:"))
         events = []
         if version == "1.1":
-            async with connect(f"{url.replace('http', 'ws')}{location}/v1/tts/live") as socket:
+            live = f"{url.replace('http', 'ws')}{location}/v1/tts/live"
+            async with connect(live, open_timeout=PATIENCE_S) as socket:
                 await socket.send(ormsgpack.packb({"event": "start", "request": {"text": "Hi."}}))
                 await socket.send(ormsgpack.packb({"event": "stop"}))
                 frames = [frame async for frame in socket if isinstance(frame, bytes)]

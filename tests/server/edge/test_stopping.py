@@ -23,7 +23,7 @@ from fishs2.server.app import create_app
 from fishs2.server.stopping import DrainingServer
 from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
-from tests.serving import free_port, make_settings, until, wait_until_up
+from tests.serving import PATIENCE_S, free_port, make_settings, until, wait_until_up
 
 LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(60))
 BODY = {"model": "fishs2", "input": LONG, "response_format": "wav", "stream": True}
@@ -40,7 +40,7 @@ class Running:
 
     def end(self) -> str:
         """Wait until it has ended by itself; its access log."""
-        output, _ = self.process.communicate(timeout=60)
+        output, _ = self.process.communicate(timeout=PATIENCE_S)
         assert "Traceback" not in output, output
         assert "Traceback" not in (self.folder / "logs" / "errors.log").read_text()
         return (self.folder / "logs" / "access.log").read_text()
@@ -148,7 +148,8 @@ def receive_all(socket: ClientConnection, events: list[dict[str, Any]]) -> None:
 def test_a_websocket_is_told_to_come_again(has_start: bool, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
     with running(tmp_path, shutdown_s=3_000) as server:
-        with connect(f"{server.url.replace('http', 'ws')}/v1/tts/live") as socket:
+        url = f"{server.url.replace('http', 'ws')}/v1/tts/live"
+        with connect(url, open_timeout=PATIENCE_S) as socket:
             if has_start:
                 text = {"text": "", "format": "pcm"}
                 socket.send(ormsgpack.packb({"event": "start", "request": text}))
@@ -179,7 +180,7 @@ async def draining(
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await until(lambda: server.started)
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
             yield client, server
         server.should_exit = True
         await task

@@ -8,7 +8,7 @@ from typing import Any
 import ormsgpack
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.serving import Served
+from tests.serving import PATIENCE_S, Served
 
 LIVE = "/v1/tts/live"
 
@@ -66,6 +66,6 @@ async def live(
     headers = {"model": "s2-pro"} if headers is None else headers
     url = served.url.replace("http", "ws", 1) + path
     # A client that has not read everything cannot hear the server's goodbye.
-    options = {"max_size": None, "close_timeout": 0.1, **options}
+    options = {"max_size": None, "open_timeout": PATIENCE_S, "close_timeout": 0.1, **options}
     async with connect(url, additional_headers=headers, **options) as socket:
         yield LiveClient(socket)

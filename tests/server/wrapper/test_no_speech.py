@@ -13,7 +13,7 @@ from tests.cli.running import run
 from tests.recordings import BROKEN, NO_SPEECH, RATE_HZ, make_voice, write_wav
 from tests.server.fish.live_client import live
 from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of
-from tests.serving import serving
+from tests.serving import PATIENCE_S, serving
 
 KINDS = {
     **{kind: write_wav(samples) for kind, samples in NO_SPEECH.items()},
@@ -86,7 +86,7 @@ async def test_live_reference_without_speech_ends_in_an_error(tmp_path: Path) ->
 
 
 def test_builtin_engine_refuses_them_too(builtin_server: str) -> None:
-    with httpx.Client(base_url=builtin_server, timeout=30) as client:
+    with httpx.Client(base_url=builtin_server, timeout=PATIENCE_S) as client:
         answers = [
             client.post(
                 "/v1/audio/voices",

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.server.wrapper.conftest import Recorded, sine_wav
-from tests.serving import server_process
+from tests.serving import PATIENCE_S, server_process
 from tests.store.dying import die_replacing
 
 STATES = {300: "The old words.", 600: "Now there are new words."}
@@ -25,7 +25,7 @@ def test_voice_that_is_replaced_speaks_as_it_was_or_as_it_is(recorded: Recorded)
                 recorded.upload("swapped", audio=wavs[pitch], prompt_text=text)
 
     def speak(number: int) -> int:
-        with httpx.Client(base_url=recorded.url, timeout=30) as client:
+        with httpx.Client(base_url=recorded.url, timeout=PATIENCE_S) as client:
             body = {"model": "fishs2", "input": f"Number {number}.", "voice": "swapped"}
             return client.post("/v1/audio/speech", json=body).status_code
 

@@ -8,7 +8,7 @@ import pytest
 from fishs2.service.voice_choice import SPEECH_PRESETS
 from tests.recordings import make_voice, write_wav
 from tests.server.wrapper.conftest import error_of
-from tests.serving import Served, serving
+from tests.serving import PATIENCE_S, Served, serving
 
 OWN = ["default", *SPEECH_PRESETS]
 
@@ -76,7 +76,7 @@ async def test_list_is_plain_or_whole_for_who_asks(tmp_path: Path, path: str) ->
 
 
 def test_builtin_speaks_in_a_voice_without_transcript(builtin_server: str) -> None:
-    with httpx.Client(base_url=builtin_server, timeout=30) as client:
+    with httpx.Client(base_url=builtin_server, timeout=PATIENCE_S) as client:
         low, high = (
             client.post(
                 "/v1/audio/voices",
