@@ -3,6 +3,7 @@
 import ormsgpack
 import pytest
 
+from tests.recordings import make_voice, write_wav
 from tests.serving import serving
 
 HALF = rb"half \ud83d here"
@@ -51,3 +52,26 @@ async def test_half_a_character_is_no_voice() -> None:
         )
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "voice_not_found"
+
+
+async def test_half_a_character_is_left_out_of_forms() -> None:
+    async with serving() as served:
+        answer = await served.client.post(
+            "/v1/tts", files={"text": (None, RAW), "format": (None, b"wav")}
+        )
+
+    assert answer.status_code == 200, answer.text
+    assert [each.text for each in served.engine.utterances] == ["half here"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "file"),
+    [("/model", "title", "voices"), ("/v1/audio/voices", "name", "audio_sample")],
+)
+async def test_half_a_character_is_none_of_a_voices_name(path: str, name: str, file: str) -> None:
+    form = {name: (None, b"Jos\xed\xa0\xbd"), file: ("a.wav", write_wav(make_voice()))}
+    async with serving() as served:
+        answer = await served.client.post(path, files=form)
+
+    assert answer.status_code in (200, 201), answer.text
+    assert answer.json().get("title", answer.json().get("name")) == "Jos\ufffd"

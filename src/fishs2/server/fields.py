@@ -38,15 +38,19 @@ Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(no_bool)]
 
 
-def whole_characters(value: object) -> object:
+def whole_characters(text: str) -> str:
     """Half a character, a lone surrogate, becomes U+FFFD, which nobody speaks.
 
     JSON can hold one, where a client has cut a text; what is stored and sent as UTF-8 cannot.
     """
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _mended(value: object) -> object:
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
+        return whole_characters(value)
     if isinstance(value, list):
-        return [whole_characters(item) for item in value]
+        return [_mended(item) for item in value]
     return value
 
 
@@ -68,7 +72,7 @@ class JsonBody(BaseModel):
             return value
         textless = _textless_fields(cls)
         return {
-            name: whole_characters(item)
+            name: _mended(item)
             for name, item in value.items()
             if item is not None and not (name in textless and _is_blank(item))
         }

@@ -20,6 +20,7 @@ from fishs2.engines.base import Latency
 from fishs2.server import json_body, msgpack
 from fishs2.server.fields import Integer, JsonBody, Number
 from fishs2.server.fish_open_body import MSGPACK_TYPES
+from fishs2.server.forms import open_form
 from fishs2.server.speech_body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
 from fishs2.text.emoji import EmojiReading
 
@@ -193,7 +194,7 @@ def validate_tts(given: object, headers: Headers) -> Tts:
 
 async def _read_form(request: Request) -> dict[str, Any]:
     """Fields as text; lists and objects as JSON; recordings as files, `texts` beside them."""
-    async with request.form(max_files=MAX_REFERENCES, max_fields=_MAX_FIELDS) as form:
+    async with open_form(request, max_files=MAX_REFERENCES, max_fields=_MAX_FIELDS) as form:
         files = [
             await part.read()
             for name, part in form.multi_items()

@@ -276,12 +276,11 @@ class Voices:
         voice_s = measure_voice_s(decoded.pcm, decoded.sample_rate_hz)
         if voice_s < MIN_VOICE_S:
             seconds = len(decoded.pcm) / decoded.sample_rate_hz
-            found = (
-                "it is silent" if is_silent(decoded.pcm) else f"{voice_s:.2f} s of it are a voice"
-            )
+            found = "silence" if is_silent(decoded.pcm) else f"{voice_s:.2f} s of a voice"
             raise UserError(
-                f"there is no speech in the audio: in its {seconds:.3g} s there is {found}, and "
-                f"{MIN_VOICE_S:g} s are needed; send a clear recording of one person speaking",
+                f"there is no speech in the audio: in its {seconds:.3g} s is {found}, and "
+                f"{MIN_VOICE_S:g} s of one are needed; send a clear recording of one person "
+                "speaking",
                 code="invalid_audio",
             )
         return decoded
