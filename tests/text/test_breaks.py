@@ -9,6 +9,7 @@ from fishs2.text.breaks import is_scene_break, split_scenes
         *("* * *", "***", "*", "---", "- - -", "###", "#", "~~~", "⁂", "* * * * *", "— — —"),
         *("=====", "____", "•••", "◆", "❦", "-=-=-", "~*~", "…", "...", "= = =", "+++", "※"),
         *(" * ", "|---|:--:|", "——"),
+        *("[* * *]", "(***)", r"[\*\*\*]", "<hr>", "<HR />", "⚜ ⚜ ⚜", "♥♥♥"),
     ],
 )  # fmt: skip
 def test_a_line_that_is_drawn_is_a_break(line: str) -> None:
@@ -35,6 +36,10 @@ def test_a_line_that_is_drawn_is_a_break(line: str) -> None:
         "❤️❤️❤️",
         "- 1 -",
         "%",
+        "♥",
+        "(*)",
+        "(-)",
+        "[]",
     ],
 )
 def test_a_line_that_says_something_is_none(line: str) -> None:

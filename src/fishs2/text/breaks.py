@@ -8,6 +8,11 @@ import re
 from fishs2.text.normalize import is_readable
 
 _ORNAMENTS = re.compile(r"[*#_~·•∙●○■□▪▫◆◇❖★☆✦✧✱✲✳✴✶✻✽❀❦❧☙⁂⁎⁑⁕※—–―‒‐‑…–⸺⸻ー-]+")
+# Emoji that print uses as ornaments; so many of them, as in "⚜ ⚜ ⚜", are said by nobody.
+_CARDS = re.compile("[⚜♠♣♥♦]{3,}")
+# "[* * *]" and "<hr>".
+_ENCLOSED = re.compile(r"[(\[{]((?:\\?[*•⁂❦◆·~#-])+)[)\]}]")
+_RULER = re.compile(r"<hr/?>", re.IGNORECASE)
 # Brackets may be a smile or a remark, and question and exclamation marks are said by somebody.
 _NO_DRAWING = re.compile(r"[()\[\]{}?!¿¡؟！？]")
 _LEAST_DRAWN = 3
@@ -20,6 +25,11 @@ def is_scene_break(line: str) -> bool:
     A star or another ornament is enough; other marks, such as "= = =", have to be three.
     """
     marks = "".join(line.split())
+    if _CARDS.fullmatch(marks) or _RULER.fullmatch(marks):
+        return True
+    enclosed = _ENCLOSED.fullmatch(marks)
+    if enclosed:
+        return len(enclosed[1]) >= _LEAST_DRAWN
     if not marks or is_readable(marks) or _NO_DRAWING.search(marks):
         return False
     return len(marks) >= _LEAST_DRAWN or _ORNAMENTS.fullmatch(marks) is not None
