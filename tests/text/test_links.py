@@ -20,6 +20,7 @@ def read(text: str) -> str:
         ("See [docs](a.md 'A (good) title'), or [more]( <b c> ).", "See docs, or more."),
         ("![A cat](cat.png) [![logo](l.png)](https://a.example)", "A cat logo"),
         ("[a [b] c](u) [wiki](https://w.example/A_(b)_(c))", "a [b] c wiki"),
+        ("[docs](https://a.example/my file.md) (now)", "docs (now)"),
         ("[two\nlines](x) and [](y) none", "two\nlines and  none"),
         ("<https://a.example/b> <mailto:me@a.example> <me@a.example>",
          "https://a.example/b mailto:me@a.example me@a.example"),

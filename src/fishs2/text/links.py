@@ -19,6 +19,8 @@ _PARENTHESES = r"\((?:[^\s()\\<>]|\\.|\((?:[^\s()\\<>]|\\.)*+\))*+\)"
 _DESTINATION = rf"(?:<[^<>\n]*+>|(?:[^\s()\\<>]|\\.|{_PARENTHESES})*+)"
 _TITLE = r"""(?:"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|\((?:[^()\\\n]|\\.)*+\))"""
 _INLINE = re.compile(rf"\]\(\s*+{_DESTINATION}(?:\s++{_TITLE})?+\s*+\)")
+# Language models write spaces into addresses; who reads it sees a link all the same.
+_SPACED_INLINE = re.compile(r"\]\([ ]?+https?://[^()<>\n]{0,2000}\)")
 _REFERENCE = re.compile(r"\]\[([^\[\]\n]{0,300})\]")
 _AUTOLINK = re.compile(r"<(?:[a-zA-Z][a-zA-Z0-9+.-]{1,31}:[^\s<>]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)*)>")
 _ADDRESS = (
@@ -73,7 +75,7 @@ def _find_marks(text: str, labels: set[str]) -> Iterator[Span]:
 
 def _link_end(text: str, opening: Span, at: int, labels: set[str]) -> int:
     """Where the marks behind the text of a link end; 0 if the bracket at `at` closes no link."""
-    inline = _INLINE.match(text, at)
+    inline = _INLINE.match(text, at) or _SPACED_INLINE.match(text, at)
     if inline:
         return inline.end()
     if not labels:
