@@ -20,6 +20,8 @@ from fishs2.text.wording import write_out
         ("ⅩⅣ ㎏ 5℃", "XIV kg 5°C"),
         ("10² 10₂ H₂O 10⁻¹²m", "10 2 10 2 H2O 10 -12 m"),
         ("donʼt ʼtis don＇t don´t don’t ‘so’", "don't 'tis don't don't don't ‘so’"),
+        ("it`s c᾽est ŉ", "it's c'est 'n"),
+        ("Hi⁉ No‼ So⁈", "Hi!? No!! So?!"),
         ("h̶e̶y̶ e\u0301 za\u0301mok Z\u0300\u0301\u0302\u0303\u0304", "hey é zámok Z\u0300\u0301"),
         ("ﻣﺮﺣﺒﺎ ﾃｽﾄ กำ 한글 ㄱ", "مرحبا テスト กำ 한글 ㄱ"),
         ("你好，世界！〇 ½ ™ № µm …", "你好，世界！〇 ½ ™ № µm …"),
@@ -50,7 +52,16 @@ def test_plain_spelling_is_stable_and_bounded(text: str) -> None:
          "a 500 dollar fine, a 5 billion dollar deal, a 5 dollars and more, a 7 dollar T-shirt"),
         ("$5-10, $5–$10 million, -$5, $20/month",
          "5 to 10 dollars, 5 to 10 million dollars, -5 dollars, 20 dollars/month"),
-        ("A$AP, x $ y, $x", "A$AP, x $ y, $x"),
+        ("A$AP, x $ y, $x, $5x, $100s", "A$AP, x $ y, $x, $5x, $100s"),
+        ("$-5, –$5, (−$0.50)", "-5 dollars, -5 dollars, (-50 cents)"),
+        ("€1.234,56 or €3,50, ₹1,00,000, $.50",
+         "1234 euros 56 or 3 euros 50, 100000 rupees, 50 cents"),
+        ("$1.234.5 $1,23,4", "$1.234.5 $1,23,4"),
+        ("$5USD, $5 million CAD, €20 EUR, $5 FBI",
+         "5 US dollars, 5 million Canadian dollars, 20 euros, 5 dollars FBI"),
+        ("$1.2 trillion dollars, a $5-million house, the $5 dollar bill, $10m-$20m",
+         "1.2 trillion dollars, a 5 million dollar house, the 5 dollar bill, "
+         "10 million to 20 million dollars"),
     ],
 )  # fmt: skip
 def test_prices_are_said_as_people_say_them(text: str, expected: str) -> None:
@@ -71,6 +82,13 @@ def test_prices_are_said_as_people_say_them(text: str, expected: str) -> None:
         ("10² 10⁻⁹ m³ text² ¹²³", "10 squared 10 to the minus 9 m cubed text 2 123"),
         ("1½ ½", "1 and a half a half"),
         ("1066 and 2150", "1066 and 2150"),
+        ("In 1066, since 1005 he, AD 1066 or 1050 BC",
+         "In ten sixty-six, since ten oh five he, AD ten sixty-six or ten fifty BC"),
+        ("in 1024 bytes, of 1050 cases, in 1000", "in 1024 bytes, of 1050 cases, in 1000"),
+        ("1970s-80s, 1920s–1930s, 2001–09",
+         "nineteen seventies-eighties, nineteen twenties–nineteen thirties, 2001 to oh nine"),
+        ("+1 212 555 1984, +44 1632 960961, 1920×1080, 1080 x 1920",
+         "+1 212 555 1984, +44 1632 960961, 1920×1080, 1080 x 1920"),
     ],
 )  # fmt: skip
 def test_years_and_powers_are_said_as_people_say_them(text: str, expected: str) -> None:
@@ -97,6 +115,7 @@ def test_other_languages_say_the_currency_behind_the_amount() -> None:
         ("👩🏽‍🤝‍👨🏻 👩‍🐄 🏻", "en", "woman and man holding hands woman cow light skin tone"),
         ("I ❤️ 👩‍💻", "pl", "I ❤ 👩"),
         ("I ❤️ you", "ja", "I you"),
+        ("2️⃣ 👍", "ja", "2"),
     ],
 )  # fmt: skip
 def test_an_emoji_is_one_name(text: str, language: str, expected: str) -> None:
@@ -121,7 +140,19 @@ def test_any_text_can_be_written_out(text: str, language: str) -> None:
     "piece",
     [
         *("$1,", "1984-", "b ", "²", "1½", "$", "9", "1,234", "$1 234 ", "①"),
-        *("👩\u200d", "1\ufe0f", "🇫", "\u0301"),
+        *(
+            "👩\u200d",
+            "1\ufe0f",
+            "🇫",
+            "\u0301",
+            "1,00,",
+            ".50",
+            "$.5",
+            "1.000",
+            "in 1066",
+            "$5-",
+            "`a",
+        ),
     ],
 )
 def test_writing_out_takes_time_linear_in_the_text(piece: str, language: str) -> None:

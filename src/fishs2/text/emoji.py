@@ -91,11 +91,11 @@ def find_emoji_marks(text: str) -> list[tuple[int, int]]:
 
 def _name(emoji: str, language: str) -> str:
     root = language.partition("-")[0]
-    if root in _UNREADABLE:
-        return ""
     bare = _SELECTORS.sub("", emoji) or emoji
     if bare[-1] == "\u20e3":
         return bare[0]
+    if root in _UNREADABLE:
+        return ""
     if root not in _LANGUAGES:
         return bare if _FLAG.match(bare) else bare[0]
     names = _names(_LANGUAGES[root])

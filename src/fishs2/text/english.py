@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from fishs2.text.edits import Edit
-from fishs2.text.money import AMOUNT, SIGNS
+from fishs2.text.money import SIGNS
 
 _ONES = [
     "zero",
@@ -63,14 +63,28 @@ _SCALES = {
     "k": "thousand", "m": "million", "mn": "million", "mm": "million", "mio": "million",
     "b": "billion", "bn": "billion", "t": "trillion", "tn": "trillion",
 }  # fmt: skip
-_SCALE = (
-    r"(?:(?P<scale>[ ]?(?:thousand|million|billion|trillion)"
-    r"|[kK]|mn?|M[MN]?|bn?|B[Nn]?|tn|T[Nn]?)\b(?!-))?"
+_CODES = {
+    "USD": "US", "AUD": "Australian", "CAD": "Canadian", "NZD": "New Zealand", "HKD": "Hong Kong",
+    "SGD": "Singapore", "EUR": "", "GBP": "",
+}  # fmt: skip
+_LETTER_SCALE = r"[kK]|mn?|M[MN]?|bn?|B[Nn]?|tn|T[Nn]?"
+_SCALE = rf"(?:(?:[ -]?(?:thousand|million|billion|trillion)|{_LETTER_SCALE})\b)"
+_AMOUNT = (
+    # 1.234,56 and 3,50 in Europe's way, 1,00,000 in India's, 1,234.56 and .50 in the usual one.
+    r"(?:\d{1,3}(?:\.\d{3})+,\d{1,2}|\d{1,18},\d\d|\d{1,2}(?:,\d\d)+,\d{3}(?:\.\d{1,9})?"
+    r"|\d{1,3}(?:,\d{3})+(?:\.\d{1,9})?|\d{1,18}(?:\.\d{1,9})?|\.\d\d)"
 )
+# No part of a number or of a word may be left over.
+_END = r"(?!\w|[.,]\d)"
+_PLURALS = ("dollars", "euros", "pounds", "rupees")
+_NOUN = "|".join(f"{plural}?" for plural in _PLURALS)
 _MONEY = re.compile(
-    rf"(?<![\w.])(?P<country>US|AU?|CA?|NZ|HK|S)?(?P<sign>[{SIGNS}])[ ]?(?P<amount>{AMOUNT})"
-    rf"(?:[ ]?[-–—][ ]?(?P=sign)?(?P<to>{AMOUNT})(?![\w.,-]*\d))?{_SCALE}"
-    rf"|(?<![\w.,])(?P<amount2>{AMOUNT})[ ]?(?P<sign2>[{SIGNS}])(?![\w{SIGNS}])"
+    rf"(?P<minus>(?<![\w)])[-−–])?(?<![\w.])(?P<country>US|AU?|CA?|NZ|HK|S)?(?P<sign>[{SIGNS}])"
+    rf"[ ]?(?P<minus2>[-−])?(?P<amount>{_AMOUNT})"
+    rf"(?:(?P<scale_from>{_LETTER_SCALE})?[ ]?[-–—][ ]?(?P=sign)?(?P<to>{_AMOUNT})(?![\w.,-]*\d))?"
+    rf"(?P<scale>{_SCALE})?(?:[ ]?(?P<code>{'|'.join(_CODES)})\b)?{_END}"
+    rf"(?:[ -](?P<noun>{_NOUN})\b)?"
+    rf"|(?<![\w.,])(?P<amount2>{_AMOUNT})[ ]?(?P<sign2>[{SIGNS}])(?![\w{SIGNS}])"
 )
 _ADJECTIVAL_BEFORE = re.compile(r"\b(?:an?|each|every|per|the|this|that)\s\Z", re.IGNORECASE)
 _ADJECTIVAL_AFTER = re.compile(r"(?:\s|-)(?:[^\W\d_]{3,}|[A-Z]-)")
@@ -84,12 +98,23 @@ _UNIT = (
     r"|met(?:er|re)s|kilomet(?:er|re)s|dollars?|euros?|pounds?|yen|rupees?|won|hundred|thousand"
     r"|million|billion|trillion|percent|per cent|points|degrees|volts|watts)\b"
 )
+_NOT_BEFORE = rf"(?![\w%°]|[.,:/]\d|\s?{_UNIT}|[ ]?×|[ ]x[ ]?\d|[ ]\d{{5,}})"
 _YEAR = re.compile(
-    r"(?<![\w.,:/#+])(?<!\d[-–])(?<![\s(]-)(?<!\A-)(?P<year>1[1-9]\d\d|20\d\d)"
-    rf"(?:(?P<decade>['’]?s)\b|[ ]?[-–—][ ]?(?P<to>1[1-9]\d\d|20\d\d|\d\d)\b)?"
-    rf"(?![\w%°]|[.,:/]\d|[-–]\d|\s?{_UNIT})"
+    # Neither a part of a number of a telephone, nor of a size in pixels.
+    r"(?<![\w.,:/#+×])(?<!×[ ])(?<!\d[ ]x[ ])(?<!\d[-–])(?<![\s(]-)(?<!\A-)(?<!\D\d{3}[ ])"
+    r"(?<!\A\d{3}[ ])(?<!\+\d[ ])(?<!\+\d\d[ ])"
+    r"(?P<year>1[1-9]\d\d|20\d\d)(?:(?P<decade>['’]?s)\b(?![\w%°]|[.,:/]\d)"
+    rf"|(?:[ ]?[-–—][ ]?(?P<to>1[1-9]\d\d|20\d\d|\d\d)\b)?{_NOT_BEFORE}(?![-–]\d))"
 )
-_DECADE = re.compile(r"(?<![\w.,-])['’]?(?P<tens>[2-9])0['’]?s\b")
+# Years before 1100 are told by what is around them.
+_EARLY_YEAR = re.compile(
+    r"(?P<before>\b(?:[Ii]n|[Ss]ince|[Bb]y|[Ff]rom|[Uu]ntil|of|[Bb]efore|[Aa]fter|AD|A\.D\.|year"
+    r"|[Cc]irca|ca?\.)[ ])?"
+    r"(?<![\w.,:/#+×-])(?P<early>10(?!00)\d\d)"
+    rf"(?:(?P<after>[ ](?:AD|A\.D\.|BC|B\.C\.|BCE|CE)(?!\w))|{_NOT_BEFORE}(?![-–]\d)"
+    r"(?![ ](?!was\b|is\b|his\b|this\b|as\b)[a-z]+s\b))"
+)
+_DECADE = re.compile(r"(?:(?<![\w.,-])|(?<=s-))['’]?(?P<tens>[2-9])0['’]?s\b")
 
 _POWER = re.compile(
     r"(?P<base>(?<!\w)[^\W\d_²³¹⁰-⁹]{1,3}|\d|\))(?P<minus>⁻?)(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
@@ -133,33 +158,56 @@ def find_years(text: str) -> Iterator[Edit]:
         Edit(*match.span(), _plural(_TENS[int(match["tens"]) - 2]))
         for match in _DECADE.finditer(text)
     ]
+    found += [
+        Edit(*match.span("early"), _say_year(match["early"]))
+        for match in _EARLY_YEAR.finditer(text)
+        if match["before"] or match["after"]
+    ]
     yield from sorted(found)
 
 
 def _price(match: re.Match[str], sign: str, *, is_noun: bool) -> str:
     one, several, *parts = _CURRENCIES[sign]
-    amount = match["amount"] or match["amount2"]
+    amount = _usual(match["amount"] or match["amount2"])
     whole, _, fraction = amount.partition(".")
-    country = f"{_COUNTRIES[match['country']]} " if match["country"] else ""
-    scale = (match["scale"] or "").strip()
-    scale = f" {_SCALES.get(scale.lower(), scale)}" if scale else ""
+    country = _COUNTRIES.get(match["country"], "") or _CODES.get(match["code"], "")
+    country = f"{country} " if country else ""
+    minus = "-" if match["minus"] or match["minus2"] else ""
+    scale = _say_scale(match["scale"])
     if match["to"]:
-        return f"{amount} to {match['to']}{scale} {country}{several}"
+        to = f"{_usual(match['to'])}{scale} {country}{several}"
+        return f"{minus}{amount}{_say_scale(match['scale_from'])} to {to}"
     if len(fraction) != 2 or scale or not parts:
         is_one = amount == "1" and not scale
-        return f"{amount}{scale} {country}{one if is_one or not is_noun else several}"
-    units = f"{whole} {country}{one if whole == '1' or not is_noun else several}"
+        return f"{minus}{amount}{scale} {country}{one if is_one or not is_noun else several}"
+    units = f"{minus}{whole} {country}{one if whole == '1' or not is_noun else several}"
     num_parts = int(fraction)
     if not num_parts:
         return units
     named = f"{num_parts} {parts[0] if num_parts == 1 else parts[1]}"
-    if not int(whole.replace(",", "")):
-        return named
+    if not int(whole.replace(",", "") or "0"):
+        return f"{minus}{named}"
     return f"{units} {num_parts}" if sign in "£€" and num_parts >= 10 else f"{units} and {named}"
+
+
+def _usual(amount: str) -> str:
+    """An amount with a point before its fraction, and commas, if any, between thousands."""
+    if re.search(r",\d\d?\Z", amount):
+        return amount.replace(".", "").replace(",", ".")
+    return amount.replace(",", "") if re.search(r",\d\d,", amount) else amount
+
+
+def _say_scale(scale: str | None) -> str:
+    scale = (scale or "").strip(" -")
+    return f" {_SCALES.get(scale.lower(), scale)}" if scale else ""
 
 
 def _is_adjectival(match: re.Match[str]) -> bool:
     """Whether something costs it: "a $500 fine" is a five hundred dollar fine."""
+    if match["noun"]:
+        return match["noun"] + "s" in _PLURALS
+    if (match["scale"] or "").startswith("-"):
+        return True
     text = match.string
     return (
         _ADJECTIVAL_BEFORE.search(text, max(0, match.start() - 10), match.start()) is not None
@@ -179,6 +227,8 @@ def _year(match: re.Match[str]) -> str:
     if len(to) == 2 and int(to) <= int(year[2:]):
         # A month, perhaps, or a score.
         return match.group()
+    if to[0] == "0":
+        return f"{_say_year(year)} to oh {_say(int(to))}"
     return f"{_say_year(year)} to {_say_year(to) if len(to) == 4 else _say(int(to))}"
 
 

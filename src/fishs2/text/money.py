@@ -13,9 +13,6 @@ from fishs2.text.edits import Edit
 SIGNS = "$€£¥₹₩₽₺₪₫₱₦฿₿¢"
 """Signs of currencies, as a body for `[...]`."""
 
-AMOUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,18})(?:\.\d{1,9}(?!\d))?"
-"""A number as English writes it."""
-
 _NAMES = {
     "cmn": {"$": "美元", "€": "欧元", "£": "英镑", "¥": "元", "₩": "韩元"},
     "ja": {"$": "ドル", "€": "ユーロ", "£": "ポンド", "¥": "えん", "₩": "ウォン"},

@@ -24,7 +24,7 @@ _RULES = re.compile(
     "[\u0305\u0332-\u0338\u033f\u0347\u20d0-\u20f0\ufe00-\ufe0f\U000e0100-\U000e01ef]+"
     "|(?<=[\u0300-\u036f]{2})[\u0300-\u036f]+)"
     "|(?P<apostrophe>(?<=[^\\W\\d_])[\u02b9\u02bb-\u02bd\u02c8\u02ca\u02cb\u2018\u2019\u201b\u2032"
-    "\ua78b\ua78c\uff07`\u00b4](?=[^\\W\\d_])"
+    "\u055a\u1fbd\u1fbf\ua78b\ua78c\uff07`\u00b4](?=[^\\W\\d_])"
     # A modifier letter is one at either end of a word too.
     "|(?<=[^\\W\\d_])[\u02bb-\u02bd]|[\u02bb-\u02bd](?=[^\\W\\d_]))"
     f"|(?P<superscript>⁻?[{_SUPERSCRIPTS}]+)"
@@ -52,7 +52,7 @@ def spell_plainly(text: str) -> str:
     Numbers stay apart from the digits beside them: "10²" is "10 2" and "①②" is "1 2". Takes time
     linear in the text; what comes of one character is at most 18 characters and two spaces.
     """
-    if text.isascii():
+    if text.isascii() and "`" not in text:
         return text
     return unicodedata.normalize("NFC", apply_edits(text, find_plain_spellings(text)))
 
@@ -90,9 +90,12 @@ def _spell(character: str) -> tuple[str, bool]:
     if _KEPT.match(character):
         return character, False
     kind, _, _ = unicodedata.decomposition(character).partition(" ")
-    plain = unicodedata.normalize("NFKC", character).replace("⁄", "/")
+    plain = unicodedata.normalize("NFKC", character).replace("⁄", "/").replace("ʼ", "'")
     if kind.startswith("<"):
-        is_folded = any(char.isalnum() for char in plain) or kind in ("<wide>", "<super>", "<sub>")
+        is_folded = (
+            any(char.isalnum() or char in "!?" for char in plain)
+            or kind in ("<wide>", "<super>", "<sub>")
+        )  # fmt: skip
         is_number = kind in ("<circle>", "<fraction>") and plain[0].isdecimal()
         return (plain, is_number) if is_folded else (character, False)
     if category in ("No", "Nl") and unicodedata.numeric(character) % 1 == 0:
