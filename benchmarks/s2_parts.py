@@ -2,7 +2,8 @@
 
     python benchmarks/s2_parts.py MODEL.gguf --dtype bf16 --weights packed
 
-Prints load time, peak memory of the process, and milliseconds per frame by part.
+Prints load time, peak memory of the process, and milliseconds per frame by part; with --profile also
+the operations of PyTorch that take longest.
 """
 
 import argparse
@@ -10,11 +11,13 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
+from torch.profiler import profile
 
 from fishs2.engines.s2.commands import DTYPES
 from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
@@ -101,6 +104,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     started_s = time.perf_counter()
@@ -109,9 +113,12 @@ def main() -> None:
         Precision(asked.device, DTYPES[asked.dtype], asked.weights),
     )
     print(f"load {time.perf_counter() - started_s:.1f} s, peak {peak_gb():.2f} GB")
-    for name, value in measure(model, asked.runs):
-        print(f"{name:<42} {value:8.1f}")
+    with profile() if asked.profile else nullcontext() as profiler:
+        for name, value in measure(model, asked.runs):
+            print(f"{name:<42} {value:8.1f}")
     print(f"peak {peak_gb():.2f} GB")
+    if profiler is not None:
+        print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
 
 
 if __name__ == "__main__":

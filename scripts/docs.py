@@ -135,7 +135,7 @@ def find_stale_pages() -> list[str]:
 def find_broken_links() -> list[str]:
     """Relative links, in any document, to files that do not exist."""
     problems = []
-    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("changelog.d/*.md")]:
         targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         problems += [
             f"{page.relative_to(ROOT)} links to {target}, which is not there"

@@ -1,7 +1,6 @@
 """A private PostgreSQL for tests, where its programs are installed."""
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -68,6 +67,8 @@ def _wait_until_up(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def _has_user(name: str) -> bool:
+    import pwd  # Windows, which collects this too, has none
+
     try:
         pwd.getpwnam(name)
     except KeyError:
