@@ -2,8 +2,8 @@
 
     python benchmarks/s2_parts.py MODEL.gguf --dtype bf16 --weights packed
 
-Prints load time, peak memory of the process, and milliseconds per frame by part; with --profile also
-the operations of PyTorch that take longest.
+Prints load time, peak memory of the process, and milliseconds per frame by part; with --profile
+also the operations of PyTorch that take longest.
 """
 
 import argparse
