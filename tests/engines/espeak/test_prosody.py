@@ -8,9 +8,9 @@ import pytest
 from fishs2.engines.base import Pcm, Reference, Utterance
 from fishs2.engines.espeak.engine import BuiltinEngine
 from fishs2.engines.espeak.pool import EspeakPool
-from fishs2.engines.espeak.prosody import Prosody, measure_reference, measure_speech
+from fishs2.engines.espeak.prosody import Prosody, measure_speech
 from fishs2.engines.espeak.worker import SAMPLE_RATE_HZ, Order
-from fishs2.errors import UserError
+from tests.recordings import make_whisper
 
 TRANSCRIPT = "The old man walked slowly along the river, and nobody knew where he was going."
 TEXT = "A bright morning made everyone in the village smile. We all laughed at the dog."
@@ -98,12 +98,8 @@ def test_noise_beside_speech_does_not_change_its_pitch() -> None:
     ],
     ids=["empty", "short", "silence", "offset", "nan", "noise"],
 )
-def test_reference_without_voiced_speech_is_refused(pcm: Pcm) -> None:
-    with pytest.raises(UserError, match="send a clear recording") as caught:
-        measure_reference(Reference(pcm, 16_000, "hello", key="k"))
-
-    assert caught.value.code == "invalid_reference_audio"
-    assert caught.value.param == "reference_audio"
+def test_what_is_not_voiced_has_no_prosody(pcm: Pcm) -> None:
+    assert measure_speech(pcm, 16_000) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +125,7 @@ async def test_pitch_and_pace_of_a_reference_are_imitated(
 
     heard = measure(await imitate(engine, reference, TEXT, "en"))
 
-    wanted_f0_hz = measure_reference(reference).median_f0_hz
+    wanted_f0_hz = measure(reference.pcm).median_f0_hz
     assert heard.median_f0_hz == pytest.approx(wanted_f0_hz, rel=0.10)
     assert heard.active_s == pytest.approx(same_speaker.active_s, rel=0.15)
 
@@ -176,10 +172,18 @@ async def test_reference_without_words_gives_its_pitch(
     assert heard.median_f0_hz == pytest.approx(240.0, rel=0.10)
 
 
-async def test_useless_reference_is_refused_before_the_first_chunk(engine: BuiltinEngine) -> None:
-    reference = Reference(np.zeros(16_000, np.float32), 16_000, TRANSCRIPT, key="k")
+async def test_whisper_is_spoken_in_the_voice_as_it_is(engine: BuiltinEngine) -> None:
+    whisper = Reference(make_whisper().astype(np.float32), 16_000, TRANSCRIPT, key="whisper")
 
-    with pytest.raises(UserError) as caught:
-        await imitate(engine, reference, TEXT, "en")
+    plain = Utterance(TEXT, voice=engine.find_voice(None, "en"))
+    pieces = [chunk.pcm async for chunk in engine.speak(plain)]
 
-    assert caught.value.code == "invalid_reference_audio"
+    assert np.array_equal(await imitate(engine, whisper, TEXT, "en"), np.concatenate(pieces))
+
+
+async def test_very_quiet_reference_is_imitated(engine: BuiltinEngine) -> None:
+    quiet = make_pulses(240.0, 16_000) * np.float32(3e-4)
+
+    heard = measure(await imitate(engine, Reference(quiet, 16_000, "", key="quiet"), TEXT, "en"))
+
+    assert heard.median_f0_hz == pytest.approx(240.0, rel=0.10)

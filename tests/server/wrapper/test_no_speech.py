@@ -10,7 +10,15 @@ import ormsgpack
 import pytest
 
 from tests.cli.running import run
-from tests.recordings import BROKEN, NO_SPEECH, RATE_HZ, make_voice, write_wav
+from tests.recordings import (
+    BROKEN,
+    NO_SPEECH,
+    RATE_HZ,
+    Samples,
+    make_voice,
+    make_whisper,
+    write_wav,
+)
 from tests.server.fish.live_client import live
 from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of
 from tests.serving import PATIENCE_S, serving
@@ -97,6 +105,25 @@ def test_builtin_engine_refuses_them_too(builtin_server: str) -> None:
         ]
 
     assert [answer.status_code for answer in answers] == [400] * len(KINDS)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [make_whisper(), make_voice() * 1e-3, make_voice(pitch_hz=700)],
+    ids=["a whisper", "very quiet", "higher than eSpeak"],
+)
+def test_what_is_let_in_is_spoken_by_the_builtin_engine(
+    builtin_server: str, samples: Samples
+) -> None:
+    audio = base64.b64encode(write_wav(samples)).decode()
+
+    answer = httpx.post(
+        f"{builtin_server}/v1/tts",
+        json={"text": "Hello.", "references": [{"audio": audio, "text": TRANSCRIPT}]},
+        timeout=PATIENCE_S,
+    )
+
+    assert answer.status_code == 200, answer.text
 
 
 def test_command_line_says_what_is_wrong(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Reference, Utterance
 from fishs2.engines.espeak.pool import EspeakPool
-from fishs2.engines.espeak.prosody import Prosody, measure_reference, measure_speech
+from fishs2.engines.espeak.prosody import Prosody, measure_speech
 from fishs2.engines.espeak.voices import VoiceCatalogue, read_catalogue
 from fishs2.engines.espeak.worker import (
     DEFAULT_PITCH,
@@ -192,9 +192,12 @@ class BuiltinEngine:
 
         The comparison on the same words makes up for the language, the script and the voice. One
         round is within 10 %; the second takes out what the voices differ. A transcript without
-        words says nothing about the pace, which then stays eSpeak's own.
+        words says nothing about the pace, which then stays eSpeak's own. A whisper has no pitch,
+        and the highest of voices none that eSpeak reaches: they are spoken in the voice as it is.
         """
-        wanted = await asyncio.to_thread(measure_reference, reference)
+        wanted = await asyncio.to_thread(measure_speech, reference.pcm, reference.sample_rate_hz)
+        if wanted is None:
+            return _Delivery(self._get_identifier(voice_name))
         if "+" not in voice_name and wanted.median_f0_hz >= _HIGH_VOICE_FROM_HZ:
             voice_name = f"{voice_name}+{_HIGH_VARIANT}"
         delivery = _Delivery(self._get_identifier(voice_name))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fishs2.engines.base import Pcm, Reference
-from fishs2.errors import UserError
+from fishs2.engines.base import Pcm
 
 MIN_F0_HZ = 60.0
 MAX_F0_HZ = 500.0
@@ -26,7 +25,8 @@ _HOP_S = 0.010
 _MAX_APERIODICITY = 0.25
 # A frame is active when it is at most this much below the loud frames of the same audio.
 _ACTIVE_RANGE_DB = 30.0
-_SILENCE_DBFS = -60.0
+# And louder than one step of 16 bits: `service.voices` lets speech in however quiet it is.
+_SILENCE_DBFS = -100.0
 # Less voiced speech than this says nothing about a voice.
 _MIN_VOICED_S = 0.2
 # Stretches analysed at once; bounds memory to a few MB whatever the duration.
@@ -42,23 +42,6 @@ class Prosody:
 
     median_f0_hz: float
     active_s: float
-
-
-def measure_reference(reference: Reference) -> Prosody:
-    """Measure a reference; some 50 ms for 30 s of audio.
-
-    Raises UserError `invalid_reference_audio` when there is no voiced speech in it.
-    """
-    prosody = measure_speech(reference.pcm, reference.sample_rate_hz)
-    if prosody is None:
-        duration_s = reference.pcm.size / reference.sample_rate_hz
-        raise UserError(
-            f"reference_audio has {duration_s:.1f} s but less than {_MIN_VOICED_S} s of voiced "
-            "speech; send a clear recording of one person speaking",
-            code="invalid_reference_audio",
-            param="reference_audio",
-        )
-    return prosody
 
 
 def measure_speech(pcm: Pcm, sample_rate_hz: int) -> Prosody | None:
