@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 EVERYBODY = "*"
 
 _HOST = re.compile(r"(?:[A-Za-z0-9_.\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~@:+,=-]+)+")
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~@:+,=-]+)+")
 _PAIR = re.compile(r'([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.I)
 _SCHEMES = {"http": "80", "https": "443"}
 _LIES = re.compile(rb"x-forwarded-(?:for|proto|host|port|prefix)|forwarded")

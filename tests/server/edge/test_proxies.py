@@ -122,9 +122,32 @@ async def test_forwarded_is_read_as_its_standard_says() -> None:
     assert scope["scheme"] == "wss"
 
 
-@pytest.mark.parametrize("prefix", ["tts", "//evil.example", "/a b", "/<x>", "/a/../b?", "/a//b"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "tts",
+        "//evil.example",
+        "/a b",
+        "/<x>",
+        "/a/../b?",
+        "/a//b",
+        "/..",
+        "/a/../b",
+        "/./a",
+        "/a/.",
+        "/a, /..",
+        "/a'b",
+        "/a%0d%0ab",
+        "javascript:alert(1)",
+    ],
+)
 async def test_a_prefix_that_is_no_path_is_ignored(prefix: str) -> None:
     assert (await see({"X-Forwarded-Prefix": prefix}))["state"]["prefix"] == ""
+
+
+@pytest.mark.parametrize("prefix", ["/.well", "/a..b", "/..a/.b", "/v1.0", "/~me"])
+async def test_dots_in_names_of_a_prefix_are_no_way_up(prefix: str) -> None:
+    assert (await see({"X-Forwarded-Prefix": prefix}))["state"]["prefix"] == prefix
 
 
 @pytest.mark.parametrize(
