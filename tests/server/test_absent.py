@@ -211,6 +211,7 @@ async def test_empty_fields_of_a_form_are_absent() -> None:
     [
         "/model?page_size=&page_number=&title=&tag=&self=&author_id=&language=&sort_by=",
         "/wallet/self/api-credit?check_free_credit=",
+        "/v1/audio/voices?all=&legacy=",
     ],
 )
 async def test_empty_fields_of_a_query_are_absent(path: str) -> None:

@@ -33,6 +33,13 @@ def auto_as_none(value: object) -> object:
     return None if is_auto else value
 
 
+def blank_as_no(value: object) -> object:
+    """A switch in a query that is named and not set is off, as empty fields of forms have it."""
+    is_blank = isinstance(value, str) and not value.strip()
+    return False if is_blank else value
+
+
+Switch = Annotated[bool, BeforeValidator(blank_as_no)]
 Language = Annotated[str | None, BeforeValidator(auto_as_none)]
 Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(no_bool)]

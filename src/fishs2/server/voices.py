@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
 
 from fishs2.server.error_bodies import ErrorBody, error_answers
-from fishs2.server.fields import auto_as_none
+from fishs2.server.fields import Switch, auto_as_none
 from fishs2.server.forms import open_form
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_choice import DEFAULT_VOICE, SPEECH_PRESETS
@@ -120,9 +120,11 @@ class DeletedVoice(BaseModel):
 
 
 All = Annotated[
-    bool, Query(alias="all", description="Name the engine's own voices in `voices`, too.")
+    Switch, Query(alias="all", description="Name the engine's own voices in `voices`, too.")
 ]
-Legacy = Annotated[bool, Query(description="Plain ids in `voices`, as Kokoro's old clients read.")]
+Legacy = Annotated[
+    Switch, Query(description="Plain ids in `voices`, as Kokoro's old clients read.")
+]
 
 _ERRORS = error_answers(
     ErrorBody,
