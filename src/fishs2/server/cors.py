@@ -49,7 +49,7 @@ class WebPages:
         is_refused = not self._may_change(scope, is_open=is_open)
         if is_refused or (_is_question(scope) and not self._may_call(scope, is_open=is_open)):
             await send_error(scope, receive, send, _OTHER_ORIGIN)
-        elif is_open and scope["type"] == "http":
+        elif is_open and scope["type"] == "http" and not self._asks_for_itself(scope):
             await self._cors(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -59,6 +59,12 @@ class WebPages:
         headers = Headers(scope=scope)
         origin = headers["origin"]
         return (is_open and self._cors.is_allowed_origin(origin)) or _is_own(origin, headers)
+
+    def _asks_for_itself(self, scope: Scope) -> bool:
+        """Whether the question is of a page of this server, which no setting need name."""
+        return _is_question(scope) and not self._cors.is_allowed_origin(
+            Headers(scope=scope)["origin"]
+        )
 
     def _may_change(self, scope: Scope, *, is_open: bool) -> bool:
         """Whether the page that sends this, if it is one, may; browsers do not ask before forms."""

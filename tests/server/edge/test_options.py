@@ -66,6 +66,17 @@ async def test_a_foreign_page_is_told_of_the_setting_before_it_calls(
         assert "access-control-allow-origin" not in refused.headers
 
 
+@pytest.mark.parametrize("origins", [(), ("https://mine.example",)])
+async def test_a_page_of_this_server_may_ask_whatever_others_may(
+    origins: tuple[str, ...],
+) -> None:
+    async with serving(cors_origins=origins) as served:
+        headers = {**QUESTION, "Origin": served.url.replace("http:", "https:")}
+        answer = await served.client.options("/v1/audio/speech", headers=headers)
+
+    assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")
+
+
 async def test_the_icon_is_public_small_and_kept(tmp_path: Path) -> None:
     async with locked(tmp_path) as (served, _):
         icon = await served.client.get("/favicon.ico")
