@@ -13,14 +13,21 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from fishs2.errors import BusyError, Fishs2Error, ShutdownError, StalledReaderError, UserError
-from fishs2.server.errors import describe_error, describe_fields, fish_message
+from fishs2.server.errors import (
+    Problem,
+    describe_error,
+    describe_fields,
+    error_response,
+    fish_message,
+)
 from fishs2.server.fish_cloud_body import validate_tts
 from fishs2.server.fish_cloud_request import to_speech_request
 from fishs2.server.fish_frames import (
@@ -43,9 +50,18 @@ _CLOSE_BROKEN = 1011
 _CLOSE_BUSY = 1013
 """Why the connection is closed after an error. Source: RFC 6455 section 7.4, IANA's registry."""
 
+_PATH = "/v1/tts/live"
+
+_NO_WEBSOCKET = Problem(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "this path is for a WebSocket: open it with ws:// or wss://",
+    "websocket_required",
+    headers={"Upgrade": "websocket"},
+)
+
 
 def fish_live_router(runtime: Runtime) -> APIRouter:
-    """Build the WebSocket routes."""
+    """Build the WebSocket routes, and what tells others what they are."""
     router = APIRouter()
 
     async def speak(socket: WebSocket) -> None:
@@ -54,8 +70,14 @@ def fish_live_router(runtime: Runtime) -> APIRouter:
     async def speak_with_times(socket: WebSocket) -> None:
         await LiveSession(socket, runtime, has_times=True).run()
 
-    router.add_api_websocket_route("/v1/tts/live", speak)
-    router.add_api_websocket_route("/v1/tts/live/with-timestamp", speak_with_times)
+    async def refuse(request: Request) -> Response:
+        return error_response(request.scope["path"], _NO_WEBSOCKET)
+
+    with_times = f"{_PATH}/with-timestamp"
+    router.add_api_websocket_route(_PATH, speak)
+    router.add_api_websocket_route(with_times, speak_with_times)
+    for path in (_PATH, with_times):
+        router.add_api_route(path, refuse, methods=["GET"], include_in_schema=False)
     return router
 
 

@@ -77,6 +77,17 @@ async def test_a_page_of_this_server_may_ask_whatever_others_may(
     assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")
 
 
+@pytest.mark.parametrize("path", ["/v1/tts/live", "/tts/live/with-timestamp"])
+async def test_what_is_for_websockets_says_so(path: str) -> None:
+    async with serving() as served:
+        options = await served.client.options(path)
+        plain = await served.client.get(path)
+
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+    assert (plain.status_code, plain.headers["upgrade"]) == (426, "websocket")
+    assert "WebSocket" in plain.json()["message"]
+
+
 async def test_the_icon_is_public_small_and_kept(tmp_path: Path) -> None:
     async with locked(tmp_path) as (served, _):
         icon = await served.client.get("/favicon.ico")

@@ -664,7 +664,7 @@ async def test_pages_of_other_origins_may_not_connect(
 
 async def test_plain_request_to_the_socket_path_is_answered() -> None:
     async with serving() as served:
-        assert error_of(await served.client.get(LIVE))[0] == 404
+        assert error_of(await served.client.get(LIVE))[0] == 426
 
 
 async def test_sdk_raises_its_own_errors_for_keys_rates_and_failures() -> None:
