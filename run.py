@@ -17,6 +17,7 @@ from scripts.environment import (
     STOPPED,
     EnvironmentFailedError,
     interpreter,
+    is_made,
     keep_caches_inside,
     make_environment,
 )
@@ -30,11 +31,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     keep_caches_inside()
     if not is_foreign_environment():
+        # A Python does not find the packages that came after it had started.
+        has_packages = is_in_own_environment() and is_made()
         try:
             python = make_environment()
         except EnvironmentFailedError as error:
             return fail(str(error))
-        if Path(sys.prefix).resolve() != python.parents[1].resolve():
+        if not has_packages:
             return go_on_in(python)
     from fishs2.cli.launch import launch
 
@@ -85,9 +88,12 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 
 def is_foreign_environment() -> bool:
     """Whether this is an environment that somebody else keeps, with fishs2 in it."""
-    is_ours = Path(sys.prefix).resolve() == interpreter().parents[1].resolve()
     is_kept = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
-    return not is_ours and is_kept and find_spec("fishs2") is not None
+    return not is_in_own_environment() and is_kept and find_spec("fishs2") is not None
+
+
+def is_in_own_environment() -> bool:
+    return Path(sys.prefix).resolve() == interpreter().parents[1].resolve()
 
 
 def go_on_in(python: Path) -> int:

@@ -51,21 +51,25 @@ def make_environment(*extras: str) -> Path:
     Raises EnvironmentFailedError.
     """
     python = interpreter()
-    line = f"{_fingerprint()} [{','.join(sorted(extras))}]"
-    if _is_made(python, line):
+    if is_made(*extras):
         return python
     with _only_one() as lock:
-        if not _is_made(python, line):
+        if not is_made(*extras):
             _install(python, extras, lock)
             # Lines of another state of the files would vouch for packages that are gone.
             kept = [old for old in _stamped() if old.startswith(_fingerprint())]
-            _STAMP.write_text("\n".join([*kept, line]) + "\n")
+            _STAMP.write_text("\n".join([*kept, _stamp_line(extras)]) + "\n")
     return python
 
 
-def _is_made(python: Path, line: str) -> bool:
+def is_made(*extras: str) -> bool:
+    """Whether `.venv` has what the project asks for, `extras` included."""
     is_running = Path(sys.prefix) == _VENV
-    return line in _stamped() and (is_running or _runs(python, "-c", ""))
+    return _stamp_line(extras) in _stamped() and (is_running or _runs(interpreter(), "-c", ""))
+
+
+def _stamp_line(extras: tuple[str, ...]) -> str:
+    return f"{_fingerprint()} [{','.join(sorted(extras))}]"
 
 
 def _install(python: Path, extras: tuple[str, ...], lock: IO[str]) -> None:

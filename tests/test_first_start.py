@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ case "$*" in
 *run.py*) echo "the server starts" ;;
 esac
 """
+# Stands for pip in a `.venv` that is a real one: installs the project as pip does, for the next
+# Python that starts.
+PIP = """\
+import site, sys
+if "install" in sys.argv:
+    with open(site.getsitepackages()[0] + "/fishs2.pth", "w") as file:
+        file.write(sys.argv[-1] + "/src")
+"""
+LAUNCH = """\
+def launch(flags):
+    print("the server starts")
+    return 0
+"""
 
 
 @pytest.fixture
@@ -58,9 +72,9 @@ def lay_down_python(folder: Path) -> None:
     python.chmod(0o755)
 
 
-def start(checkout: Path) -> subprocess.Popen[str]:
-    """Start as a person does who has nothing but Python."""
-    base = getattr(sys, "_base_executable", sys.executable)
+def start(checkout: Path, python: Path | None = None) -> subprocess.Popen[str]:
+    """Start as a person does who has nothing but Python, or with the Python that run.sh found."""
+    base = str(python) if python else getattr(sys, "_base_executable", sys.executable)
     clean = {name: value for name, value in os.environ.items() if name != "CONDA_PREFIX"}
     return subprocess.Popen(
         [base, str(checkout / "run.py")],
@@ -122,13 +136,30 @@ def test_second_start_says_that_the_first_still_installs_and_waits(checkout: Pat
 
 
 @posix
+def test_start_goes_on_in_an_environment_whose_installation_was_stopped(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".venv")
+    venv.create(checkout / ".venv", symlinks=True)
+    for name, text in {"cli/launch.py": LAUNCH, "cli/__init__.py": "", "__init__.py": ""}.items():
+        (checkout / "src" / "fishs2" / name).parent.mkdir(exist_ok=True)
+        (checkout / "src" / "fishs2" / name).write_text(text)
+    packages = next((checkout / ".venv").glob("lib/*/site-packages"))
+    (packages / "pip").mkdir()
+    (packages / "pip" / "__main__.py").write_text(PIP)
+
+    started = start(checkout, checkout / ".venv" / "bin" / "python")
+    output, said = started.communicate(timeout=PATIENCE_S)
+
+    assert (started.returncode, output) == (0, "the server starts\n"), said
+
+
+@posix
 def test_size_and_progress_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    venv = tmp_path / ".venv"
+    made = tmp_path / ".venv"
     for name, value in {
-        "_VENV": venv,
-        "_STAMP": venv / "fishs2-stamp",
+        "_VENV": made,
+        "_STAMP": made / "fishs2-stamp",
         "_LOCK": tmp_path / "lock",
         "_create": lambda: lay_down_python(tmp_path),
     }.items():
