@@ -155,6 +155,27 @@ def test_taken_port_stops_doctor_and_server_with_a_remedy(tmp_path: Path) -> Non
     assert b"Traceback" not in served.stderr
 
 
+def test_doctor_is_content_with_a_server_of_ours_on_the_port(
+    tmp_path: Path, builtin_server: str
+) -> None:
+    port = builtin_server.rpartition(":")[2]
+    result = run_here(tmp_path, "doctor", FISHS2_PORT=port)
+
+    assert result.returncode == 0, result.stdout
+    assert f"note  port      a fishs2 server is already running: http://127.0.0.1:{port}" in (
+        result.stdout
+    )
+
+
+@pytest.mark.parametrize("host", ["no..such.host", "192.0.2.1"])
+def test_address_of_another_machine_is_no_matter_of_the_port(tmp_path: Path, host: str) -> None:
+    result = run_here(tmp_path, "serve", "--host", host, "--port", "0")
+
+    assert result.returncode == 1
+    assert f"{host} port 0: this machine has no such address" in result.stderr
+    assert "--host or FISHS2_HOST" in result.stderr
+
+
 def test_serve_stops_when_the_engine_finds_its_setting_wrong(tmp_path: Path) -> None:
     settings = {"FISHS2_PORT": str(free_port()), "FISHS2_BUILTIN_VOICE": "klingonese"}
     result = run(tmp_path, "serve", env=environment(tmp_path, **settings))

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Literal
 
 import av
+import httpx2
 import typer
 
 from fishs2.advice import get_s2
@@ -36,6 +37,8 @@ from fishs2.settings_sources import read_sources
 _ENCODERS = ("libmp3lame", "libopus", "aac", "flac")
 _LOW_DISK_BYTES = 200_000_000
 _GB = 1_000_000_000
+_ANSWER_S = 5
+"""What whoever has our port is given to say who it is."""
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -234,5 +237,18 @@ def _check_port(settings: Settings) -> Finding:
     try:
         listen(settings).close()
     except SettingsError as error:
+        if url := _find_server(settings):
+            return Finding("port", "note", f"a fishs2 server is already running: {url}")
         return Finding("port", "bad", error.message)
     return Finding("port", "ok", f"{settings.port} on {settings.host} is free")
+
+
+def _find_server(settings: Settings) -> str | None:
+    """The address of a fishs2 server that has our port on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    try:
+        health = httpx2.get(f"{url}/health", timeout=_ANSWER_S, trust_env=False).json()
+    except (httpx2.HTTPError, ValueError):
+        return None
+    return url if isinstance(health, dict) and {"engine", "voice_count"} <= health.keys() else None

@@ -1,5 +1,6 @@
 """`fishs2 serve`: run the server."""
 
+import errno
 import logging
 import math
 import os
@@ -115,16 +116,24 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise SettingsError(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}; "
-            f"choose another port with --port or {ENV_PREFIX}PORT"
-        ) from None
+        raise SettingsError(_why_not_listening(settings, error)) from None
     listener.set_inheritable(False)
     # Connections inherit it. asyncio sets it only where a socket was made with its protocol, and
     # without it a short answer on an open connection waits 40 ms for the client's kernel.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _why_not_listening(settings: Settings, error: OSError) -> str:
+    where = f"cannot listen on {settings.host} port {settings.port}"
+    # create_server hands on the number of an error of the name service, not its class.
+    if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):
+        return (
+            f"{where}: this machine has no such address; choose another with --host or "
+            f"{ENV_PREFIX}HOST, for example 127.0.0.1"
+        )
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{where}: {reason}; choose another port with --port or {ENV_PREFIX}PORT"
 
 
 def _url(listener: socket.socket) -> str:
