@@ -67,9 +67,15 @@ def test_different_names_can_always_get_different_ids(one: str, other: str) -> N
         ("CON", "voice-con"),
         ("Straße", "strae-16d969520877"),
         ("日本語", "voice-77710aedc74e"),
+        ("josé", "jose-d994e1d00188"),
+        ("ｊｏｓｅ", "jose-c763def4d8e4"),
+        ("jose ", "jose-7c44a1934076"),
+        ("José Q.", "jose-q"),
     ],
 )
-def test_ids_follow_the_wrappers_rule_as_far_as_no_letter_is_lost(name: str, voice_id: str) -> None:
+def test_ids_follow_the_wrappers_rule_where_no_other_name_could_be_meant(
+    name: str, voice_id: str
+) -> None:
     assert propose_ids(name)[0] == voice_id
 
 

@@ -34,8 +34,8 @@ def propose_ids(name: str) -> tuple[str, ...]:
 
     They are safe as the name of a folder on every system: lower-case ASCII letters, digits, "_" and
     "-", at most `MAX_ID_CHARS`. Source: the original wrapper's rule. Where that would drop a letter
-    or digit, and for the last of them, a digest of the name follows, so that different names get
-    different ids and equal ones the same.
+    or digit or be a name that people have (josé and jose), and for the last of them, a digest of
+    the name follows, so that different names get different ids and equal ones the same.
     """
     if not name.strip():
         return ()
@@ -43,7 +43,7 @@ def propose_ids(name: str) -> tuple[str, ...]:
     tail = f"-{_digest(fold_name(name))}"
     digested = (plain[: MAX_ID_CHARS - len(tail)].rstrip("-_") or "voice") + tail
     is_whole = plain and len(plain) <= MAX_ID_CHARS and not _drops_letters(name)
-    if not is_whole:
+    if not is_whole or _is_other_name(plain, name):
         return (digested,)
     return (f"voice-{plain}" if _DEVICE.match(plain) else plain, digested)
 
@@ -69,8 +69,20 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _slug(name: str) -> str:
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return _DASHES.sub("-", _NOT_IN_ID.sub("-", ascii_name.lower())).strip("-_")
+    return _DASHES.sub("-", _NOT_IN_ID.sub("-", _to_ascii(name))).strip("-_")
+
+
+def _to_ascii(name: str) -> str:
+    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+
+
+def _is_other_name(slug: str, name: str) -> bool:
+    """Whether people would write the slug too, for somebody else.
+
+    It then differs from the name by accents, white space around it or the like, and not by
+    spaces or marks inside it. An id is found before a name: the other voice would be this one.
+    """
+    return _to_ascii(name).strip() == slug != fold_name(name)
 
 
 def _drops_letters(name: str) -> bool:

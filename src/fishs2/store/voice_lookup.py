@@ -38,6 +38,12 @@ def check_free(scan: Scan, name: str, *, but: Voice | None = None) -> None:
         raise name_taken(found.voice_id)
 
 
+def check_same_name(voice: Voice, name: str) -> None:
+    """Raise UserError `voice_exists` if the voice has this name as its id only: it is another's."""
+    if fold_name(name) != fold_name(voice.name):
+        raise name_taken(voice.voice_id)
+
+
 def name_taken(voice_id: str) -> UserError:
     return UserError(
         f"there is a voice of this name, with the id {voice_id}; delete it, or choose another name",

@@ -47,7 +47,7 @@ from fishs2.store.voice_files import (
 )
 from fishs2.store.voice_folder import GONE, NEW, OLD, Scan, VoiceFolder, aside_of
 from fishs2.store.voice_ids import fold_name, propose_ids
-from fishs2.store.voice_lookup import check_free, match_voice, name_taken
+from fishs2.store.voice_lookup import check_free, check_same_name, match_voice, name_taken
 
 LOCK_TIMEOUT_S = 10.0
 """How long a writer waits for another; an upload takes milliseconds once its files are decoded."""
@@ -88,6 +88,8 @@ class VoiceStore:
             scan = self._reader.scan()
             given = new.given_id
             old = match_voice(scan, given) if given else None
+            if old is not None and given != new.voice_id:
+                check_same_name(old, given)
             # Who names a voice by its id says nothing about its name.
             kept = old.name if old is not None and given == old.voice_id else given
             name = new.given_name or kept

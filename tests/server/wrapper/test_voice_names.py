@@ -32,7 +32,8 @@ def pitch_of(recorded: Recorded, name: str) -> int:
 @pytest.mark.parametrize(
     "names",
     [
-        ("José", "Jose"),
+        ("José", "Jose", "jose\u200b"),
+        ("josé", "ｊｏｓｅ", "jose ", "jose"),
         ("Narrator 1", "Narrator #1", "Narrator-1!"),
         ("Bob 😀", "Bob 😎"),
         ("小明", "小红", "!!!", "???"),
@@ -96,6 +97,19 @@ def test_voice_that_is_uploaded_again_by_its_id_keeps_its_name(recorded: Recorde
     assert again == {**made, "created": again["created"]}
     assert pitch_of(recorded, "old näme") == pitch_of(recorded, made["id"]) == 400
     recorded.client.delete(f"/v1/voices/{made['id']}")
+
+
+def test_name_that_is_the_id_of_another_voice_replaces_nobody(recorded: Recorded) -> None:
+    recorded.upload("Old Man", audio=sine_wav(300))
+    audio = {"files": ("a.wav", sine_wav(400))}
+    fields = {"name": "old-man", "prompt_text": TRANSCRIPT}
+    named = recorded.client.post("/v1/audio/voices", files=audio, data=fields)
+    filed = recorded.client.post("/v1/files", files={"file": ("old-man.wav", sine_wav(400))})
+    pitch = pitch_of(recorded, "Old Man")
+    recorded.client.delete("/v1/voices/old-man")
+
+    assert [error_of(answer)[:2] for answer in (named, filed)] == [(409, "voice_exists")] * 2
+    assert pitch == 300
 
 
 def test_file_that_is_uploaded_without_a_name_gives_its_own(recorded: Recorded) -> None:
