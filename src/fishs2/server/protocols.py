@@ -75,6 +75,8 @@ class HttpProtocol(HttpToolsProtocol):
         is_new = self.cycle is not None and self.cycle.scope is self.scope
         if is_new and self.scope["http_version"] == "1.0":
             self.cycle.keep_alive = self.parser.should_keep_alive()
+            # It would take "100 Continue" for the answer: RFC 9110 section 10.1.1.
+            self.cycle.waiting_for_100_continue = False
 
     def on_message_complete(self) -> None:
         # With an offer the parser ends the message before the body.

@@ -142,6 +142,16 @@ async def test_http_1_0_gets_no_chunks_and_the_body_ends_with_the_connection() -
     assert answer.body == expected
 
 
+async def test_http_1_0_is_not_told_to_continue() -> None:
+    body = json.dumps(BODY).encode()
+    head = request("POST", SPEECH, {**JSON, "Expect": "100-continue"}, body, version="1.0")
+    async with serving() as served, connecting(served.url) as connection:
+        await connection.send(head)
+        answer = await connection.receive()
+
+    assert answer.status == 200
+
+
 async def test_http_1_0_keeps_a_connection_where_the_length_is_known() -> None:
     keep = {"Connection": "keep-alive"}
     async with serving() as served, connecting(served.url) as connection:
