@@ -88,7 +88,14 @@ class RunawaySpeechError(EngineError):
 
 
 class EngineUnavailableError(EngineError):
-    """The engine cannot work until somebody repairs it: missing library, model or device."""
+    """The engine cannot work until somebody repairs it: missing library, model or device.
+
+    reason: what everybody may know of it, without paths; "" is for the log alone.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreUnavailableError(Fishs2Error):

@@ -7,7 +7,10 @@ from fishs2.errors import EngineUnavailableError
 
 
 class MissingEngine:
-    """Its start fails with `reason`; a SpeechEngine otherwise, which nothing ever reaches."""
+    """Its start fails with `reason`, which names no path: everybody may read it.
+
+    A SpeechEngine otherwise, which nothing ever reaches.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
         self._name = name
@@ -18,7 +21,9 @@ class MissingEngine:
         raise EngineUnavailableError(self._reason)
 
     async def start(self) -> None:
-        raise EngineUnavailableError(f"the {self._name} engine cannot work: {self._reason}")
+        raise EngineUnavailableError(
+            f"the {self._name} engine cannot work: {self._reason}", reason=self._reason
+        )
 
     def find_voice(self, voice: str | None, language: str | None) -> str:
         raise EngineUnavailableError(self._reason)

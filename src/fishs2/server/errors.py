@@ -104,6 +104,9 @@ _HTTP_MESSAGES = {
 }
 
 
+LOG_SAYS_WHY = "the server's log says why"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An error on its way to a client, in no dialect yet.
@@ -284,7 +287,7 @@ def describe_error(error: Fishs2Error) -> Problem:
         case EngineUnavailableError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "the engine cannot work; the server's log says why",
+                f"the engine cannot work; {error.reason or LOG_SAYS_WHY}",
                 "backend_not_available",
                 # Nothing gets better by asking again: keep clients from their retry loops.
                 headers={"X-Should-Retry": "false"},

@@ -11,9 +11,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fishs2 import __version__
+from fishs2.errors import Fishs2Error
+from fishs2.server.errors import LOG_SAYS_WHY
 from fishs2.server.openai_request import model_names
 from fishs2.server.proxies import path_prefix
-from fishs2.service.runtime import Runtime
+from fishs2.service.runtime import Runtime, reason_of
 
 _DOCS_FILES = "/docs/files"
 _ICON = "/favicon.ico"
@@ -21,7 +23,6 @@ _ICON_HEADERS = {"Cache-Control": "public, max-age=604800"}
 _METRICS_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}
 }
-_ENGINE_ERROR = "the engine cannot work at present; the server's log says why"
 
 
 class Queue(BaseModel):
@@ -50,6 +51,11 @@ class Health(BaseModel):
     rtf: float | None
 
 
+def _why(failure: Fishs2Error | None) -> str:
+    reason = reason_of(failure) if failure is not None else ""
+    return f"the engine cannot work at present; {reason or LOG_SAYS_WHY}"
+
+
 def status_router(runtime: Runtime) -> APIRouter:
     """Build `/health`, which answers at once whatever the engine is doing."""
     router = APIRouter(tags=["Status"])
@@ -63,7 +69,7 @@ def status_router(runtime: Runtime) -> APIRouter:
         return Health(
             ready=status.state == "ready",
             engine=capabilities.name if capabilities else None,
-            engine_error=_ENGINE_ERROR if status.state == "failed" else None,
+            engine_error=_why(runtime.failure) if status.state == "failed" else None,
             model_loaded=status.is_loaded,
             model_count=len(model_names(runtime.settings)),
             voice_count=await runtime.count_voices(),

@@ -100,6 +100,8 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     }
     # Plain values, so that the engine can be made here or in a process of its own.
     arguments = {"files": to_plain(files), "place": to_plain(place), "wishes": to_plain(wishes)}
+    if not _model_path(settings).exists():
+        return _without_model("s2", settings)
     is_hosted = settings.engine_process
     if is_hosted is None:
         is_hosted = settings.backend in ("cuda", "metal")
@@ -113,8 +115,15 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     return open_s2_by_values(**arguments)
 
 
+def _without_model(engine: str, settings: Settings) -> SpeechEngine:
+    name = _model_path(settings).name
+    return MissingEngine(engine, f"its model {name} is not there; `fishs2 fetch` downloads it")
+
+
 def _make_s2cpp(settings: Settings) -> SpeechEngine:
     model = _model_path(settings)
+    if not model.exists():
+        return _without_model("s2cpp", settings)
     options = S2cppOptions(
         model=model,
         tokenizer=settings.tokenizer_path or model.with_name("tokenizer.json"),
@@ -301,7 +310,7 @@ class Runtime:
             logger.error("the engine cannot start: %s", error.message)
             if isinstance(error, SettingsError):
                 self._give_up()
-            raise EngineUnavailableError(error.message) from error
+            raise EngineUnavailableError(error.message, reason=reason_of(error)) from error
         capabilities = engine.capabilities
         logger.info(
             "engine %s speaks on %s: %s",
@@ -337,6 +346,11 @@ def _rules(settings: Settings) -> SpeechRules:
             min_tokens_before_end=settings.min_tokens_before_end,
         ),
     )
+
+
+def reason_of(error: Fishs2Error) -> str:
+    """What everybody may know of why an engine cannot work; "" where only the log says it."""
+    return error.reason if isinstance(error, EngineUnavailableError) else ""
 
 
 def _model_path(settings: Settings) -> Path:
