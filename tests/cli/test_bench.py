@@ -192,7 +192,7 @@ def test_engine_that_cannot_start_is_reported_with_the_servers_own_words(tmp_pat
 
     assert done.returncode == 1
     assert "the engine cannot start" in done.stderr
-    assert "missing.gguf cannot be read" in done.stderr
+    assert "its model missing.gguf is not there" in done.stderr
     assert reports(tmp_path) == []
     assert servers() == before
 

@@ -121,11 +121,17 @@ async def test_references_that_cannot_be_cloned_are_refused_and_harm_nobody() ->
     assert undisturbed == alone
 
 
+async def test_references_without_a_voice_are_refused_before_an_engine_sees_them() -> None:
+    empty = {"0.2 s": tone(0.2), "2 ms": tone(0.002), "silence": np.zeros(44_100)}
+    async with speaking(num_slots=1) as served:
+        for name, pcm in empty.items():
+            answer = await served.speak(**with_reference(wav_of(pcm)))
+            assert error_of(answer)[:2] == (422, "invalid_reference_audio"), name
+
+
 async def test_odd_references_are_cloned_and_harm_nobody() -> None:
     references = {
-        "0.2 s": wav_of(tone(0.2)),
-        "2 ms": wav_of(tone(0.002)),
-        "silence": wav_of(np.zeros(44_100)),
+        "0.3 s": wav_of(tone(0.3)),
         "clipped": wav_of(3 * tone(1.0)),
         "8 kHz": wav_of(tone(1.0, 8_000), 8_000),
         "96 kHz": wav_of(tone(0.5, 96_000), 96_000),

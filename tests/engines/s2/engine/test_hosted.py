@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fishs2.engines.base import CodesEngine, Reference, Sampling, Utterance
+from fishs2.engines.base import CodesEngine, Pcm, Reference, Sampling, SpeechEngine, Utterance
 from fishs2.engines.hosted.engine import HostedEngine
 from fishs2.engines.hosted.link import HostLimits
 from fishs2.engines.hosted.messages import Recipe
@@ -16,7 +16,7 @@ from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine import engine as engine_module
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.engine.runner import Runner
-from fishs2.errors import NotFoundError, UserError
+from fishs2.errors import EngineLostError, NotFoundError, UserError
 from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings
 from tests.engines.s2.golden import MODEL_FILES, arrays
@@ -72,6 +72,11 @@ def make_dying_engine(folder: str) -> S2Engine:
     return S2Engine(MODEL_FILES, Precision())
 
 
+async def pcm_of(engine: SpeechEngine, utterance: Utterance) -> Pcm:
+    async with aclosing(engine.speak(utterance)) as chunks:
+        return np.concatenate([chunk.pcm async for chunk in chunks])
+
+
 async def test_card_that_fails_ends_the_child_and_costs_nobody_anything(tmp_path: Path) -> None:
     utterance = Utterance("Hello there.", sampling=Sampling(seed=5, max_new_tokens=9))
     recipe = Recipe(__name__, "make_dying_engine", {"folder": str(tmp_path)})
@@ -85,8 +90,11 @@ async def test_card_that_fails_ends_the_child_and_costs_nobody_anything(tmp_path
         await engine.start()
         (tmp_path / "armed").touch()
         try:
-            async with aclosing(engine.speak(utterance)) as chunks:
-                heard.append(np.concatenate([chunk.pcm async for chunk in chunks]))
+            if engine is engines[0]:
+                # Whoever asked speaks again: `service.feed` knows what has been heard.
+                with pytest.raises(EngineLostError, match="its card had failed"):
+                    await pcm_of(engine, utterance)
+            heard.append(await pcm_of(engine, utterance))
             stats = engine.stats()
             assert stats is not None
             assert stats.num_restarts == (engine is engines[0])
