@@ -98,6 +98,11 @@ class EngineUnavailableError(EngineError):
         self.reason = reason
 
 
+def reason_of(error: Fishs2Error) -> str:
+    """What everybody may know of why an engine cannot work; "" where only the log says it."""
+    return error.reason if isinstance(error, EngineUnavailableError) else ""
+
+
 class StoreUnavailableError(Fishs2Error):
     """The database, or a folder of what is kept, cannot be read or written at present."""
 

@@ -11,11 +11,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fishs2 import __version__
-from fishs2.errors import Fishs2Error
+from fishs2.errors import Fishs2Error, reason_of
 from fishs2.server.errors import LOG_SAYS_WHY
 from fishs2.server.openai_request import model_names
 from fishs2.server.proxies import path_prefix
-from fishs2.service.runtime import Runtime, reason_of
+from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"
 _ICON = "/favicon.ico"

@@ -23,6 +23,7 @@ from fishs2.errors import (
     Fishs2Error,
     SettingsError,
     StoreUnavailableError,
+    reason_of,
 )
 from fishs2.service.accounts import Accounts
 from fishs2.service.admission import Admission
@@ -346,11 +347,6 @@ def _rules(settings: Settings) -> SpeechRules:
             min_tokens_before_end=settings.min_tokens_before_end,
         ),
     )
-
-
-def reason_of(error: Fishs2Error) -> str:
-    """What everybody may know of why an engine cannot work; "" where only the log says it."""
-    return error.reason if isinstance(error, EngineUnavailableError) else ""
 
 
 def _model_path(settings: Settings) -> Path:
