@@ -117,7 +117,8 @@ async def test_websockets_are_still_opened() -> None:
     async with serving() as served:
         url = served.url.replace("http", "ws") + "/v1/tts/live"
         async with connect(url, open_timeout=PATIENCE_S) as socket:
-            await socket.ping()
+            pong = await socket.ping()
+            assert await pong >= 0
 
 
 async def test_what_is_no_http_is_400_and_ends_the_connection() -> None:
