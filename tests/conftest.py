@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.serving import server_process
 
@@ -12,6 +13,12 @@ from tests.serving import server_process
 # only wait for each other.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+
+# The same examples in every run and no limit of time; `--hypothesis-profile=search` looks for new
+# ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=2_000)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True, scope="session")

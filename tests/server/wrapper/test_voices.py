@@ -317,8 +317,9 @@ async def test_broken_voice_folders_fail_nothing(tmp_path: Path) -> None:
     (tmp_path / "half" / "meta.json").mkdir()
 
     async with serving(voices_dir=tmp_path) as served:
-        health = (await served.client.get("/health")).json()
         listing = (await served.client.get("/v1/voices")).json()
+        # Counts what the list has found, also if the disk is too slow for a count of its own.
+        health = (await served.client.get("/health")).json()
 
     assert health["status"] == "ok"
     assert "good" in [entry["id"] for entry in listing["data"]]

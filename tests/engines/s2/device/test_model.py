@@ -145,7 +145,7 @@ def test_loading_never_holds_a_second_copy(mode: str, large_model: Path, tmp_pat
     needed = report.memory_bytes[f"{mode} bf16"]
     assert needed > 200e6
     # A second copy would be twice that; the rest is what the allocator keeps.
-    assert needed - 20e6 < int(done.stdout) < needed + 130e6
+    assert needed - 20e6 < int(done.stdout) < 1.7 * needed
 
 
 @pytest.fixture(scope="module")
