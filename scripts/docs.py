@@ -153,7 +153,7 @@ def find_undocumented_api() -> list[str]:
     words = set(schema["paths"])
     words |= set(schema["components"]["schemas"]["SpeechBody"]["properties"])
     words |= set(schema["components"]["schemas"]["Health"]["properties"])
-    for module in [*SOURCE.glob("server/*.py"), *SOURCE.glob("service/*.py")]:
+    for module in [*SOURCE.glob("server/**/*.py"), *SOURCE.glob("service/**/*.py")]:
         code = module.read_text(encoding="utf-8")
         words |= set(re.findall(r'code="([a-z_]+)"', code))
         words |= set(re.findall(r'"(X-[A-Za-z0-9-]+)"', code))

@@ -20,7 +20,7 @@
         └── FlagError          a flag of the command line has a value that it cannot have
 
 Messages are safe to show to a client: no path of this machine, no traceback, no text of a request.
-`server.errors` turns these into the error shape of each dialect.
+`server.edge.errors` turns these into the error shape of each dialect.
 """
 
 

@@ -7,11 +7,11 @@ import ormsgpack
 import pytest
 
 from fishs2.server import app as _every_body  # noqa: F401 - so that every dialect's are loaded
-from fishs2.server.fields import JsonBody
-from fishs2.server.fish_cloud_body import SelfHostedTts, Tts
-from fishs2.server.fish_compat import CompatBody
-from fishs2.server.fish_open_body import OpenSpeech
-from fishs2.server.speech_body import SpeechBody
+from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts
+from fishs2.server.dialects.fish_cloud.compat import CompatBody
+from fishs2.server.dialects.fish_open.body import OpenSpeech
+from fishs2.server.dialects.openai.body import SpeechBody
+from fishs2.server.edge.fields import JsonBody
 from fishs2.service.voice_choice import PRESET_VOICES
 from fishs2.store.new_voices import NewSample
 from tests.fakes import FakeEngine

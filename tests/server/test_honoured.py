@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from fishs2.server.fish_cloud_body import SelfHostedTts, Tts
-from fishs2.server.fish_cloud_request import to_speech_request as from_fish
-from fishs2.server.fish_open import to_speech_request as from_open
-from fishs2.server.fish_open_body import OpenSpeech
-from fishs2.server.openai_request import to_speech_request as from_openai
-from fishs2.server.speech_body import SpeechBody
+from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts
+from fishs2.server.dialects.fish_cloud.request import to_speech_request as from_fish
+from fishs2.server.dialects.fish_open.api import to_speech_request as from_open
+from fishs2.server.dialects.fish_open.body import OpenSpeech
+from fishs2.server.dialects.openai.body import SpeechBody
+from fishs2.server.dialects.openai.request import to_speech_request as from_openai
 from fishs2.service.speech import SpeechRequest
 from tests.fakes import FakeEngine
 from tests.serving import make_settings, serving

@@ -6,26 +6,26 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from fishs2 import __version__
-from fishs2.server.auth import Guard
 from fishs2.server.clips import clips_router
-from fishs2.server.cors import WebPages
-from fishs2.server.error_bodies import describe_errors
-from fishs2.server.errors import install_error_handlers
+from fishs2.server.dialects.fish_cloud.account import fish_account_router
+from fishs2.server.dialects.fish_cloud.compat import fish_compat_router
+from fishs2.server.dialects.fish_cloud.live import fish_live_router
+from fishs2.server.dialects.fish_cloud.models import fish_models_router
+from fishs2.server.dialects.fish_cloud.speech import fish_cloud_router
+from fishs2.server.dialects.fish_open.api import open_api_router
+from fishs2.server.dialects.fish_selfhosted.api import fish_selfhosted_router
+from fishs2.server.dialects.openai.speech import openai_router
+from fishs2.server.dialects.wrapper.voices import voices_router
+from fishs2.server.edge.auth import Guard
+from fishs2.server.edge.cors import WebPages
+from fishs2.server.edge.error_bodies import describe_errors
+from fishs2.server.edge.errors import install_error_handlers
+from fishs2.server.edge.middleware import BodyLimits, Edge
+from fishs2.server.edge.paths import Paths
+from fishs2.server.edge.proxies import Proxies, prefix_of
+from fishs2.server.edge.stopping import Stopping
 from fishs2.server.examples import show_examples
-from fishs2.server.fish_account import fish_account_router
-from fishs2.server.fish_cloud import fish_cloud_router
-from fishs2.server.fish_compat import fish_compat_router
-from fishs2.server.fish_live import fish_live_router
-from fishs2.server.fish_models import fish_models_router
-from fishs2.server.fish_open import open_api_router
-from fishs2.server.fish_selfhosted import fish_selfhosted_router
-from fishs2.server.middleware import BodyLimits, Edge
-from fishs2.server.openai import openai_router
-from fishs2.server.paths import Paths
-from fishs2.server.proxies import Proxies, prefix_of
 from fishs2.server.status import install_docs_pages, status_router
-from fishs2.server.stopping import Stopping
-from fishs2.server.voices import voices_router
 from fishs2.service.runtime import Runtime
 from fishs2.settings import Settings
 

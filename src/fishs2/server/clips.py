@@ -19,9 +19,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import NotFoundError
-from fishs2.server.error_bodies import ErrorBody, error_answers
-from fishs2.server.errors import Problem, error_response
-from fishs2.server.proxies import base_url
+from fishs2.server.edge.error_bodies import ErrorBody, error_answers
+from fishs2.server.edge.errors import Problem, error_response
+from fishs2.server.edge.proxies import base_url
 from fishs2.service.clips import Clips
 from fishs2.service.runtime import Runtime
 from fishs2.store.clips import Clip, OpenClip

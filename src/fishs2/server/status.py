@@ -12,9 +12,9 @@ from starlette.staticfiles import StaticFiles
 
 from fishs2 import __version__
 from fishs2.errors import Fishs2Error, reason_of
-from fishs2.server.errors import LOG_SAYS_WHY
-from fishs2.server.openai_request import model_names
-from fishs2.server.proxies import path_prefix
+from fishs2.server.dialects.openai.request import model_names
+from fishs2.server.edge.errors import LOG_SAYS_WHY
+from fishs2.server.edge.proxies import path_prefix
 from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fishs2.server.accept import prefers_json
+from fishs2.server.edge.accept import prefers_json
 from tests.serving import serving
 
 BODY = {"model": "fishs2", "input": "Hello there.", "response_format": "mp3"}

@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from fishs2.errors import SettingsError
-from fishs2.server.proxies import Proxies
+from fishs2.server.edge.proxies import Proxies
 from fishs2.settings import load_settings
 from tests.serving import PATIENCE_S, Served, free_port, serving, until
 

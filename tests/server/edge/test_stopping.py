@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.serve import listen, server_config
 from fishs2.server.app import create_app
-from fishs2.server.stopping import DrainingServer
+from fishs2.server.edge.stopping import DrainingServer
 from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
 from tests.serving import PATIENCE_S, free_port, make_settings, until, wait_until_up

@@ -17,8 +17,8 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fishs2.audio.decode import decode_audio
-from fishs2.server.fish_live import LiveSession
-from fishs2.server.stopping import Stopping
+from fishs2.server.dialects.fish_cloud.live import LiveSession
+from fishs2.server.edge.stopping import Stopping
 from fishs2.service.accounts import Principal
 from fishs2.service.runtime import open_database
 from fishs2.store.keys import Key, NewKey, create_key, find_key

@@ -13,8 +13,8 @@ import pytest
 from starlette.datastructures import FormData
 
 from fishs2.audio.decode import decode_audio
-from fishs2.server import json_body
-from fishs2.server.fish_cloud_body import _form_fields
+from fishs2.server.dialects.fish_cloud.body import _form_fields
+from fishs2.server.edge import json_body
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
 from tests.server.fish.conftest import CLOUD, error_of, post

@@ -18,7 +18,7 @@ from fishs2.errors import (
     UnauthorizedError,
     UserError,
 )
-from fishs2.server.errors import FISH_PATHS, describe_error, error_response, is_fish_path
+from fishs2.server.edge.errors import FISH_PATHS, describe_error, error_response, is_fish_path
 from tests.serving import serving
 
 UNKNOWN = NotFoundError("no voice", code="voice_not_found", param="voice")

@@ -7,7 +7,7 @@ from typing import Literal
 import ormsgpack
 
 from fishs2.errors import UserError
-from fishs2.server import msgpack
+from fishs2.server.edge import msgpack
 
 CLOSE_RESTART = 1012
 """The server ends, and is likely to come back. Source: IANA's registry of WebSocket codes."""

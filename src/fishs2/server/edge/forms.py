@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from fishs2.server.fields import whole_characters
+from fishs2.server.edge.fields import whole_characters
 from fishs2.store.failures import store_errors
 
 # The bytes of a surrogate, U+D800 to U+DFFF, in UTF-8.

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from fishs2.server.accept import wants_events
-from fishs2.server.cors import check_link
-from fishs2.server.error_bodies import ErrorBody, error_answers
-from fishs2.server.openai_request import find_model, model_names, to_speech_request
-from fishs2.server.speech_body import SpeechBody
-from fishs2.server.speech_query import query_parameters, read_query
-from fishs2.server.streaming import Delivery, SpeechResponse, Spoken, speech_headers
+from fishs2.server.dialects.openai.body import SpeechBody
+from fishs2.server.dialects.openai.query import query_parameters, read_query
+from fishs2.server.dialects.openai.request import find_model, model_names, to_speech_request
+from fishs2.server.edge.accept import wants_events
+from fishs2.server.edge.cors import check_link
+from fishs2.server.edge.error_bodies import ErrorBody, error_answers
+from fishs2.server.edge.streaming import Delivery, SpeechResponse, Spoken, speech_headers
 from fishs2.service.runtime import Runtime
 from fishs2.settings import Settings
 
@@ -92,7 +92,7 @@ _LINK_HEADERS = {
 
 
 def openai_router(runtime: Runtime) -> APIRouter:
-    """Build the routes of the dialect; `server.paths` leads those without `/v1` here."""
+    """Build the routes of the dialect; `edge.paths` leads those without `/v1` here."""
     settings = runtime.settings
     router = APIRouter(tags=["OpenAI"])
 

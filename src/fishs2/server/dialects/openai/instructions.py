@@ -1,6 +1,6 @@
 """Overrides inside `instructions`: a JSON object in a field that OpenAI clients can always set.
 
-Source: the original wrapper's override language. `openai_request` merges the result with the body,
+Source: the original wrapper's override language. `request` merges the result with the body,
 whose own fields win.
 """
 
@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from fishs2.errors import UserError
-from fishs2.server.fields import JsonBody
-from fishs2.server.speech_body import Control, SamplingBody, Transcript
+from fishs2.server.dialects.openai.body import Control, SamplingBody, Transcript
+from fishs2.server.edge.fields import JsonBody
 
 _TEXTS = ("prompt_text", "reference_text", "control")
 

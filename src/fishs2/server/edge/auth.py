@@ -5,7 +5,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import Fishs2Error
-from fishs2.server.errors import OPEN_API_PREFIX, describe_error, is_below, send_error
+from fishs2.server.edge.errors import OPEN_API_PREFIX, describe_error, is_below, send_error
 from fishs2.service.accounts import Accounts, Principal
 
 PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/health", "/v1/health"})

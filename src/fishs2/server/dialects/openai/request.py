@@ -15,8 +15,8 @@ from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
 from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.instructions import Overrides, read_overrides
-from fishs2.server.speech_body import Prosody, SamplingBody, SpeechBody
+from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
+from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
 from fishs2.service.speech import SpeechRequest
 from fishs2.service.voice_choice import GivenReference
 from fishs2.settings import Settings

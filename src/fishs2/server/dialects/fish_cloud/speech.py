@@ -1,7 +1,7 @@
 """Fish Audio's own speech API: `POST /v1/tts`, for clients of the cloud and of fish-speech.
 
-Which of the two asks shows in its headers, `fish_cloud_body.is_cloud`; they differ in defaults.
-Live text is in `fish_live`, answers with times in `fish_times`. Source: docs/api.md.
+Which of the two asks shows in its headers, `body.is_cloud`; they differ in defaults.
+Live text is in `live`, answers with times in `times`. Source: docs/api.md.
 """
 
 from typing import Any
@@ -9,12 +9,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from fishs2.server.error_bodies import FishErrorBody, error_answers
-from fishs2.server.fish_cloud_body import SelfHostedTts, is_cloud, read_tts
-from fishs2.server.fish_cloud_request import to_speech_request
-from fishs2.server.fish_open_body import body_schema
-from fishs2.server.fish_times import TimedEvents
-from fishs2.server.streaming import SpeechResponse, Spoken
+from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, is_cloud, read_tts
+from fishs2.server.dialects.fish_cloud.request import to_speech_request
+from fishs2.server.dialects.fish_cloud.times import TimedEvents
+from fishs2.server.dialects.fish_open.body import body_schema
+from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
+from fishs2.server.edge.streaming import SpeechResponse, Spoken
 from fishs2.service.runtime import Runtime
 
 CONTENT_TYPES = {

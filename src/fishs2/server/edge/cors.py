@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import ForbiddenError
-from fishs2.server.errors import OPEN_API_PREFIX, Problem, send_error
+from fishs2.server.edge.errors import OPEN_API_PREFIX, Problem, send_error
 
 _FOR_ALL_PAGES = frozenset(
     {f"{OPEN_API_PREFIX}{name}" for name in ("tts", "list-models", "profile")}

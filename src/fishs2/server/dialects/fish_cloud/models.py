@@ -12,10 +12,10 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.error_bodies import FishErrorBody, error_answers
-from fishs2.server.fields import JsonBody
-from fishs2.server.fish_body import MAX_FILES, File, Files, one_as_list, read_body, validate
-from fishs2.server.fish_open import iso_time
+from fishs2.server.dialects.fish_open.api import iso_time
+from fishs2.server.edge.bodies import MAX_FILES, File, Files, one_as_list, read_body, validate
+from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
+from fishs2.server.edge.fields import JsonBody
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_rules import (
     MAX_NAME_CHARS,
@@ -137,7 +137,7 @@ class FishModels:
         found = [voice for voice in await self._voices.list() if _matches(voice, query)]
         found.sort(key=lambda voice: (-voice.created, voice.voice_id))
         first = (query.page_number - 1) * query.page_size
-        # Built by hand, as in `server.voices`.
+        # Built by hand, as in `wrapper.voices`.
         items = [model_object(voice) for voice in found[first : first + query.page_size]]
         return JSONResponse({"total": len(found), "items": items})
 

@@ -9,8 +9,8 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fishs2.server.errors import Problem, fish_message
-from fishs2.server.streaming import packed_json
+from fishs2.server.edge.errors import Problem, fish_message
+from fishs2.server.edge.streaming import packed_json
 from fishs2.service.report import SpeechReport
 from fishs2.service.speech import SpeechPlan
 from fishs2.text.source import split_source

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fishs2.server.error_bodies import FishErrorBody, error_answers
-from fishs2.server.errors import Problem, error_response
-from fishs2.server.fields import JsonBody
-from fishs2.server.fish_models import FISH_ERRORS
-from fishs2.server.fish_open import UNLIMITED, iso_time
+from fishs2.server.dialects.fish_cloud.models import FISH_ERRORS
+from fishs2.server.dialects.fish_open.api import UNLIMITED, iso_time
+from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
+from fishs2.server.edge.errors import Problem, error_response
+from fishs2.server.edge.fields import JsonBody
 from fishs2.service.accounts import Principal
 from fishs2.service.runtime import Runtime
 

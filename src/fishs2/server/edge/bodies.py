@@ -14,10 +14,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.errors import UserError
-from fishs2.server import json_body, msgpack
-from fishs2.server.fields import JsonBody
-from fishs2.server.fish_open_body import MSGPACK_TYPES
-from fishs2.server.forms import open_form
+from fishs2.server.dialects.fish_open.body import MSGPACK_TYPES
+from fishs2.server.edge import json_body, msgpack
+from fishs2.server.edge.fields import JsonBody
+from fishs2.server.edge.forms import open_form
 from fishs2.store.new_voices import NewSample
 
 MAX_FILES = 1_000

@@ -11,13 +11,13 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from fishs2.errors import UserError
-from fishs2.server.errors import COMPAT_PATH
-from fishs2.server.fields import JsonBody
-from fishs2.server.fish_body import validate
-from fishs2.server.openai import plan_speech
-from fishs2.server.openai_request import OWNER_PREFIXES
-from fishs2.server.speech_body import SpeechBody
-from fishs2.server.streaming import Delivery, SpeechResponse
+from fishs2.server.dialects.openai.body import SpeechBody
+from fishs2.server.dialects.openai.request import OWNER_PREFIXES
+from fishs2.server.dialects.openai.speech import plan_speech
+from fishs2.server.edge.bodies import validate
+from fishs2.server.edge.errors import COMPAT_PATH
+from fishs2.server.edge.fields import JsonBody
+from fishs2.server.edge.streaming import Delivery, SpeechResponse
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_choice import PRESET_VOICES
 

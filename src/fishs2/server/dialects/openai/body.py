@@ -1,7 +1,7 @@
 """The body of POST /v1/audio/speech, with every extension that real clients send.
 
-Fields of OpenAI, of the original wrapper, of Pandrator, of vLLM and SGLang. `openai` translates it;
-here is only what each field may hold. Sources: docs/api.md names the client of each field.
+Fields of OpenAI, of the original wrapper, of Pandrator, of vLLM and SGLang. `request` translates
+it; here is only what each field may hold. Sources: docs/api.md names the client of each field.
 """
 
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from fishs2.audio.formats import FORMATS
-from fishs2.server.fields import Integer, JsonBody, Language, Number
+from fishs2.server.edge.fields import Integer, JsonBody, Language, Number
 from fishs2.text.emoji import EmojiReading
 
 MAX_TRANSCRIPT_CHARS = 4096

@@ -21,24 +21,24 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from fishs2.errors import BusyError, Fishs2Error, ShutdownError, StalledReaderError, UserError
-from fishs2.server.errors import (
-    Problem,
-    describe_error,
-    describe_fields,
-    error_response,
-    fish_message,
-)
-from fishs2.server.fish_cloud_body import validate_tts
-from fishs2.server.fish_cloud_request import to_speech_request
-from fishs2.server.fish_frames import (
+from fishs2.server.dialects.fish_cloud.body import validate_tts
+from fishs2.server.dialects.fish_cloud.frames import (
     CLOSE_RESTART,
     audio_frames,
     error_frame,
     read_event,
     stop_frame,
 )
-from fishs2.server.fish_times import Timeline, Times
-from fishs2.server.stopping import Stopping
+from fishs2.server.dialects.fish_cloud.request import to_speech_request
+from fishs2.server.dialects.fish_cloud.times import Timeline, Times
+from fishs2.server.edge.errors import (
+    Problem,
+    describe_error,
+    describe_fields,
+    error_response,
+    fish_message,
+)
+from fishs2.server.edge.stopping import Stopping
 from fishs2.service.live import LiveSpeech, LiveText
 from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime

@@ -17,11 +17,11 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.engines.base import Latency
-from fishs2.server import json_body, msgpack
-from fishs2.server.fields import Integer, JsonBody, Number
-from fishs2.server.fish_open_body import MSGPACK_TYPES
-from fishs2.server.forms import open_form
-from fishs2.server.speech_body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
+from fishs2.server.dialects.fish_open.body import MSGPACK_TYPES
+from fishs2.server.dialects.openai.body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
+from fishs2.server.edge import json_body, msgpack
+from fishs2.server.edge.fields import Integer, JsonBody, Number
+from fishs2.server.edge.forms import open_form
 from fishs2.text.emoji import EmojiReading
 
 MAX_SPEAKERS = 16

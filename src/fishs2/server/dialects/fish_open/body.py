@@ -9,8 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from fishs2.server import msgpack
-from fishs2.server.fields import JsonBody, Number
+from fishs2.server.edge import msgpack
+from fishs2.server.edge.fields import JsonBody, Number
 from fishs2.text.emoji import EmojiReading
 
 MSGPACK_TYPES = frozenset(

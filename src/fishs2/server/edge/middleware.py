@@ -18,17 +18,17 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fishs2.errors import ShutdownError
-from fishs2.server import json_body
-from fishs2.server.errors import (
+from fishs2.server.dialects.fish_cloud.frames import CLOSE_RESTART, error_frame
+from fishs2.server.dialects.wrapper.voices import UPLOAD_PATHS
+from fishs2.server.edge import json_body
+from fishs2.server.edge.errors import (
     OPEN_API_PREFIX,
     Problem,
     describe_error,
     error_response,
     send_error,
 )
-from fishs2.server.fish_frames import CLOSE_RESTART, error_frame
-from fishs2.server.stopping import Stopping
-from fishs2.server.voices import UPLOAD_PATHS
+from fishs2.server.edge.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("fishs2.access")

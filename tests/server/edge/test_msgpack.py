@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.server.msgpack import MAX_VALUES, Extension, unpack
+from fishs2.server.edge.msgpack import MAX_VALUES, Extension, unpack
 
 VALUES = st.recursive(
     st.none()

@@ -17,11 +17,8 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.audio.effects import Effects
 from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
-from fishs2.server.auth import READ_VOICES, let_in
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
-from fishs2.server.error_bodies import OpenErrorBody, error_answers
-from fishs2.server.errors import OPEN_API_PREFIX, Problem, error_response
-from fishs2.server.fish_open_body import (
+from fishs2.server.dialects.fish_open.body import (
     Body,
     DeleteModel,
     ListModels,
@@ -31,8 +28,11 @@ from fishs2.server.fish_open_body import (
     unpack,
     validate,
 )
-from fishs2.server.forms import open_form
-from fishs2.server.streaming import SpeechResponse, Spoken, engine_headers, while_connected
+from fishs2.server.edge.auth import READ_VOICES, let_in
+from fishs2.server.edge.error_bodies import OpenErrorBody, error_answers
+from fishs2.server.edge.errors import OPEN_API_PREFIX, Problem, error_response
+from fishs2.server.edge.forms import open_form
+from fishs2.server.edge.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
 from fishs2.service.clips import Keep, content_key
 from fishs2.service.report import SpeechReport

@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.accept import prefers_json
-from fishs2.server.error_bodies import FishErrorBody, error_answers
-from fishs2.server.errors import Problem, error_response
-from fishs2.server.fields import JsonBody
-from fishs2.server.fish_body import File, Files, read_body, validate
-from fishs2.server.fish_models import FISH_ERRORS
-from fishs2.server.streaming import while_connected
+from fishs2.server.dialects.fish_cloud.models import FISH_ERRORS
+from fishs2.server.edge.accept import prefers_json
+from fishs2.server.edge.bodies import File, Files, read_body, validate
+from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
+from fishs2.server.edge.errors import Problem, error_response
+from fishs2.server.edge.fields import JsonBody
+from fishs2.server.edge.streaming import while_connected
 from fishs2.service.codec import MAX_ITEMS, CodecService
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_rules import MAX_NAME_CHARS

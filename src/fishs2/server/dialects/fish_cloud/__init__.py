@@ -1,0 +1,1 @@
+"""The API of Fish Audio's cloud."""

@@ -1,0 +1,1 @@
+"""The fishaudio.net open API."""

@@ -1,0 +1,1 @@
+"""OpenAI's speech API, with the fields of those who extended it."""

@@ -1,0 +1,1 @@
+"""The voices of the original wrapper around s2.cpp."""

@@ -1,0 +1,1 @@
+"""What every dialect over HTTP shares; nothing here knows one of them."""
