@@ -15,9 +15,9 @@ from fishs2.bootstrap.plan import Plan, plan_here
 from fishs2.cli.planning import describe_home, plan_runtime
 from fishs2.errors import SettingsError
 from fishs2.server.app import create_app
-from fishs2.server.edge.logs import log_to_files
 from fishs2.server.edge.protocols import HttpProtocol, WebSocketProtocol
 from fishs2.server.edge.stopping import DrainingServer
+from fishs2.server.logs import log_to_files
 from fishs2.service.runtime import check_database
 from fishs2.settings import (
     Settings,

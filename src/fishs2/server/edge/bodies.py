@@ -1,30 +1,41 @@
-"""How the bodies of Fish Audio's own APIs are read: MessagePack, JSON, or either kind of form."""
+"""How bodies are read that may be MessagePack, JSON, or either kind of form.
+
+Parts of forms that are over a megabyte wait in the system's temporary folder.
+"""
 
 import base64
 import binascii
 import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator, Field, ValidationError
-from starlette.datastructures import UploadFile
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.errors import UserError
-from fishs2.server.dialects.fish_open.body import MSGPACK_TYPES
 from fishs2.server.edge import json_body, msgpack
-from fishs2.server.edge.fields import JsonBody
-from fishs2.server.edge.forms import open_form
+from fishs2.server.edge.fields import JsonBody, whole_characters
+from fishs2.store.failures import store_errors
 from fishs2.store.new_voices import NewSample
 
+MSGPACK_TYPES = frozenset(
+    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
+)
 MAX_FILES = 1_000
 _MAX_FIELDS = 1_000
 _MAX_FORM_BYTES = 1_048_576
 _MAX_REPORTED = 5
 """Wrong fields that one error names."""
+
+# The bytes of a surrogate, U+D800 to U+DFFF, in UTF-8.
+_HALF_IN_LATIN_1 = re.compile("\xed[\xa0-\xbf][\x80-\xbf]")
 
 _T = TypeVar("_T", bound=JsonBody)
 
@@ -41,17 +52,29 @@ async def read_body(
     lists: fields that a form repeats; the last value counts of any other. max_values: of
     MessagePack. Raises HTTPException 400, 413 and 415; UserError `invalid_form`.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
+    kind = media_type(request)
+    if kind == "multipart/form-data":
         return _collect(await _read_multipart(request, max_files), lists)
+    if kind == "application/x-www-form-urlencoded":
+        try:
+            return _collect(_read_form(await request.body()), lists)
+        except ValueError:
+            raise HTTPException(HTTPStatus.BAD_REQUEST) from None
+    return await read_object(request, max_values=max_values)
+
+
+async def read_object(request: Request, *, max_values: int = msgpack.MAX_VALUES) -> dict[str, Any]:
+    """The fields of a body that is JSON or MessagePack.
+
+    Raises HTTPException 415, or 400 for what is no object.
+    """
+    kind = media_type(request)
     content = await request.body()
     try:
-        if media_type in MSGPACK_TYPES:
+        if kind in MSGPACK_TYPES:
             given: object = msgpack.unpack(content, max_values=max_values)
-        elif media_type == "application/json":
+        elif kind == "application/json":
             given = await json_body.read_aside(content, json.loads)
-        elif media_type == "application/x-www-form-urlencoded":
-            return _collect(_read_form(content), lists)
         else:
             raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     except (ValueError, RecursionError):
@@ -59,6 +82,37 @@ async def read_body(
     if not isinstance(given, dict):
         raise HTTPException(HTTPStatus.BAD_REQUEST)
     return given
+
+
+def media_type(request: Request) -> str:
+    """What the body is, without parameters; "" where the client does not say."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@asynccontextmanager
+async def open_form(
+    request: Request, *, max_files: int, max_fields: int
+) -> AsyncIterator[FormData]:
+    """The fields of a form; its files are gone when the block ends. Half characters are U+FFFD.
+
+    Raises HTTPException 400 for what is none, StoreUnavailableError where files find no room.
+    """
+    with store_errors("files of the form"):
+        form = await request.form(max_files=max_files, max_fields=max_fields)
+    try:
+        yield FormData([(name, _mend(value)) for name, value in form.multi_items()])
+    finally:
+        await form.close()
+
+
+def _mend(value: UploadFile | str) -> UploadFile | str:
+    """A field as JSON would have it: Starlette takes UTF-8 with half a character for Latin-1."""
+    if isinstance(value, UploadFile) or not _HALF_IN_LATIN_1.search(value):
+        return value
+    try:
+        return whole_characters(value.encode("latin-1").decode("utf-8", "surrogatepass"))
+    except UnicodeError:
+        return value
 
 
 def validate(given: dict[str, Any], kind: type[_T]) -> _T:
@@ -127,3 +181,34 @@ def _collect(fields: list[tuple[str, str | NewSample]], lists: frozenset[str]) -
         else:
             given[name] = value
     return given
+
+
+def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """How the API page describes a body that is JSON or MessagePack."""
+    schema = inline_schema(kind)
+    content = {
+        media_type: {"schema": schema} for media_type in ("application/json", *MSGPACK_TYPES)
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def inline_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model as it can stand anywhere: without references.
+
+    A model may not contain itself.
+    """
+    schema = kind.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inline(value: object) -> Any:
+        if isinstance(value, list):
+            return [inline(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            rest = {name: item for name, item in value.items() if name != "$ref"}
+            return inline({**definitions[value["$ref"].rpartition("/")[2]], **rest})
+        return {name: inline(item) for name, item in value.items()}
+
+    inlined: dict[str, Any] = inline(schema)
+    return inlined

@@ -11,17 +11,15 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.engines.base import Latency
-from fishs2.server.dialects.fish_open.body import MSGPACK_TYPES
 from fishs2.server.dialects.openai.body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
-from fishs2.server.edge import json_body, msgpack
+from fishs2.server.edge import json_body
+from fishs2.server.edge.bodies import media_type, open_form, read_object, validate
 from fishs2.server.edge.fields import Integer, JsonBody, Number
-from fishs2.server.edge.forms import open_form
 from fishs2.text.emoji import EmojiReading
 
 MAX_SPEAKERS = 16
@@ -163,33 +161,25 @@ def is_cloud(headers: Headers) -> bool:
 
 async def read_tts(request: Request) -> Tts:
     """The body of a request. Raises HTTPException 400 and 415, RequestValidationError."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     try:
-        if media_type in MSGPACK_TYPES:
-            given = msgpack.unpack(await request.body())
-        elif media_type == "application/json":
+        if kind == "application/json":
             return await json_body.read_aside(
                 await request.body(),
                 lambda content: validate_tts(json.loads(content), request.headers),
             )
-        elif media_type == "multipart/form-data":
-            given = await _read_form(request)
-        else:
-            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        if kind == "multipart/form-data":
+            return validate_tts(await _read_form(request), request.headers)
     except (ValueError, RecursionError):
         raise HTTPException(HTTPStatus.BAD_REQUEST) from None
-    return validate_tts(given, request.headers)
+    return validate_tts(await read_object(request), request.headers)
 
 
 def validate_tts(given: object, headers: Headers) -> Tts:
     """The fields of a body. Raises HTTPException 400, RequestValidationError."""
     if not isinstance(given, dict):
         raise HTTPException(HTTPStatus.BAD_REQUEST)
-    try:
-        return (Tts if is_cloud(headers) else SelfHostedTts).model_validate(given)
-    except ValidationError as error:
-        items = [{**item, "loc": ("body", *item["loc"])} for item in error.errors()]
-        raise RequestValidationError(items) from None
+    return validate(given, Tts if is_cloud(headers) else SelfHostedTts)
 
 
 async def _read_form(request: Request) -> dict[str, Any]:

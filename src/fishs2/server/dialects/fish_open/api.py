@@ -23,15 +23,12 @@ from fishs2.server.dialects.fish_open.body import (
     DeleteModel,
     ListModels,
     OpenSpeech,
-    body_schema,
     token_in,
-    unpack,
-    validate,
 )
 from fishs2.server.edge.auth import READ_VOICES, let_in
+from fishs2.server.edge.bodies import body_schema, open_form, read_object, validate
 from fishs2.server.edge.error_bodies import OpenErrorBody, error_answers
 from fishs2.server.edge.errors import OPEN_API_PREFIX, Problem, error_response
-from fishs2.server.edge.forms import open_form
 from fishs2.server.edge.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
 from fishs2.service.clips import Keep, content_key
@@ -195,7 +192,7 @@ class OpenApi:
         token = None
         if request.method == "POST" and await request.body():
             with suppress(HTTPException):
-                token = token_in(await unpack(request))
+                token = token_in(await read_object(request))
         principal = await let_in(request, self._runtime.accounts, token)
         profile = await self._runtime.accounts.profile(principal)
         left = UNLIMITED if profile.remaining is None else profile.remaining
@@ -229,7 +226,7 @@ class OpenApi:
         problem: HTTPException | None = None
         given: dict[str, Any] = {}
         try:
-            given = await unpack(request)
+            given = await read_object(request)
         except HTTPException as error:
             problem = error
         principal = await self._admit(request, token_in(given), *scopes)

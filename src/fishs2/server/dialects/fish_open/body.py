@@ -1,21 +1,11 @@
 """The bodies of the fishaudio.net open API: their fields, and how they are read."""
 
-import json
-from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
-from starlette.exceptions import HTTPException
+from pydantic import Field
 
-from fishs2.server.edge import msgpack
 from fishs2.server.edge.fields import JsonBody, Number
 from fishs2.text.emoji import EmojiReading
-
-MSGPACK_TYPES = frozenset(
-    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
-)
 
 _MAX_PAGE_SIZE = 1_000
 
@@ -58,68 +48,7 @@ class DeleteModel(Body):
     modelId: str
 
 
-_T = TypeVar("_T", bound=Body)
-
-
-def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    """How the API page describes a body that is JSON or MessagePack."""
-    schema = inline_schema(kind)
-    content = {
-        media_type: {"schema": schema} for media_type in ("application/json", *MSGPACK_TYPES)
-    }
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def inline_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a model as it can stand anywhere: without references.
-
-    A model may not contain itself.
-    """
-    schema = kind.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def inline(value: object) -> Any:
-        if isinstance(value, list):
-            return [inline(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if "$ref" in value:
-            rest = {name: item for name, item in value.items() if name != "$ref"}
-            return inline({**definitions[value["$ref"].rpartition("/")[2]], **rest})
-        return {name: inline(item) for name, item in value.items()}
-
-    inlined: dict[str, Any] = inline(schema)
-    return inlined
-
-
-async def unpack(request: Request) -> dict[str, Any]:
-    """Read JSON or MessagePack. Raises HTTPException 415, or 400 for what is no object."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    content = await request.body()
-    try:
-        if media_type in MSGPACK_TYPES:
-            given = msgpack.unpack(content)
-        elif media_type == "application/json":
-            given = json.loads(content)
-        else:
-            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    except (ValueError, RecursionError):
-        raise HTTPException(HTTPStatus.BAD_REQUEST) from None
-    if not isinstance(given, dict):
-        raise HTTPException(HTTPStatus.BAD_REQUEST)
-    return given
-
-
 def token_in(given: dict[str, Any]) -> str | None:
     """The key, if the body has one."""
     token = given.get("token")
     return token if isinstance(token, str) else None
-
-
-def validate(given: dict[str, Any], kind: type[_T]) -> _T:
-    """The fields of a body. Raises RequestValidationError."""
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        items = [{**item, "loc": ("body", *item["loc"])} for item in error.errors()]
-        raise RequestValidationError(items) from None

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
-from fishs2.server.dialects.fish_open.body import inline_schema
 from fishs2.server.dialects.openai.body import SpeechBody
+from fishs2.server.edge.bodies import inline_schema
 
 _JSON_FIELDS = frozenset({"voice", "fishs2", "prosody", "references", "speaker_wav"})
 """Fields that may be objects or lists; a query has JSON for these."""

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
 
+from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.fields import Switch, auto_as_none
-from fishs2.server.edge.forms import open_form
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_choice import DEFAULT_VOICE, SPEECH_PRESETS
 from fishs2.store.new_voices import NewSample, NewVoice
