@@ -6,18 +6,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from fishs2 import __version__
-from fishs2.server.clips import clips_router
-from fishs2.server.dialects.fish_cloud.account import fish_account_router
-from fishs2.server.dialects.fish_cloud.compat import fish_compat_router
-from fishs2.server.dialects.fish_cloud.live import fish_live_router
-from fishs2.server.dialects.fish_cloud.models import fish_models_router
-from fishs2.server.dialects.fish_cloud.speech import fish_cloud_router
-from fishs2.server.dialects.fish_open.api import open_api_router
-from fishs2.server.dialects.fish_selfhosted.api import fish_selfhosted_router
-from fishs2.server.dialects.openai.speech import openai_router
-from fishs2.server.dialects.wrapper.voices import voices_router
+from fishs2.server.clips import CLIPS
+from fishs2.server.dialects.fish_cloud.dialect import FISH_CLOUD, FISH_COMPAT, FISH_SPEECH
+from fishs2.server.dialects.fish_open.dialect import FISH_OPEN
+from fishs2.server.dialects.fish_selfhosted.dialect import FISH_SELFHOSTED
+from fishs2.server.dialects.openai.dialect import OPENAI
+from fishs2.server.dialects.wrapper.dialect import WRAPPER
 from fishs2.server.edge.auth import Guard
 from fishs2.server.edge.cors import WebPages
+from fishs2.server.edge.dialect import Dialects
 from fishs2.server.edge.error_bodies import describe_errors
 from fishs2.server.edge.errors import install_error_handlers
 from fishs2.server.edge.middleware import BodyLimits, Edge
@@ -28,6 +25,10 @@ from fishs2.server.examples import show_examples
 from fishs2.server.status import install_docs_pages, status_router
 from fishs2.service.runtime import Runtime
 from fishs2.settings import Settings
+
+DIALECTS = Dialects(
+    [OPENAI, WRAPPER, FISH_OPEN, FISH_SPEECH, FISH_CLOUD, FISH_SELFHOSTED, FISH_COMPAT, CLIPS]
+)
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -53,11 +54,12 @@ def create_app(runtime: Runtime) -> FastAPI:
         # One spelling is left of each path.
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, accounts=runtime.accounts)
-    app.add_middleware(WebPages, origins=runtime.settings.cors_origins)
+    app.add_middleware(Guard, accounts=runtime.accounts, dialects=DIALECTS)
+    app.add_middleware(WebPages, origins=runtime.settings.cors_origins, dialects=DIALECTS)
     app.state.stopping = Stopping()
     app.add_middleware(
         Edge,
+        dialects=DIALECTS,
         stopping=app.state.stopping,
         limits=_body_limits(runtime.settings),
         request_id_header=runtime.settings.request_id_header,
@@ -69,19 +71,12 @@ def create_app(runtime: Runtime) -> FastAPI:
         trusted=runtime.settings.trusted_proxies,
         prefix=prefix_of(runtime.settings.public_url),
     )
-    install_error_handlers(app, note_store_error=runtime.store.note)
-    describe_errors(app)
+    install_error_handlers(app, answer=DIALECTS.error_answer, note_store_error=runtime.store.note)
+    describe_errors(app, (each.error_body for each in DIALECTS.all))
     show_examples(app)
-    app.include_router(openai_router(runtime))
-    app.include_router(voices_router(runtime))
-    app.include_router(open_api_router(runtime))
-    app.include_router(fish_cloud_router(runtime))
-    app.include_router(fish_live_router(runtime))
-    app.include_router(fish_models_router(runtime))
-    app.include_router(fish_account_router(runtime))
-    app.include_router(fish_selfhosted_router(runtime))
-    app.include_router(fish_compat_router(runtime))
-    app.include_router(clips_router(runtime))
+    for dialect in DIALECTS.all:
+        for make_router in dialect.routers:
+            app.include_router(make_router(runtime))
     app.include_router(status_router(runtime))
     install_docs_pages(app)
     return app

@@ -19,8 +19,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import NotFoundError
-from fishs2.server.edge.error_bodies import ErrorBody, error_answers
-from fishs2.server.edge.errors import Problem, error_response
+from fishs2.server.edge.dialect import Dialect
+from fishs2.server.edge.error_bodies import ErrorBody, error_answers, house_error
+from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.proxies import base_url
 from fishs2.service.clips import Clips
 from fishs2.service.runtime import Runtime
@@ -117,7 +118,7 @@ class _ClipResponse(Response):
             if asked.get("if-range") in (None, headers["ETag"], headers["Last-Modified"]):
                 part = _find_part(asked.get("range"), clip.size_bytes)
             if part is not None and part.start >= part.end:
-                response = error_response(scope["path"], _unsatisfiable(clip.size_bytes))
+                response = house_error(_unsatisfiable(clip.size_bytes))
                 await response(scope, receive, send)
                 return
             await self._send_part(send, headers, part)
@@ -207,3 +208,6 @@ def _unsatisfiable(size_bytes: int) -> Problem:
 def clip_url(request: Request, clip: Clip, public_url: str | None) -> str:
     """The absolute address of a clip: under the setting, or as the client reached us."""
     return f"{(public_url or base_url(request)).rstrip('/')}/clips/{clip.name}"
+
+
+CLIPS = Dialect("clips", ("/clips/",), (clips_router,), for_pages=("/clips/",))

@@ -86,12 +86,6 @@ def status_router(runtime: Runtime) -> APIRouter:
         """Numbers for Prometheus."""
         return Response(runtime.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    async def get_alive() -> dict[str, str]:
-        """Say that the server is there, as fish-speech's own does."""
-        return {"status": "ok"}
-
-    for method in ("GET", "POST"):
-        router.add_api_route("/v1/health", get_alive, methods=[method])
     return router
 
 

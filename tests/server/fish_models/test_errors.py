@@ -18,7 +18,9 @@ from fishs2.errors import (
     UnauthorizedError,
     UserError,
 )
-from fishs2.server.edge.errors import FISH_PATHS, describe_error, error_response, is_fish_path
+from fishs2.server.app import DIALECTS
+from fishs2.server.dialects.fish_cloud.errors import FishErrorBody
+from fishs2.server.edge.errors import describe_error
 from tests.serving import serving
 
 UNKNOWN = NotFoundError("no voice", code="voice_not_found", param="voice")
@@ -57,7 +59,7 @@ def check_fish_error(answer: httpx.Response, status: int) -> str:
     ],
 )
 def test_error_is_status_and_message(path: str, error: Fishs2Error, status: int) -> None:
-    answer = error_response(path, describe_error(error))
+    answer = DIALECTS.error_answer(path, describe_error(error))
 
     body = json.loads(bytes(answer.body))
     assert answer.status_code == status
@@ -69,7 +71,25 @@ def test_error_is_status_and_message(path: str, error: Fishs2Error, status: int)
         assert answer.headers["retry-after"] == "3"
 
 
-@pytest.mark.parametrize("root", FISH_PATHS)
+def is_fish_path(path: str) -> bool:
+    return DIALECTS.of(path).error_body is FishErrorBody
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "/v1/tts",
+        "/v1/health",
+        "/model",
+        "/wallet",
+        "/v1/asr",
+        "/v1/references",
+        "/v1/vqgan",
+        "/v1/voice-design",
+        "/v1/agent",
+        "/v1/agents",
+    ],
+)
 def test_path_belongs_with_everything_below_it_and_nothing_beside_it(root: str) -> None:
     assert is_fish_path(root)
     assert is_fish_path(f"{root}/x/y")

@@ -5,7 +5,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import Fishs2Error
-from fishs2.server.edge.errors import OPEN_API_PREFIX, describe_error, is_below, send_error
+from fishs2.server.edge.dialect import Dialects, is_in
+from fishs2.server.edge.errors import describe_error
 from fishs2.service.accounts import Accounts, Principal
 
 PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/health", "/v1/health"})
@@ -25,22 +26,23 @@ class Guard:
     """Leaves `state.principal` for the routes behind it, or refuses.
 
     Every request is counted here, before anything of its body is read, so that those that are
-    refused for what is in it count like others. Two are counted where they can be: the open API's
-    whose key is in the body, by `let_in`, and speech over a WebSocket, when it starts.
+    refused for what is in it count like others. Two are counted where they can be: those whose key
+    is in the body, by `let_in`, and speech over a WebSocket, when it starts.
     """
 
-    def __init__(self, app: ASGIApp, *, accounts: Accounts) -> None:
+    def __init__(self, app: ASGIApp, *, accounts: Accounts, dialects: Dialects) -> None:
         self._app = app
+        self._dialects = dialects
         self._accounts = accounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not _is_public(scope):
             token = read_token(Headers(scope=scope))
-            if token is not None or not scope["path"].startswith(OPEN_API_PREFIX):
+            if token is not None or not self._may_have_key_in_body(scope):
                 try:
                     principal = await self._let_in(scope, token)
                 except Fishs2Error as error:
-                    await send_error(scope, receive, send, describe_error(error))
+                    await self._dialects.send_error(scope, receive, send, describe_error(error))
                     return
                 scope["state"]["principal"] = principal
         await self._app(scope, receive, send)
@@ -49,9 +51,14 @@ class Guard:
         principal = await self._accounts.authenticate(token)
         if scope["type"] == "http":
             await self._accounts.count(principal)
-        if needed := _needed_scopes(scope):
+        # Routes whose key may be in the body say themselves what they need.
+        needed = () if self._may_have_key_in_body(scope) else _needed_scopes(scope)
+        if needed:
             self._accounts.require(principal, *needed)
         return principal
+
+    def _may_have_key_in_body(self, scope: Scope) -> bool:
+        return self._dialects.of(scope["path"]).has_key_in_body
 
 
 def read_token(headers: Headers) -> str | None:
@@ -65,7 +72,7 @@ def read_token(headers: Headers) -> str | None:
 async def let_in(
     connection: HTTPConnection, accounts: Accounts, body_token: str | None
 ) -> Principal:
-    """Who asks, for routes behind the open API's prefix; a key in the headers has won by now.
+    """Who asks, where the key may be in the body; a key in the headers has won by now.
 
     Raises UnauthorizedError, QuotaError `rate_limit_exceeded`.
     """
@@ -85,15 +92,12 @@ def _is_public(scope: Scope) -> bool:
 
 
 def _needed_scopes(scope: Scope) -> tuple[str, ...]:
-    """The scopes of which a path asks for one; none lets every key in.
-
-    The open API's routes say themselves what they need.
-    """
+    """The scopes of which a path asks for one; none lets every key in."""
     path = scope["path"].removeprefix("/v1")
-    if is_below(path, _WALLET_PATH) or path.startswith(OPEN_API_PREFIX):
+    if is_in(path, _WALLET_PATH):
         return ()
     is_voices = path.startswith(("/audio/voices", *_VOICE_PATHS))
-    is_voices |= any(is_below(scope["path"], root) for root in _FISH_VOICE_PATHS)
+    is_voices |= any(is_in(scope["path"], root) for root in _FISH_VOICE_PATHS)
     changes = scope["type"] == "http" and scope["method"] != "GET"
     if not is_voices:
         return ("speech",)

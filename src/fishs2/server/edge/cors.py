@@ -13,11 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import ForbiddenError
-from fishs2.server.edge.errors import OPEN_API_PREFIX, Problem, send_error
+from fishs2.server.edge.dialect import Dialects, is_in
+from fishs2.server.edge.errors import Problem
 
-_FOR_ALL_PAGES = frozenset(
-    {f"{OPEN_API_PREFIX}{name}" for name in ("tts", "list-models", "profile")}
-)
 _OTHER_ORIGIN = Problem(
     HTTPStatus.FORBIDDEN,
     "web pages of other sites may not do this: the owner of this server can allow one by its "
@@ -30,8 +28,9 @@ _EXPOSED = ("X-Request-ID", "X-Audio-Sample-Rate", "X-Audio-Channels", "X-Audio-
 class WebPages:
     """Answers browsers' questions. origins: who may call everything; empty is the default above."""
 
-    def __init__(self, app: ASGIApp, *, origins: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, *, origins: tuple[str, ...], dialects: Dialects) -> None:
         self._app = app
+        self._dialects = dialects
         self._is_for_every_route = bool(origins)
         self._cors = CORSMiddleware(
             app,
@@ -45,14 +44,17 @@ class WebPages:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        is_open = self._is_for_every_route or _is_for_all(scope["path"])
+        is_open = self._is_for_every_route or self._is_for_all(scope["path"])
         is_refused = not self._may_change(scope, is_open=is_open)
         if is_refused or (_is_question(scope) and not self._may_call(scope, is_open=is_open)):
-            await send_error(scope, receive, send, _OTHER_ORIGIN)
+            await self._dialects.send_error(scope, receive, send, _OTHER_ORIGIN)
         elif is_open and scope["type"] == "http" and not self._asks_for_itself(scope):
             await self._cors(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_for_all(self, path: str) -> bool:
+        return any(is_in(path, root) for root in self._dialects.of(path).for_pages)
 
     def _may_call(self, scope: Scope, *, is_open: bool) -> bool:
         """Whether the page that a browser asks for may call this at all."""
@@ -112,7 +114,3 @@ def _is_own(origin: str, headers: Headers) -> bool:
     """Whether the page is one of this server, under any of its names."""
     host = urlsplit(origin).netloc
     return host != "" and host == headers.get("host")
-
-
-def _is_for_all(path: str) -> bool:
-    return path in _FOR_ALL_PAGES or path.startswith("/clips/")

@@ -1,13 +1,20 @@
-"""The bodies of error answers, as the page that describes the API shows them.
+"""The errors of the house, and how the page that describes the API shows those of every dialect.
 
-What is in them, and when, is in `errors`.
+OpenAI's shape is the house's own: whatever belongs to no dialect has it, and the dialects that
+bring none. Failed validation adds FastAPI's `detail` list, which the original wrapper's clients
+read.
 """
 
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.responses import JSONResponse
+
+from fishs2.server.edge.errors import Problem
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -36,22 +43,27 @@ class ErrorBody(BaseModel):
     detail: list[ValidationItem] | str | None = None
 
 
-class FishErrorBody(BaseModel):
-    """The body of every error answer of Fish Audio's own APIs."""
+def house_error(problem: Problem) -> JSONResponse:
+    """An error as the house answers it."""
+    body: dict[str, Any] = {
+        "error": {
+            "message": problem.message,
+            "type": error_kind(problem),
+            "param": problem.param,
+            "code": problem.code,
+        }
+    }
+    if problem.detail is not None:
+        body["detail"] = problem.detail
+    return JSONResponse(body, status_code=problem.status, headers=problem.headers)
 
-    status: int
-    message: str
 
-
-class OpenErrorBody(BaseModel):
-    """The body of every error answer of the fishaudio.net open API."""
-
-    error: str
-    code: str
-    details: str | None = None
-
-
-_BODIES = (ErrorBody, FishErrorBody, OpenErrorBody)
+def error_kind(problem: Problem) -> str:
+    """The word of OpenAI for errors of this status."""
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "server_error"
+    is_limit = problem.status == HTTPStatus.TOO_MANY_REQUESTS
+    return "rate_limit_error" if is_limit else "invalid_request_error"
 
 
 def error_answers(body: type[BaseModel], descriptions: dict[int, str]) -> dict[int | str, Any]:
@@ -68,18 +80,18 @@ def error_answers(body: type[BaseModel], descriptions: dict[int, str]) -> dict[i
     }
 
 
-def describe_errors(app: FastAPI) -> None:
+def describe_errors(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> None:
     """Put what `error_answers` refers to on the page that describes `app`."""
-    build = app.openapi
+    build, wanted = app.openapi, list(dict.fromkeys(bodies))
 
     def build_with_errors() -> dict[str, Any]:
         is_new = app.openapi_schema is None
         page = build()
         if is_new:
-            _, bodies = models_json_schema(
-                [(body, "serialization") for body in _BODIES], ref_template=_REFERENCE
+            _, schemas = models_json_schema(
+                [(body, "serialization") for body in wanted], ref_template=_REFERENCE
             )
-            page["components"]["schemas"].update(bodies["$defs"])
+            page["components"]["schemas"].update(schemas["$defs"])
         return page
 
     app.openapi = build_with_errors  # type: ignore[method-assign]

@@ -1,6 +1,7 @@
 """What the fields of bodies may hold in every dialect, and which values are the same as none."""
 
 import re
+from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -15,6 +16,11 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+MAX_REFERENCES = 16
+
+UNLIMITED = 999_999_999
+"""What a quota without limit is on the wire, where it must be a number."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SCHEMA_NAMES = {"ge": "minimum", "le": "maximum"}
@@ -120,3 +126,8 @@ def _holds_text(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType, list, dict):
         return any(_holds_text(part) for part in get_args(annotation))
     return False
+
+
+def iso_time(seconds: int) -> str:
+    """Unix time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -18,17 +18,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fishs2.errors import ShutdownError
-from fishs2.server.dialects.fish_cloud.frames import CLOSE_RESTART, error_frame
-from fishs2.server.dialects.wrapper.voices import UPLOAD_PATHS
 from fishs2.server.edge import json_body
-from fishs2.server.edge.errors import (
-    OPEN_API_PREFIX,
-    Problem,
-    describe_error,
-    error_response,
-    send_error,
-)
-from fishs2.server.edge.stopping import Stopping
+from fishs2.server.edge.dialect import Dialect, Dialects
+from fishs2.server.edge.errors import Problem, describe_error
+from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("fishs2.access")
@@ -43,14 +36,6 @@ _LAST_WORDS_S = 0.5
 _CLOSE_BROKEN = 1011
 """The server met something it did not expect. Source: RFC 6455 section 7.4.1."""
 
-_UPLOADS = (
-    *UPLOAD_PATHS,
-    f"{OPEN_API_PREFIX}create-model",
-    "/model",
-    "/v1/references/add",
-    "/v1/vqgan/encode",
-)
-
 _DEFECT = Problem(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "an unexpected error; the server's log has it under this request id",
@@ -62,27 +47,34 @@ _DEFECT = Problem(
 class BodyLimits:
     """How many bytes a body may have.
 
-    text: of the open API, whose bodies hold text and may be sent without a key in the headers.
+    text: of dialects whose bodies hold text and may be sent without a key in the headers.
     """
 
     other: int
     upload: int
     text: int
 
-    def of(self, path: str) -> int:
-        """The limit of a path."""
-        if path.endswith(_UPLOADS):
+    def of(self, dialect: Dialect, path: str) -> int:
+        """The limit of a path of the dialect."""
+        if path in dialect.uploads:
             return self.upload
-        return min(self.text, self.other) if path.startswith(OPEN_API_PREFIX) else self.other
+        return min(self.text, self.other) if dialect.has_key_in_body else self.other
 
 
 class Edge:
     """Wraps the whole app. One instance; keeps no state between requests."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: BodyLimits, request_id_header: str, stopping: Stopping
+        self,
+        app: ASGIApp,
+        *,
+        dialects: Dialects,
+        limits: BodyLimits,
+        request_id_header: str,
+        stopping: Stopping,
     ) -> None:
         self._app = app
+        self._dialects = dialects
         self._stopping = stopping
         self._limits = limits
         self._request_id_header = request_id_header
@@ -109,7 +101,7 @@ class Edge:
         except Exception:
             logger.exception("unexpected error", extra={"request_id": exchange.request_id})
             if exchange.status is None:
-                response = error_response(scope["path"], _DEFECT)
+                response = self._dialects.error_answer(scope["path"], _DEFECT)
                 await response(scope, receive, exchange.send)
         finally:
             exchange.log()
@@ -121,12 +113,18 @@ class Edge:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 if exchange.is_accepted and not exchange.is_complete:
-                    frame = error_frame(problem.message)
-                    await exchange.send({"type": "websocket.send", "bytes": frame})
-                    await exchange.send({"type": "websocket.close", "code": CLOSE_RESTART})
+                    await self._close_socket(exchange, problem, CLOSE_RESTART)
                 elif exchange.status is None:
                     scope = exchange.scope
+                    send_error = self._dialects.send_error
                     await send_error(scope, exchange.receive, exchange.send, problem)
+
+    async def _close_socket(self, exchange: "_Exchange", problem: Problem, code: int) -> None:
+        tell = self._dialects.of(exchange.scope["path"]).socket_error
+        if tell is not None:
+            frame = tell(problem.message)
+            await exchange.send({"type": "websocket.send", "bytes": frame})
+        await exchange.send({"type": "websocket.close", "code": code})
 
     async def _run_socket(self, exchange: "_Exchange") -> None:
         try:
@@ -142,14 +140,13 @@ class Edge:
             if not exchange.is_accepted:
                 raise
             if not exchange.is_complete:
-                frame = error_frame(_DEFECT.message)
-                await exchange.send({"type": "websocket.send", "bytes": frame})
-                await exchange.send({"type": "websocket.close", "code": _CLOSE_BROKEN})
+                await self._close_socket(exchange, _DEFECT, _CLOSE_BROKEN)
         finally:
             exchange.log()
 
     async def _run(self, exchange: "_Exchange") -> None:
-        limit = self._limits.of(exchange.scope["path"])
+        path = exchange.scope["path"]
+        limit = self._limits.of(self._dialects.of(path), path)
         headers = Headers(scope=exchange.scope)
         announced = headers.get("content-length", "0")
         is_too_large = not announced.isdecimal() or int(announced) > limit

@@ -13,6 +13,9 @@ from types import FrameType
 
 import uvicorn
 
+CLOSE_RESTART = 1012
+"""Of a WebSocket: the server ends, and is likely to come back. Source: IANA's registry of codes."""
+
 _LAST_WORDS_S = 0.7
 """For errors and finish frames to leave, once everything has been cut."""
 

@@ -6,10 +6,8 @@ leaves, or that takes nothing for too long, ends the work.
 """
 
 import asyncio
-import base64
 import json
 import logging
-import math
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
@@ -29,9 +27,6 @@ from fishs2.service.speech import SpeechPlan, SpeechService, cost
 logger = logging.getLogger(__name__)
 
 Delivery = Literal["whole", "chunked", "sse"]
-
-_FRAMES_PER_S = 44_100 / 2_048
-"""Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""
 
 _T = TypeVar("_T")
 
@@ -98,36 +93,6 @@ class SpeechEvents(Protocol):
         ...
 
 
-class OpenAiEvents:
-    """OpenAI's events: one per piece of audio, then one that ends them, with the usage."""
-
-    def __init__(self, plan: SpeechPlan, report: SpeechReport) -> None:
-        self._plan = plan
-        self._report = report
-
-    def audio(self, piece: bytes) -> bytes:
-        audio = base64.b64encode(piece).decode("ascii")
-        return _event({"type": "speech.audio.delta", "audio": audio})
-
-    def end(self) -> bytes:
-        num_in = len(self._plan.request.text)
-        num_out = math.ceil(self._report.audio_s * _FRAMES_PER_S)
-        usage = {
-            "input_tokens": num_in,
-            "output_tokens": num_out,
-            "total_tokens": num_in + num_out,
-        }
-        return _event({"type": "speech.audio.done", "usage": usage})
-
-    def error(self, problem: Problem) -> bytes:
-        failed = {"message": problem.message, "code": problem.code}
-        return _event({"type": "speech.audio.error", "error": failed})
-
-
-def _event(content: dict[str, object]) -> bytes:
-    return b"data: " + packed_json(content) + b"\n\n"
-
-
 class SpeechResponse(Response):
     """Speaks while it is being sent. Raises Fishs2Error as long as nothing has been sent."""
 
@@ -137,15 +102,15 @@ class SpeechResponse(Response):
         *,
         delivery: Delivery,
         client_stall_s: float,
-        events: Callable[[SpeechPlan, SpeechReport], SpeechEvents] = OpenAiEvents,
+        events: Callable[[SpeechPlan, SpeechReport], SpeechEvents] | None = None,
     ) -> None:
-        """events: how server-sent events tell of the speech."""
+        """events: how server-sent events tell of the speech, for delivery `sse`."""
         super().__init__()
         self._spoken = spoken
         self._delivery = delivery
         self._client_stall_s = client_stall_s
         self._report = SpeechReport()
-        self._events = events(spoken.plan, self._report)
+        self._events = events(spoken.plan, self._report) if events else None
         self._has_started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,7 +163,9 @@ class SpeechResponse(Response):
         return b""
 
     async def _send_events(self, send: Send) -> bytes:
-        async with aclosing(self._make_events()) as events:
+        told = self._events
+        assert told is not None
+        async with aclosing(self._make_events(told)) as events:
             first = await anext(events)
             headers = {**self._spoken.headers(), "Cache-Control": "no-cache"}
             await self._start(send, "text/event-stream", headers)
@@ -207,18 +174,18 @@ class SpeechResponse(Response):
                 async for event in events:
                     await self._send_piece(send, event, more=True)
             except (EngineError, UserError) as error:
-                event = self._events.error(describe_error(error))
+                event = told.error(describe_error(error))
                 await self._send_piece(send, event, more=False)
                 raise
         return b""
 
-    async def _make_events(self) -> AsyncGenerator[bytes]:
+    async def _make_events(self, told: SpeechEvents) -> AsyncGenerator[bytes]:
         """Yield what tells of each piece of audio, then what ends it."""
         async with aclosing(self._spoken.speech.stream(self._spoken.plan, self._report)) as pieces:
             async for piece in pieces:
                 if piece:
-                    yield self._events.audio(piece)
-        yield self._events.end()
+                    yield told.audio(piece)
+        yield told.end()
 
     async def _start(self, send: Send, content_type: str, headers: dict[str, str]) -> None:
         raw = [("content-type", content_type), *headers.items()]

@@ -11,15 +11,14 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fishs2.server.dialects.fish_cloud.models import FISH_ERRORS
-from fishs2.server.dialects.fish_open.api import UNLIMITED, iso_time
-from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
-from fishs2.server.edge.errors import Problem, error_response
-from fishs2.server.edge.fields import JsonBody
+from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS, FishErrorBody, error_answer
+from fishs2.server.edge.error_bodies import error_answers
+from fishs2.server.edge.errors import Problem
+from fishs2.server.edge.fields import UNLIMITED, JsonBody, iso_time
 from fishs2.service.accounts import Principal
 from fishs2.service.runtime import Runtime
 
-_ABSENT = {
+ABSENT = {
     "/v1/asr": "this server does not recognise speech",
     "/v1/voice-design": "this server does not design voices: store one with POST /model",
     "/v1/agent": "this server has no agents",
@@ -108,12 +107,12 @@ def fish_account_router(runtime: Runtime) -> APIRouter:
     async def refuse(request: Request) -> Response:
         """Say that this server has no such thing."""
         path = request.scope["path"]
-        reason = next(text for root, text in _ABSENT.items() if path.startswith(root))
-        return error_response(path, Problem(HTTPStatus.NOT_IMPLEMENTED, reason, "not_supported"))
+        reason = next(text for root, text in ABSENT.items() if path.startswith(root))
+        return error_answer(Problem(HTTPStatus.NOT_IMPLEMENTED, reason, "not_supported"))
 
     refusal = error_answers(FishErrorBody, {501: "This server does not do that."})
     router.add_api_route("/v1/asr", refuse, methods=["POST"], responses=refusal, status_code=501)
-    for root in list(_ABSENT)[1:]:
+    for root in list(ABSENT)[1:]:
         for path in (root, f"{root}/{{rest:path}}"):
             router.add_api_route(path, refuse, methods=_METHODS, include_in_schema=False)
     return router

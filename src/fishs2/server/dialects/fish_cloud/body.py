@@ -16,10 +16,15 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 
 from fishs2.engines.base import Latency
-from fishs2.server.dialects.openai.body import MAX_REFERENCES, MAX_TRANSCRIPT_CHARS
 from fishs2.server.edge import json_body
 from fishs2.server.edge.bodies import media_type, open_form, read_object, validate
-from fishs2.server.edge.fields import Integer, JsonBody, Number
+from fishs2.server.edge.fields import (
+    MAX_REFERENCES,
+    Integer,
+    JsonBody,
+    Number,
+)
+from fishs2.service.voice_rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.emoji import EmojiReading
 
 MAX_SPEAKERS = 16

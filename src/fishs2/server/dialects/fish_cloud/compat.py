@@ -15,13 +15,13 @@ from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.request import OWNER_PREFIXES
 from fishs2.server.dialects.openai.speech import plan_speech
 from fishs2.server.edge.bodies import validate
-from fishs2.server.edge.errors import COMPAT_PATH
 from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import Delivery, SpeechResponse
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_choice import PRESET_VOICES
 
-PATHS = (f"{COMPAT_PATH}/v1/audio/speech", f"{COMPAT_PATH}/api/v1/audio/speech")
+ROOT = "/compat"
+PATHS = (f"{ROOT}/v1/audio/speech", f"{ROOT}/api/v1/audio/speech")
 
 CLOUD_MODELS = frozenset(
     ["speech-1.5", "speech-1.6", "agent-x0", "s1", "s1-mini", "s2-pro", "s2.1-pro", "s2.1-pro-free"]

@@ -9,9 +9,6 @@ import ormsgpack
 from fishs2.errors import UserError
 from fishs2.server.edge import msgpack
 
-CLOSE_RESTART = 1012
-"""The server ends, and is likely to come back. Source: IANA's registry of WebSocket codes."""
-
 MAX_AUDIO_BYTES = 60_000
 """Of one frame, so that with its keys it stays below 64 KiB, what clients read at once."""
 

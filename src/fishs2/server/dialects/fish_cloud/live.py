@@ -22,8 +22,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from fishs2.errors import BusyError, Fishs2Error, ShutdownError, StalledReaderError, UserError
 from fishs2.server.dialects.fish_cloud.body import validate_tts
+from fishs2.server.dialects.fish_cloud.errors import fish_message, speech_error_answer
 from fishs2.server.dialects.fish_cloud.frames import (
-    CLOSE_RESTART,
     audio_frames,
     error_frame,
     read_event,
@@ -31,14 +31,8 @@ from fishs2.server.dialects.fish_cloud.frames import (
 )
 from fishs2.server.dialects.fish_cloud.request import to_speech_request
 from fishs2.server.dialects.fish_cloud.times import Timeline, Times
-from fishs2.server.edge.errors import (
-    Problem,
-    describe_error,
-    describe_fields,
-    error_response,
-    fish_message,
-)
-from fishs2.server.edge.stopping import Stopping
+from fishs2.server.edge.errors import Problem, describe_error, describe_fields
+from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
 from fishs2.service.live import LiveSpeech, LiveText
 from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
@@ -70,8 +64,8 @@ def fish_live_router(runtime: Runtime) -> APIRouter:
     async def speak_with_times(socket: WebSocket) -> None:
         await LiveSession(socket, runtime, has_times=True).run()
 
-    async def refuse(request: Request) -> Response:
-        return error_response(request.scope["path"], _NO_WEBSOCKET)
+    async def refuse() -> Response:
+        return speech_error_answer(_NO_WEBSOCKET)
 
     with_times = f"{_PATH}/with-timestamp"
     router.add_api_websocket_route(_PATH, speak)

@@ -12,10 +12,9 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.dialects.fish_open.api import iso_time
+from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS
 from fishs2.server.edge.bodies import MAX_FILES, File, Files, one_as_list, read_body, validate
-from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
-from fishs2.server.edge.fields import JsonBody
+from fishs2.server.edge.fields import JsonBody, iso_time
 from fishs2.service.runtime import Runtime
 from fishs2.service.voice_rules import (
     MAX_NAME_CHARS,
@@ -107,18 +106,6 @@ _CREATE_FIELDS: dict[str, Any] = {
     "enhance_audio_quality": {"type": "boolean"},
 }
 
-FISH_ERRORS = error_answers(
-    FishErrorBody,
-    {
-        400: "A parameter is missing or wrong.",
-        401: "The key is missing or not valid.",
-        403: "The key does not allow this.",
-        404: "There is no such voice.",
-        413: "The body is too large.",
-        415: "The body is neither MessagePack nor JSON nor a form.",
-        429: "The store is busy, or too many requests; Retry-After says when to try again.",
-    },
-)
 _COVER_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {kind: {} for kind in _COVER_TYPES.values()}}
 }

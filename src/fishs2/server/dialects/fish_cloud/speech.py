@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, is_cloud, read_tts
+from fishs2.server.dialects.fish_cloud.errors import FishErrorBody
 from fishs2.server.dialects.fish_cloud.request import to_speech_request
 from fishs2.server.dialects.fish_cloud.times import TimedEvents
 from fishs2.server.edge.bodies import body_schema
-from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
+from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.streaming import SpeechResponse, Spoken
 from fishs2.service.runtime import Runtime
 

@@ -9,7 +9,8 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fishs2.server.edge.errors import Problem, fish_message
+from fishs2.server.dialects.fish_cloud.errors import fish_message
+from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
 from fishs2.service.report import SpeechReport
 from fishs2.service.speech import SpeechPlan

@@ -5,7 +5,6 @@ Source: the operator's API page, docs/api.md; where it is silent, our decisions 
 
 import uuid
 from contextlib import suppress
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -25,10 +24,12 @@ from fishs2.server.dialects.fish_open.body import (
     OpenSpeech,
     token_in,
 )
+from fishs2.server.dialects.fish_open.errors import OpenErrorBody, error_answer
 from fishs2.server.edge.auth import READ_VOICES, let_in
 from fishs2.server.edge.bodies import body_schema, open_form, read_object, validate
-from fishs2.server.edge.error_bodies import OpenErrorBody, error_answers
-from fishs2.server.edge.errors import OPEN_API_PREFIX, Problem, error_response
+from fishs2.server.edge.error_bodies import error_answers
+from fishs2.server.edge.errors import Problem
+from fishs2.server.edge.fields import UNLIMITED, iso_time
 from fishs2.server.edge.streaming import SpeechResponse, Spoken, engine_headers, while_connected
 from fishs2.service.accounts import Principal
 from fishs2.service.clips import Keep, content_key
@@ -40,8 +41,8 @@ from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
 
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
-UNLIMITED = 999_999_999
-"""What a quota without limit is on the wire, where it must be a number."""
+
+PREFIX = "/api/open/"
 
 _MAX_FIELDS = 100
 
@@ -217,7 +218,7 @@ class OpenApi:
         problem = Problem(
             HTTPStatus.NOT_IMPLEMENTED, "this server has no lip-sync", "not_supported"
         )
-        return error_response(request.scope["path"], problem)
+        return error_answer(problem)
 
     async def _receive(
         self, request: Request, kind: type[_T], *scopes: str
@@ -264,7 +265,7 @@ def open_api_router(runtime: Runtime) -> APIRouter:
     )
     for name, work, body, answer in routes:
         router.add_api_route(
-            OPEN_API_PREFIX + name,
+            PREFIX + name,
             work,
             methods=["POST"],
             response_class=JSONResponse,
@@ -273,11 +274,11 @@ def open_api_router(runtime: Runtime) -> APIRouter:
         )
     for method in ("GET", "POST"):
         router.add_api_route(
-            f"{OPEN_API_PREFIX}profile", api.get_profile, methods=[method], responses=_ERRORS
+            f"{PREFIX}profile", api.get_profile, methods=[method], responses=_ERRORS
         )
     for path in ("lip-sync", "lip-sync/{rest:path}", "lipsync/{rest:path}"):
         router.add_api_route(
-            OPEN_API_PREFIX + path, api.refuse, methods=["GET", "POST"], include_in_schema=False
+            PREFIX + path, api.refuse, methods=["GET", "POST"], include_in_schema=False
         )
     return router
 
@@ -342,8 +343,3 @@ def _item(voice: Voice) -> dict[str, object]:
         "updated_at": created,
         "isPersonal": True,
     }
-
-
-def iso_time(seconds: int) -> str:
-    """Unix time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
 """fish-speech's own API server: `/v1/references` over the stored voices, `/v1/vqgan`.
 
 Source: fish-speech's API server (behaviour, not code). It answers in MessagePack unless a client
-asks for JSON. `server.status` has its `/v1/health`.
+asks for JSON.
 """
 
 import base64
@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.dialects.fish_cloud.models import FISH_ERRORS
+from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS, FishErrorBody, error_answer
 from fishs2.server.edge.accept import prefers_json
 from fishs2.server.edge.bodies import File, Files, read_body, validate
-from fishs2.server.edge.error_bodies import FishErrorBody, error_answers
-from fishs2.server.edge.errors import Problem, error_response
+from fishs2.server.edge.error_bodies import error_answers
+from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import while_connected
 from fishs2.service.codec import MAX_ITEMS, CodecService
@@ -140,7 +140,7 @@ class SelfHosted:
         """The codes of audio files, K lists of T whole numbers for each."""
         codec = await self._runtime.codec()
         if codec is None:
-            return error_response(request.scope["path"], _NO_CODEC)
+            return error_answer(_NO_CODEC)
         given = await read_body(request, lists=frozenset({"audios"}), max_files=MAX_ITEMS + 1)
         files = [file.content for file in validate(given, EncodeAudio).audios]
         return await self._work(request, partial(_encode, codec, files))
@@ -149,7 +149,7 @@ class SelfHosted:
         """The samples of codes: for each item 16-bit floats, little-endian, mono."""
         codec = await self._runtime.codec()
         if codec is None:
-            return error_response(request.scope["path"], _NO_CODEC)
+            return error_answer(_NO_CODEC)
         body = validate(await read_body(request, max_values=_MAX_CODES), DecodeTokens)
         return await self._work(request, partial(_decode, codec, body.tokens))
 
@@ -203,7 +203,14 @@ def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
             responses=responses,
             openapi_extra=_body_schema(body) if body else None,
         )
+    for method in ("GET", "POST"):
+        router.add_api_route("/v1/health", get_alive, methods=[method])
     return router
+
+
+async def get_alive() -> dict[str, str]:
+    """Say that the server is there, as fish-speech's own does."""
+    return {"status": "ok"}
 
 
 def reference_id(voice: Voice) -> str:

@@ -9,12 +9,17 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from fishs2.audio.formats import FORMATS
-from fishs2.server.edge.fields import Integer, JsonBody, Language, Number
+from fishs2.server.edge.fields import (
+    MAX_REFERENCES,
+    Integer,
+    JsonBody,
+    Language,
+    Number,
+)
+from fishs2.service.voice_rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.emoji import EmojiReading
 
-MAX_TRANSCRIPT_CHARS = 4096
 MAX_CONTROL_CHARS = 512
-MAX_REFERENCES = 16
 
 
 def _one_as_list(value: object) -> object:

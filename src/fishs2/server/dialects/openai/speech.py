@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from fishs2.server.dialects.openai.body import SpeechBody
+from fishs2.server.dialects.openai.events import OpenAiEvents
 from fishs2.server.dialects.openai.query import query_parameters, read_query
 from fishs2.server.dialects.openai.request import find_model, model_names, to_speech_request
 from fishs2.server.edge.accept import wants_events
@@ -96,11 +97,17 @@ def openai_router(runtime: Runtime) -> APIRouter:
     settings = runtime.settings
     router = APIRouter(tags=["OpenAI"])
 
+    def respond(spoken: Spoken, delivery: Delivery) -> Response:
+        stall_s = settings.client_stall_s
+        return SpeechResponse(
+            spoken, delivery=delivery, client_stall_s=stall_s, events=OpenAiEvents
+        )
+
     async def create_speech(request: Request, body: SpeechBody) -> Response:
         """Turn text into speech."""
         spoken = await plan_speech(runtime, request, body)
         delivery = _delivery(body, request, spoken.plan.format.name)
-        return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
+        return respond(spoken, delivery)
 
     async def create_speech_from_query(request: Request) -> Response:
         """Turn text into speech, for players that take a link.
@@ -113,7 +120,7 @@ def openai_router(runtime: Runtime) -> APIRouter:
         if request.state.is_head:
             return speech_headers(spoken)
         delivery = _delivery(body, request, spoken.plan.format.name)
-        return SpeechResponse(spoken, delivery=delivery, client_stall_s=settings.client_stall_s)
+        return respond(spoken, delivery)
 
     speech = "/v1/audio/speech"
     router.add_api_route(

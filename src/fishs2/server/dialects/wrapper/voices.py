@@ -19,9 +19,9 @@ from fishs2.store.new_voices import NewSample, NewVoice
 from fishs2.store.voice_files import Voice
 from fishs2.store.voice_ids import fold_name
 
-UPLOAD_PATHS = ("/audio/voices", "/files")
-LIST_PATHS = (*UPLOAD_PATHS, "/voices")
-DELETE_PATHS = ("/voices/{voice_id:path}", "/audio/voices/{voice_id:path}")
+UPLOAD_PATHS = ("/v1/audio/voices", "/v1/files")
+LIST_PATHS = (*UPLOAD_PATHS, "/v1/voices")
+DELETE_PATHS = ("/v1/voices/{voice_id:path}", "/v1/audio/voices/{voice_id:path}")
 
 _FILE_FIELDS = ("files", "audio_sample", "file")
 _TRANSCRIPT_FIELDS = ("prompt_text", "reference_text", "ref_text")
@@ -139,7 +139,7 @@ _ERRORS = error_answers(
 
 
 def voices_router(runtime: Runtime) -> APIRouter:
-    """Build the routes; those without `/v1` are left out of the schema."""
+    """Build the routes."""
     router = APIRouter(tags=["Voices"])
 
     async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
@@ -177,32 +177,23 @@ def voices_router(runtime: Runtime) -> APIRouter:
         voice = await runtime.voices.remove(voice_id)
         return DeletedVoice(id=voice.voice_id)
 
-    for prefix, is_shown in (("/v1", True), ("", False)):
-        for path in LIST_PATHS:
-            router.add_api_route(
-                prefix + path,
-                list_voices,
-                methods=["GET"],
-                response_model=VoiceList,
-                include_in_schema=is_shown,
-            )
-        for path in UPLOAD_PATHS:
-            router.add_api_route(
-                prefix + path,
-                create_voice,
-                methods=["POST"],
-                responses=_ERRORS,
-                openapi_extra=_UPLOAD_SCHEMA,
-                include_in_schema=is_shown,
-            )
-        for path in DELETE_PATHS:
-            router.add_api_route(
-                prefix + path,
-                delete_voice,
-                methods=["DELETE"],
-                responses=error_answers(ErrorBody, {404: "There is no such voice."}),
-                include_in_schema=is_shown,
-            )
+    for path in LIST_PATHS:
+        router.add_api_route(path, list_voices, methods=["GET"], response_model=VoiceList)
+    for path in UPLOAD_PATHS:
+        router.add_api_route(
+            path,
+            create_voice,
+            methods=["POST"],
+            responses=_ERRORS,
+            openapi_extra=_UPLOAD_SCHEMA,
+        )
+    for path in DELETE_PATHS:
+        router.add_api_route(
+            path,
+            delete_voice,
+            methods=["DELETE"],
+            responses=error_answers(ErrorBody, {404: "There is no such voice."}),
+        )
     return router
 
 

@@ -1,0 +1,42 @@
+"""OpenAI's server-sent events of speech. Source: OpenAI API reference, speech streaming events."""
+
+import base64
+import math
+
+from fishs2.server.edge.errors import Problem
+from fishs2.server.edge.streaming import packed_json
+from fishs2.service.report import SpeechReport
+from fishs2.service.speech import SpeechPlan
+
+_FRAMES_PER_S = 44_100 / 2_048
+"""Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""
+
+
+class OpenAiEvents:
+    """One per piece of audio, then one that ends them, with the usage."""
+
+    def __init__(self, plan: SpeechPlan, report: SpeechReport) -> None:
+        self._plan = plan
+        self._report = report
+
+    def audio(self, piece: bytes) -> bytes:
+        audio = base64.b64encode(piece).decode("ascii")
+        return _event({"type": "speech.audio.delta", "audio": audio})
+
+    def end(self) -> bytes:
+        num_in = len(self._plan.request.text)
+        num_out = math.ceil(self._report.audio_s * _FRAMES_PER_S)
+        usage = {
+            "input_tokens": num_in,
+            "output_tokens": num_out,
+            "total_tokens": num_in + num_out,
+        }
+        return _event({"type": "speech.audio.done", "usage": usage})
+
+    def error(self, problem: Problem) -> bytes:
+        failed = {"message": problem.message, "code": problem.code}
+        return _event({"type": "speech.audio.error", "error": failed})
+
+
+def _event(content: dict[str, object]) -> bytes:
+    return b"data: " + packed_json(content) + b"\n\n"
