@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from fishs2.audio.formats import FORMATS
-from fishs2.server.examples import EXAMPLES
+from fishs2.server.app import DIALECTS
+from fishs2.server.status import EXAMPLES
 from fishs2.store.voices import SAMPLE_VOICES
 from tests.serving import PATIENCE_S, Served, serving
 
@@ -78,7 +79,7 @@ async def test_every_operation_has_an_example_that_works_as_it_is() -> None:
     async with serving() as served:
         page = (await served.client.get("/openapi.json")).json()
         shown = {(method, path) for path, known in page["paths"].items() for method in known}
-        assert shown == set(EXAMPLES)
+        assert shown == {*DIALECTS.examples(), *EXAMPLES}
         for method, path in sorted(shown):
             await prepare(served, path, method)
             request = to_request(path, page["paths"][path][method])

@@ -22,6 +22,7 @@ from fishs2.server.edge.paths import Paths
 from fishs2.server.edge.proxies import Proxies, prefix_of
 from fishs2.server.edge.stopping import Stopping
 from fishs2.server.examples import show_examples
+from fishs2.server.status import EXAMPLES as STATUS_EXAMPLES
 from fishs2.server.status import install_docs_pages, status_router
 from fishs2.service.runtime import Runtime
 from fishs2.settings import Settings
@@ -73,7 +74,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     install_error_handlers(app, answer=DIALECTS.error_answer, note_store_error=runtime.store.note)
     describe_errors(app, (each.error_body for each in DIALECTS.all))
-    show_examples(app)
+    show_examples(app, {**DIALECTS.examples(), **STATUS_EXAMPLES})
     for dialect in DIALECTS.all:
         for make_router in dialect.routers:
             app.include_router(make_router(runtime))

@@ -23,6 +23,7 @@ from fishs2.server.edge.dialect import Dialect
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers, house_error
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.proxies import base_url
+from fishs2.server.examples import Example
 from fishs2.service.clips import Clips
 from fishs2.service.runtime import Runtime
 from fishs2.store.clips import Clip, OpenClip
@@ -210,4 +211,5 @@ def clip_url(request: Request, clip: Clip, public_url: str | None) -> str:
     return f"{(public_url or base_url(request)).rstrip('/')}/clips/{clip.name}"
 
 
-CLIPS = Dialect("clips", ("/clips/",), (clips_router,), for_pages=("/clips/",))
+_EXAMPLES = {("get", "/clips/{name}"): Example(given={"name": "0123456789abcdef.mp3"})}
+CLIPS = Dialect("clips", ("/clips/",), (clips_router,), for_pages=("/clips/",), examples=_EXAMPLES)

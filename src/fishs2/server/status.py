@@ -15,6 +15,7 @@ from fishs2.errors import Fishs2Error, reason_of
 from fishs2.server.dialects.openai.request import model_names
 from fishs2.server.edge.errors import LOG_SAYS_WHY
 from fishs2.server.edge.proxies import path_prefix
+from fishs2.server.examples import Example
 from fishs2.service.runtime import Runtime
 
 _DOCS_FILES = "/docs/files"
@@ -22,6 +23,12 @@ _ICON = "/favicon.ico"
 _ICON_HEADERS = {"Cache-Control": "public, max-age=604800"}
 _METRICS_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The text format of Prometheus.", "content": {"text/plain": {}}}
+}
+
+
+EXAMPLES = {
+    ("get", "/health"): Example(answer={"status": "ok", "ready": True, "engine": "builtin"}),
+    ("get", "/metrics"): Example(answer="fishs2_requests_total 3.0"),
 }
 
 

@@ -1,7 +1,7 @@
 """What the edge knows of a dialect, and which dialect a path belongs to."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -11,18 +11,20 @@ from starlette.websockets import WebSocket
 
 from fishs2.server.edge.error_bodies import ErrorBody, house_error
 from fishs2.server.edge.errors import Problem
+from fishs2.server.examples import Examples
 from fishs2.service.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """An API as its clients know it: whose paths are whose, and what is special about them.
+    """An API as its clients know it: which paths are its own, and what is special about them.
 
     prefixes: each with everything below it; one that ends in a slash without itself. error_answer:
     any error on these paths as an answer, of which error_body tells the page that describes the
     API. socket_error: what an open WebSocket is told before it is closed. uploads: paths that take
     files. for_pages: paths that web pages of any origin may call. has_key_in_body: a request that
     has no key in its headers is let through to its route, which reads the body and asks itself.
+    examples: of all operations that the page shows.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Dialect:
     uploads: frozenset[str] = frozenset()
     for_pages: tuple[str, ...] = ()
     has_key_in_body: bool = False
+    examples: Examples = field(default_factory=dict)
 
 
 class Dialects:
@@ -46,6 +49,10 @@ class Dialects:
     def of(self, path: str) -> Dialect:
         """The dialect of a path."""
         return next((each for prefix, each in self._prefixes if is_in(path, prefix)), _HOUSE)
+
+    def examples(self) -> Examples:
+        """What the API page shows for the operations of all dialects."""
+        return {key: example for each in self.all for key, example in each.examples.items()}
 
     def error_answer(self, path: str, problem: Problem) -> Response:
         """An error in the shape of the dialect of `path`."""

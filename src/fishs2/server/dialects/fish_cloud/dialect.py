@@ -8,6 +8,7 @@ from fishs2.server.dialects.fish_cloud.errors import (
     error_answer,
     speech_error_answer,
 )
+from fishs2.server.dialects.fish_cloud.examples import EXAMPLES, SPEECH_EXAMPLES
 from fishs2.server.dialects.fish_cloud.frames import error_frame
 from fishs2.server.dialects.fish_cloud.live import fish_live_router
 from fishs2.server.dialects.fish_cloud.models import fish_models_router
@@ -21,6 +22,7 @@ FISH_SPEECH = Dialect(
     error_answer=speech_error_answer,
     error_body=FishErrorBody,
     socket_error=error_frame,
+    examples=SPEECH_EXAMPLES,
 )
 FISH_CLOUD = Dialect(
     "fish_cloud",
@@ -29,6 +31,7 @@ FISH_CLOUD = Dialect(
     error_answer=error_answer,
     error_body=FishErrorBody,
     uploads=frozenset({"/model"}),
+    examples=EXAMPLES,
 )
 FISH_COMPAT = Dialect(
     "fish_compat", (ROOT,), (fish_compat_router,), error_answer=compat_error_answer

@@ -2,6 +2,7 @@
 
 from fishs2.server.dialects.fish_open.api import PREFIX, open_api_router
 from fishs2.server.dialects.fish_open.errors import OpenErrorBody, error_answer
+from fishs2.server.dialects.fish_open.examples import EXAMPLES
 from fishs2.server.edge.dialect import Dialect
 
 FISH_OPEN = Dialect(
@@ -14,4 +15,5 @@ FISH_OPEN = Dialect(
     # Pages that were written for fishaudio.net speak from the browser.
     for_pages=tuple(f"{PREFIX}{name}" for name in ("tts", "list-models", "profile")),
     has_key_in_body=True,
+    examples=EXAMPLES,
 )

@@ -2,6 +2,7 @@
 
 from fishs2.server.dialects.fish_cloud.errors import FishErrorBody, error_answer
 from fishs2.server.dialects.fish_selfhosted.api import fish_selfhosted_router
+from fishs2.server.dialects.fish_selfhosted.examples import EXAMPLES
 from fishs2.server.edge.dialect import Dialect
 
 FISH_SELFHOSTED = Dialect(
@@ -11,4 +12,5 @@ FISH_SELFHOSTED = Dialect(
     error_answer=error_answer,
     error_body=FishErrorBody,
     uploads=frozenset({"/v1/references/add", "/v1/vqgan/encode"}),
+    examples=EXAMPLES,
 )

@@ -1,6 +1,12 @@
 """OpenAI's API as the edge sees it. Its errors are those of the house."""
 
+from fishs2.server.dialects.openai.examples import EXAMPLES
 from fishs2.server.dialects.openai.speech import openai_router
 from fishs2.server.edge.dialect import Dialect
 
-OPENAI = Dialect("openai", ("/v1/audio/speech", "/v1/audio/models", "/v1/models"), (openai_router,))
+OPENAI = Dialect(
+    "openai",
+    ("/v1/audio/speech", "/v1/audio/models", "/v1/models"),
+    (openai_router,),
+    examples=EXAMPLES,
+)
