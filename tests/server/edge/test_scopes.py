@@ -1,0 +1,169 @@
+"""What each route asks of a key, and which ask for none: the whole list, by name."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.routing import BaseRoute, Mount
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from fishs2.server.app import create_app
+from fishs2.service.runtime import EngineChoice, Runtime, open_database
+from fishs2.store.keys import SCOPES as KEY_SCOPES
+from fishs2.store.keys import NewKey, create_key
+from tests.fakes import FakeEngine
+from tests.serving import Served, make_settings, serving, until
+
+PUBLIC, ANY = frozenset[str](), frozenset(KEY_SCOPES)
+SPEECH = frozenset({"speech", "admin"})
+STORE = frozenset({"voices:write", "admin"})
+READ = SPEECH | STORE
+
+OPEN = "/api/open/"
+ABSENT = [
+    (method, path)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    for root in ("/v1/voice-design", "/v1/agent", "/v1/agents")
+    for path in (root, f"{root}/x")
+]
+LIP_SYNC = [
+    (method, OPEN + path)
+    for method in ("GET", "POST")
+    for path in ("lip-sync", "lip-sync/x", "lipsync/x")
+]
+SCOPES: dict[tuple[str, str], frozenset[str]] = {
+    **{("GET", path): PUBLIC for path in ("/", "/docs", "/openapi.json", "/favicon.ico")},
+    ("GET", "/docs/files/swagger-ui.css"): PUBLIC,
+    ("GET", "/clips/x"): PUBLIC,
+    ("GET", "/health"): PUBLIC,
+    ("GET", "/v1/health"): PUBLIC,
+    ("POST", "/v1/health"): PUBLIC,
+    ("GET", "/metrics"): SPEECH,
+    ("GET", "/v1/audio/speech"): SPEECH,
+    ("POST", "/v1/audio/speech"): SPEECH,
+    ("GET", "/v1/models"): SPEECH,
+    ("GET", "/v1/models/x"): SPEECH,
+    ("GET", "/v1/audio/models"): SPEECH,
+    **{("GET", path): READ for path in ("/v1/voices", "/v1/files", "/v1/audio/voices")},
+    **{("POST", path): STORE for path in ("/v1/files", "/v1/audio/voices")},
+    **{("DELETE", path): STORE for path in ("/v1/voices/x", "/v1/audio/voices/x")},
+    ("POST", f"{OPEN}tts"): SPEECH,
+    ("POST", f"{OPEN}list-models"): READ,
+    ("POST", f"{OPEN}create-model"): STORE,
+    ("POST", f"{OPEN}delete-model"): STORE,
+    ("GET", f"{OPEN}profile"): ANY,
+    ("POST", f"{OPEN}profile"): ANY,
+    **dict.fromkeys(LIP_SYNC, SPEECH),
+    ("POST", "/v1/tts"): SPEECH,
+    ("POST", "/v1/tts/stream/with-timestamp"): SPEECH,
+    ("WEBSOCKET", "/v1/tts/live"): SPEECH,
+    ("WEBSOCKET", "/v1/tts/live/with-timestamp"): SPEECH,
+    ("GET", "/model"): READ,
+    ("POST", "/model"): STORE,
+    ("GET", "/model/x"): READ,
+    ("PATCH", "/model/x"): STORE,
+    ("DELETE", "/model/x"): STORE,
+    ("GET", "/model/x/cover"): READ,
+    ("GET", "/wallet/self/api-credit"): ANY,
+    ("GET", "/wallet/self/package"): ANY,
+    ("POST", "/v1/asr"): SPEECH,
+    **dict.fromkeys(ABSENT, SPEECH),
+    ("GET", "/v1/references/list"): READ,
+    ("POST", "/v1/references/add"): STORE,
+    ("POST", "/v1/references/update"): STORE,
+    ("DELETE", "/v1/references/delete"): STORE,
+    ("POST", "/v1/vqgan/encode"): SPEECH,
+    ("POST", "/v1/vqgan/decode"): SPEECH,
+    ("POST", "/compat/v1/audio/speech"): SPEECH,
+    ("POST", "/compat/api/v1/audio/speech"): SPEECH,
+}
+"""By method and a path of the route: of which scopes a key needs one. None of them: no key."""
+
+UNKNOWN = [("GET", "/nothing"), ("POST", "/v1/nothing"), ("GET", "/api/open"), ("PUT", "/model")]
+"""Whoever has no key learns of none of these that it is not there."""
+
+
+@asynccontextmanager
+async def with_keys() -> AsyncIterator[tuple[Served, dict[str, str]]]:
+    """A server with a key of each scope; yields their tokens."""
+    async with serving() as served:
+        await until(lambda: served.runtime._accounts_task.done())  # type: ignore[union-attr]
+        database = open_database(served.runtime.settings)
+        database.migrate()
+        tokens = {
+            scope: create_key(database, NewKey(scope, frozenset({scope})))[1]
+            for scope in sorted(ANY)
+        }
+        database.close()
+        # As a second later.
+        served.runtime.accounts._keys.read_s = -1e9
+        yield served, tokens
+
+
+async def ask(served: Served, method: str, path: str, token: str | None) -> int:
+    """The status of a request without a body; 101 for a handshake that is taken."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if method != "WEBSOCKET":
+        return (await served.client.request(method, path, headers=headers)).status_code
+    try:
+        async with connect(served.url.replace("http", "ws") + path, additional_headers=headers):
+            return 101
+    except InvalidStatus as refusal:
+        return refusal.response.status_code
+
+
+async def test_each_route_asks_for_its_scope_and_for_nothing_else() -> None:
+    async with with_keys() as (served, tokens):
+        for (method, path), scopes in SCOPES.items():
+            lets_in = {
+                scope
+                for scope, token in tokens.items()
+                if await ask(served, method, path, token) not in (401, 403)
+            }
+            assert lets_in == (scopes or ANY), (method, path)
+
+
+async def test_routes_are_closed_without_a_key_but_those_that_are_listed() -> None:
+    async with with_keys() as (served, _):
+        for (method, path), scopes in SCOPES.items():
+            is_open = await ask(served, method, path, None) not in (401, 403)
+            assert is_open == (scopes == PUBLIC), (method, path)
+
+
+@pytest.mark.parametrize(("method", "path"), UNKNOWN)
+async def test_what_is_not_there_is_closed_too(method: str, path: str) -> None:
+    async with with_keys() as (served, tokens):
+        assert await ask(served, method, path, None) == 401
+        assert await ask(served, method, path, tokens["admin"]) in (404, 405)
+
+
+async def test_head_is_guarded_like_get_and_options_is_open() -> None:
+    async with with_keys() as (served, tokens):
+        for path in {path for method, path in SCOPES if method == "GET"}:
+            with_speech = [
+                await ask(served, way, path, tokens["speech"]) for way in ("GET", "HEAD")
+            ]
+            assert with_speech[0] == with_speech[1], path
+            assert await ask(served, "OPTIONS", path, None) not in (401, 403), path
+
+
+def test_the_list_has_every_route() -> None:
+    app = create_app(Runtime(make_settings(), EngineChoice(FakeEngine(), "the test chose it")))
+    routes = list(_routes(app.routes))
+
+    assert len(routes) > 50
+    for route in routes:
+        methods = route.methods if isinstance(route, APIRoute) else {"WEBSOCKET"}
+        for method in methods or ():
+            paths = [path for known, path in SCOPES if known == method]
+            assert any(route.path_regex.match(path) for path in paths), (method, route.path)
+
+
+def _routes(routes: list[BaseRoute]) -> Iterator[APIRoute | APIWebSocketRoute]:
+    for route in routes:
+        if isinstance(route, APIRoute | APIWebSocketRoute):
+            yield route
+        elif not isinstance(route, Mount):
+            yield from _routes(route.original_router.routes)  # type: ignore[attr-defined]
