@@ -12,7 +12,7 @@ from fishs2.server.dialects.fish_open.dialect import FISH_OPEN
 from fishs2.server.dialects.fish_selfhosted.dialect import FISH_SELFHOSTED
 from fishs2.server.dialects.openai.dialect import OPENAI
 from fishs2.server.dialects.wrapper.dialect import WRAPPER
-from fishs2.server.edge.auth import Guard
+from fishs2.server.edge.auth import Doors, Guard
 from fishs2.server.edge.cors import WebPages
 from fishs2.server.edge.dialect import Dialects
 from fishs2.server.edge.error_bodies import describe_errors
@@ -23,7 +23,7 @@ from fishs2.server.edge.proxies import Proxies, prefix_of
 from fishs2.server.edge.stopping import Stopping
 from fishs2.server.examples import show_examples
 from fishs2.server.status import EXAMPLES as STATUS_EXAMPLES
-from fishs2.server.status import install_docs_pages, status_router
+from fishs2.server.status import docs_router, install_docs_files, status_router
 from fishs2.service.runtime import Runtime
 from fishs2.settings import Settings
 
@@ -55,7 +55,9 @@ def create_app(runtime: Runtime) -> FastAPI:
         # One spelling is left of each path.
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, accounts=runtime.accounts, dialects=DIALECTS)
+    doors = Doors()
+    app.state.accounts = runtime.accounts
+    app.add_middleware(Guard, accounts=runtime.accounts, dialects=DIALECTS, doors=doors)
     app.add_middleware(WebPages, origins=runtime.settings.cors_origins, dialects=DIALECTS)
     app.state.stopping = Stopping()
     app.add_middleware(
@@ -75,11 +77,11 @@ def create_app(runtime: Runtime) -> FastAPI:
     install_error_handlers(app, answer=DIALECTS.error_answer, note_store_error=runtime.store.note)
     describe_errors(app, (each.error_body for each in DIALECTS.all))
     show_examples(app, {**DIALECTS.examples(), **STATUS_EXAMPLES})
-    for dialect in DIALECTS.all:
-        for make_router in dialect.routers:
-            app.include_router(make_router(runtime))
-    app.include_router(status_router(runtime))
-    install_docs_pages(app)
+    routers = [make(runtime) for dialect in DIALECTS.all for make in dialect.routers]
+    for router in (*routers, status_router(runtime), docs_router(app)):
+        doors.add(router)
+        app.include_router(router)
+    install_docs_files(app, doors)
     return app
 
 

@@ -14,11 +14,12 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import NotFoundError
+from fishs2.server.edge.auth import PUBLIC, GuardedRouter
 from fishs2.server.edge.dialect import Dialect
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers, house_error
 from fishs2.server.edge.errors import Problem
@@ -74,11 +75,11 @@ class _Part:
     end: int
 
 
-def clips_router(runtime: Runtime) -> APIRouter:
+def clips_router(runtime: Runtime) -> GuardedRouter:
     """Build the route. It needs no key."""
-    router = APIRouter(tags=["Clips"])
+    router = GuardedRouter(tags=["Clips"])
 
-    @router.get("/clips/{name}", response_class=Response, responses=_ANSWERS)
+    @router.get("/clips/{name}", response_class=Response, responses=_ANSWERS, openapi_extra=PUBLIC)
     async def get_clip(request: Request, name: str) -> Response:
         """Send cached audio, whole or a range of it."""
         opened = await runtime.clips.open(name)

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from typing import Any, Literal
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from fishs2 import __version__
 from fishs2.errors import Fishs2Error, reason_of
 from fishs2.server.dialects.openai.request import model_names
+from fishs2.server.edge.auth import PUBLIC, SPEECH, Doors, GuardedRouter
 from fishs2.server.edge.errors import LOG_SAYS_WHY
 from fishs2.server.edge.proxies import path_prefix
 from fishs2.server.examples import Example
@@ -63,11 +64,11 @@ def _why(failure: Fishs2Error | None) -> str:
     return f"the engine cannot work at present; {reason or LOG_SAYS_WHY}"
 
 
-def status_router(runtime: Runtime) -> APIRouter:
+def status_router(runtime: Runtime) -> GuardedRouter:
     """Build `/health`, which answers at once whatever the engine is doing."""
-    router = APIRouter(tags=["Status"])
+    router = GuardedRouter(tags=["Status"])
 
-    @router.get("/health")
+    @router.get("/health", openapi_extra=PUBLIC)
     async def get_health() -> Health:
         """Say whether the server and its engine are well."""
         status = runtime.status()
@@ -88,7 +89,9 @@ def status_router(runtime: Runtime) -> APIRouter:
             rtf=runtime.metrics.rtf,
         )
 
-    @router.get("/metrics", response_class=Response, responses=_METRICS_ANSWER)
+    @router.get(
+        "/metrics", response_class=Response, responses=_METRICS_ANSWER, openapi_extra=SPEECH
+    )
     async def get_metrics() -> Response:
         """Numbers for Prometheus."""
         return Response(runtime.metrics.render(), media_type=CONTENT_TYPE_LATEST)
@@ -96,9 +99,15 @@ def status_router(runtime: Runtime) -> APIRouter:
     return router
 
 
-def install_docs_pages(app: FastAPI) -> None:
-    """Serve the API pages at `/` and `/docs` from files in a wheel: no network is needed."""
+def install_docs_files(app: FastAPI, doors: Doors) -> None:
+    """Serve what the API pages are made of from files in a wheel: no network is needed."""
+    doors.open(f"{_DOCS_FILES}/{{path}}")
     app.mount(_DOCS_FILES, StaticFiles(directory=str(files("fastapi_offline") / "static")))
+
+
+def docs_router(app: FastAPI) -> GuardedRouter:
+    """Build the API pages, at `/` and `/docs`."""
+    router = GuardedRouter(include_in_schema=False)
 
     async def describe(request: Request) -> JSONResponse:
         prefix = path_prefix(request)
@@ -120,10 +129,11 @@ def install_docs_pages(app: FastAPI) -> None:
     async def get_icon() -> Response:
         return Response(icon, media_type="image/png", headers=_ICON_HEADERS)
 
-    app.add_api_route(_ICON, get_icon, include_in_schema=False)
-    app.add_api_route("/openapi.json", describe, include_in_schema=False)
-    app.add_api_route("/", show_docs, include_in_schema=False)
-    app.add_api_route("/docs", show_docs, include_in_schema=False)
+    router.add_api_route(_ICON, get_icon, openapi_extra=PUBLIC)
+    router.add_api_route("/openapi.json", describe, openapi_extra=PUBLIC)
+    router.add_api_route("/", show_docs, openapi_extra=PUBLIC)
+    router.add_api_route("/docs", show_docs, openapi_extra=PUBLIC)
+    return router
 
 
 def _way_to_root(request: Request) -> str:

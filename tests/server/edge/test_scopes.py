@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from fastapi import APIRouter, WebSocket
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute, Mount
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from fishs2.server.app import create_app
+from fishs2.server.edge.auth import READ_VOICES, Doors, GuardedRoute, GuardedRouter
 from fishs2.service.runtime import EngineChoice, Runtime, open_database
 from fishs2.store.keys import SCOPES as KEY_SCOPES
 from fishs2.store.keys import NewKey, create_key
@@ -155,10 +157,49 @@ def test_the_list_has_every_route() -> None:
 
     assert len(routes) > 50
     for route in routes:
+        assert isinstance(route, GuardedRoute | APIWebSocketRoute)
         methods = route.methods if isinstance(route, APIRoute) else {"WEBSOCKET"}
         for method in methods or ():
             paths = [path for known, path in SCOPES if known == method]
             assert any(route.path_regex.match(path) for path in paths), (method, route.path)
+
+
+async def test_the_api_page_names_what_each_operation_asks_for() -> None:
+    async with serving() as served:
+        page = (await served.client.get("/openapi.json")).json()
+
+    for path, known in page["paths"].items():
+        for method, operation in known.items():
+            asked = operation["x-fishs2-scope"]
+            example = path.partition("{")[0] + "x" * ("{" in path) + path.partition("}")[2]
+            scopes = SCOPES[method.upper(), example]
+            match asked:
+                case "public":
+                    assert scopes == PUBLIC, (method, path)
+                case "any key":
+                    assert scopes == ANY, (method, path)
+                case _:
+                    assert scopes == {*asked, "admin"}, (method, path)
+
+
+async def test_a_route_that_names_no_scope_cannot_be_registered() -> None:
+    async def work() -> None: ...
+
+    async def talk(_: WebSocket) -> None: ...
+
+    router = GuardedRouter()
+    with pytest.raises(ValueError, match="/new does not say which scope"):
+        router.add_api_route("/new", work)
+    with pytest.raises(ValueError, match="/new does not say which scope"):
+        router.get("/new", openapi_extra={"parameters": []})(work)
+    router.add_socket("/fine", talk, READ_VOICES)
+    Doors().add(router)
+
+    router.add_api_websocket_route("/new", talk)
+    with pytest.raises(ValueError, match="does not say which scope"):
+        Doors().add(router)
+    with pytest.raises(ValueError, match="not guarded"):
+        Doors().add(APIRouter())
 
 
 def _routes(routes: list[BaseRoute]) -> Iterator[APIRoute | APIWebSocketRoute]:

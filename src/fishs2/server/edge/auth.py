@@ -1,25 +1,116 @@
-"""Keys at the door: every path needs one, once there is any, but those that are listed here."""
+"""Keys at the door: every path needs one, once there is any, but routes that say they are public.
 
+A route says what it asks of a key where it is registered, or it cannot be registered.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import Fishs2Error
-from fishs2.server.edge.dialect import Dialects, is_in
+from fishs2.server.edge.dialect import Dialects
 from fishs2.server.edge.errors import describe_error
 from fishs2.service.accounts import Accounts, Principal
 
-PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/favicon.ico", "/health", "/v1/health"})
-PUBLIC_PREFIXES = ("/docs/files/", "/clips/")
-"""Clips have names that nobody can guess; their links are to work without a key."""
+SCOPE = "x-fishs2-scope"
+"""What a route asks of a key, among the `openapi_extra` that it is registered with."""
 
-READ_VOICES = ("speech", "voices:write")
+PUBLIC: dict[str, Any] = {SCOPE: "public"}
+ANY_KEY: dict[str, Any] = {SCOPE: "any key"}
+SPEECH: dict[str, Any] = {SCOPE: ["speech"]}
+READ_VOICES: dict[str, Any] = {SCOPE: ["speech", "voices:write"]}
 """Either lets a key read the stored voices."""
+WRITE_VOICES: dict[str, Any] = {SCOPE: ["voices:write"]}
 
-_VOICE_PATHS = ("/voices", "/files")
-_FISH_VOICE_PATHS = ("/model", "/v1/references")
-_WALLET_PATH = "/wallet"
 _KEY_HEADERS = ("api-key", "xi-api-key")
+
+
+class GuardedRoute(APIRoute):
+    """A route that says what it asks of a key, and asks for it before the body is read."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        """Raises ValueError where `openapi_extra` does not name a scope."""
+        asked = (more.get("openapi_extra") or {}).get(SCOPE)
+        if not asked:
+            raise ValueError(f"{path} does not say which scope it asks for")
+        self.is_public = asked == "public"
+        self.scopes: tuple[str, ...] = () if isinstance(asked, str) else tuple(asked)
+        super().__init__(path, endpoint, **more)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        if self.is_public:
+            return answer
+
+        async def answer_guarded(request: Request) -> Response:
+            request.state.scopes = self.scopes
+            # Set by `Guard`; None where the key may be in the body.
+            if (principal := request.state.principal) is not None:
+                _require(request.app.state.accounts, principal, self.scopes)
+            return await answer(request)
+
+        return answer_guarded
+
+
+class GuardedRouter(APIRouter):
+    """Routes that say what they ask of a key: others are not taken."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more, route_class=GuardedRoute)
+        self.sockets: dict[str, tuple[str, ...]] = {}
+
+    def add_socket(
+        self, path: str, endpoint: Callable[[WebSocket], Awaitable[None]], asked: dict[str, Any]
+    ) -> None:
+        """Add a WebSocket."""
+        self.sockets[path] = tuple(asked[SCOPE])
+        self.add_api_websocket_route(path, endpoint)
+
+
+class Doors:
+    """What must be known of the routes before one is found: who needs no key, what sockets ask."""
+
+    def __init__(self) -> None:
+        self._paths: set[str] = set()
+        self._prefixes: tuple[str, ...] = ()
+        self._sockets: dict[str, tuple[str, ...]] = {}
+
+    def add(self, router: APIRouter) -> None:
+        """Take in a router. Raises ValueError for one whose routes name no scopes."""
+        if not isinstance(router, GuardedRouter):
+            raise ValueError("a router is not guarded: its routes do not name their scopes")
+        for route in router.routes:
+            if isinstance(route, GuardedRoute):
+                if route.is_public:
+                    self.open(route.path)
+            elif getattr(route, "path", None) not in router.sockets:
+                raise ValueError(f"{route} does not say which scope it asks for")
+        self._sockets |= router.sockets
+
+    def open(self, path: str) -> None:
+        """Let everybody in here; with a parameter, everywhere below what is before it."""
+        before, parameter, _ = path.partition("{")
+        if parameter:
+            self._prefixes += (before,)
+        else:
+            self._paths.add(path)
+
+    def is_open(self, scope: Scope) -> bool:
+        """Whether a request needs no key."""
+        path = scope["path"]
+        if scope["type"] == "websocket":
+            return False
+        is_public = path in self._paths or path.startswith(self._prefixes)
+        return is_public or scope["method"] == "OPTIONS"
+
+    def scopes_of_socket(self, scope: Scope) -> tuple[str, ...]:
+        """What a handshake asks of a key; routes ask for themselves."""
+        return self._sockets.get(scope["path"], ()) if scope["type"] == "websocket" else ()
 
 
 class Guard:
@@ -30,35 +121,33 @@ class Guard:
     is in the body, by `let_in`, and speech over a WebSocket, when it starts.
     """
 
-    def __init__(self, app: ASGIApp, *, accounts: Accounts, dialects: Dialects) -> None:
+    def __init__(
+        self, app: ASGIApp, *, accounts: Accounts, dialects: Dialects, doors: Doors
+    ) -> None:
         self._app = app
         self._dialects = dialects
+        self._doors = doors
         self._accounts = accounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and not _is_public(scope):
+        if scope["type"] in ("http", "websocket") and not self._doors.is_open(scope):
             token = read_token(Headers(scope=scope))
-            if token is not None or not self._may_have_key_in_body(scope):
+            principal = None
+            if token is not None or not self._dialects.of(scope["path"]).has_key_in_body:
                 try:
                     principal = await self._let_in(scope, token)
                 except Fishs2Error as error:
                     await self._dialects.send_error(scope, receive, send, describe_error(error))
                     return
-                scope["state"]["principal"] = principal
+            scope["state"]["principal"] = principal
         await self._app(scope, receive, send)
 
     async def _let_in(self, scope: Scope, token: str | None) -> Principal:
         principal = await self._accounts.authenticate(token)
         if scope["type"] == "http":
             await self._accounts.count(principal)
-        # Routes whose key may be in the body say themselves what they need.
-        needed = () if self._may_have_key_in_body(scope) else _needed_scopes(scope)
-        if needed:
-            self._accounts.require(principal, *needed)
+        _require(self._accounts, principal, self._doors.scopes_of_socket(scope))
         return principal
-
-    def _may_have_key_in_body(self, scope: Scope) -> bool:
-        return self._dialects.of(scope["path"]).has_key_in_body
 
 
 def read_token(headers: Headers) -> str | None:
@@ -74,31 +163,18 @@ async def let_in(
 ) -> Principal:
     """Who asks, where the key may be in the body; a key in the headers has won by now.
 
-    Raises UnauthorizedError, QuotaError `rate_limit_exceeded`.
+    Raises UnauthorizedError, QuotaError `rate_limit_exceeded`, ForbiddenError `missing_scope`.
     """
-    known: Principal | None = getattr(connection.state, "principal", None)
+    known: Principal | None = connection.state.principal
     if known is not None:
         return known
     principal = await accounts.authenticate(body_token)
     await accounts.count(principal)
+    _require(accounts, principal, connection.state.scopes)
     return principal
 
 
-def _is_public(scope: Scope) -> bool:
-    path = scope["path"]
-    if scope["type"] == "websocket":
-        return False
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or scope["method"] == "OPTIONS"
-
-
-def _needed_scopes(scope: Scope) -> tuple[str, ...]:
-    """The scopes of which a path asks for one; none lets every key in."""
-    path = scope["path"].removeprefix("/v1")
-    if is_in(path, _WALLET_PATH):
-        return ()
-    is_voices = path.startswith(("/audio/voices", *_VOICE_PATHS))
-    is_voices |= any(is_in(scope["path"], root) for root in _FISH_VOICE_PATHS)
-    changes = scope["type"] == "http" and scope["method"] != "GET"
-    if not is_voices:
-        return ("speech",)
-    return ("voices:write",) if changes else READ_VOICES
+def _require(accounts: Accounts, principal: Principal, scopes: tuple[str, ...]) -> None:
+    """Raise ForbiddenError unless the key has one of the scopes; none of them is any key's."""
+    if scopes:
+        accounts.require(principal, *scopes)

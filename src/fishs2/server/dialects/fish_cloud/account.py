@@ -7,11 +7,12 @@ import time
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS, FishErrorBody, error_answer
+from fishs2.server.edge.auth import ANY_KEY, SPEECH, GuardedRouter
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, JsonBody, iso_time
@@ -63,16 +64,16 @@ class Package(_Wallet):
     finished_at: str
 
 
-def fish_account_router(runtime: Runtime) -> APIRouter:
+def fish_account_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes."""
-    router = APIRouter(tags=["Fish Audio"])
+    router = GuardedRouter(tags=["Fish Audio"])
     errors: dict[int | str, dict[str, Any]] = {status: FISH_ERRORS[status] for status in (400, 401)}
 
     async def left(principal: Principal) -> int:
         remaining = await runtime.accounts.remaining(principal)
         return UNLIMITED if remaining is None else max(0, remaining)
 
-    @router.get("/wallet/self/api-credit", responses=errors)
+    @router.get("/wallet/self/api-credit", responses=errors, openapi_extra=ANY_KEY)
     async def get_credit(request: Request, query: Annotated[CreditQuery, Query()]) -> Credit:
         """Say how many characters the key has left."""
         principal = request.state.principal
@@ -87,7 +88,7 @@ def fish_account_router(runtime: Runtime) -> APIRouter:
             updated_at=updated,
         )
 
-    @router.get("/wallet/self/package", responses=errors)
+    @router.get("/wallet/self/package", responses=errors, openapi_extra=ANY_KEY)
     async def get_package(request: Request) -> Package:
         """Say the same as a package of characters."""
         principal = request.state.principal
@@ -111,10 +112,19 @@ def fish_account_router(runtime: Runtime) -> APIRouter:
         return error_answer(Problem(HTTPStatus.NOT_IMPLEMENTED, reason, "not_supported"))
 
     refusal = error_answers(FishErrorBody, {501: "This server does not do that."})
-    router.add_api_route("/v1/asr", refuse, methods=["POST"], responses=refusal, status_code=501)
+    router.add_api_route(
+        "/v1/asr",
+        refuse,
+        methods=["POST"],
+        responses=refusal,
+        status_code=501,
+        openapi_extra=SPEECH,
+    )
     for root in list(ABSENT)[1:]:
         for path in (root, f"{root}/{{rest:path}}"):
-            router.add_api_route(path, refuse, methods=_METHODS, include_in_schema=False)
+            router.add_api_route(
+                path, refuse, methods=_METHODS, include_in_schema=False, openapi_extra=SPEECH
+            )
     return router
 
 

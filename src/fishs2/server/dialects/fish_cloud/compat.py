@@ -5,7 +5,7 @@ Source: Fish Audio developer guide, OpenAI compatibility; docs/api.md says what 
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from fishs2.errors import UserError
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.request import OWNER_PREFIXES
 from fishs2.server.dialects.openai.speech import plan_speech
+from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import validate
 from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import Delivery, SpeechResponse
@@ -66,9 +67,9 @@ class CompatBody(SpeechBody):
     input_references: Any = Field(None, description="Refused: send references.")
 
 
-def fish_compat_router(runtime: Runtime) -> APIRouter:
+def fish_compat_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes; hidden, so that whoever looks for a speech route finds the one we mean."""
-    router = APIRouter(include_in_schema=False)
+    router = GuardedRouter(include_in_schema=False)
 
     async def create_speech(request: Request, body: CompatBody) -> Response:
         """Turn text into speech."""
@@ -80,7 +81,9 @@ def fish_compat_router(runtime: Runtime) -> APIRouter:
         return SpeechResponse(spoken, delivery=delivery, client_stall_s=stall_s)
 
     for path in PATHS:
-        router.add_api_route(path, create_speech, methods=["POST"], response_class=Response)
+        router.add_api_route(
+            path, create_speech, methods=["POST"], response_class=Response, openapi_extra=SPEECH
+        )
     return router
 
 

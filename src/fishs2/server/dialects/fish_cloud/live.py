@@ -13,7 +13,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request, WebSocket
+from fastapi import WebSocket
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -31,6 +31,7 @@ from fishs2.server.dialects.fish_cloud.frames import (
 )
 from fishs2.server.dialects.fish_cloud.request import to_speech_request
 from fishs2.server.dialects.fish_cloud.times import Timeline, Times
+from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
 from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
 from fishs2.service.live import LiveSpeech, LiveText
@@ -54,9 +55,9 @@ _NO_WEBSOCKET = Problem(
 )
 
 
-def fish_live_router(runtime: Runtime) -> APIRouter:
+def fish_live_router(runtime: Runtime) -> GuardedRouter:
     """Build the WebSocket routes, and what tells others what they are."""
-    router = APIRouter()
+    router = GuardedRouter()
 
     async def speak(socket: WebSocket) -> None:
         await LiveSession(socket, runtime, has_times=False).run()
@@ -68,10 +69,12 @@ def fish_live_router(runtime: Runtime) -> APIRouter:
         return speech_error_answer(_NO_WEBSOCKET)
 
     with_times = f"{_PATH}/with-timestamp"
-    router.add_api_websocket_route(_PATH, speak)
-    router.add_api_websocket_route(with_times, speak_with_times)
+    router.add_socket(_PATH, speak, SPEECH)
+    router.add_socket(with_times, speak_with_times, SPEECH)
     for path in (_PATH, with_times):
-        router.add_api_route(path, refuse, methods=["GET"], include_in_schema=False)
+        router.add_api_route(
+            path, refuse, methods=["GET"], include_in_schema=False, openapi_extra=SPEECH
+        )
     return router
 
 

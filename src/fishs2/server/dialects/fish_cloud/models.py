@@ -7,12 +7,13 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS
+from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.edge.fields import JsonBody, iso_time
 from fishs2.service.runtime import Runtime
@@ -172,10 +173,10 @@ class FishModels:
         return Response(content, media_type=media_type, headers=headers)
 
 
-def fish_models_router(runtime: Runtime) -> APIRouter:
+def fish_models_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes."""
     models = FishModels(runtime)
-    router = APIRouter(tags=["Fish Audio"])
+    router = GuardedRouter(tags=["Fish Audio"])
     one = "/model/{model_id}"
     routes: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (
         ("GET", "/model", models.list_models, {}),
@@ -194,7 +195,7 @@ def fish_models_router(runtime: Runtime) -> APIRouter:
             status_code=HTTPStatus.CREATED if is_new else HTTPStatus.OK,
             response_class=Response if is_cover else JSONResponse,
             responses={**FISH_ERRORS, **(_COVER_ANSWER if is_cover else {})},
-            openapi_extra=schema,
+            openapi_extra={**schema, **(READ_VOICES if method == "GET" else WRITE_VOICES)},
         )
     return router
 

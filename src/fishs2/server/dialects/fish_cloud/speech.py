@@ -6,13 +6,14 @@ Live text is in `live`, answers with times in `times`. Source: docs/api.md.
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, is_cloud, read_tts
 from fishs2.server.dialects.fish_cloud.errors import FishErrorBody
 from fishs2.server.dialects.fish_cloud.request import to_speech_request
 from fishs2.server.dialects.fish_cloud.times import TimedEvents
+from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import body_schema
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.streaming import SpeechResponse, Spoken
@@ -58,9 +59,9 @@ ERRORS = error_answers(
 )
 
 
-def fish_cloud_router(runtime: Runtime) -> APIRouter:
+def fish_cloud_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes of the dialect."""
-    router = APIRouter(tags=["Fish Audio API"])
+    router = GuardedRouter(tags=["Fish Audio API"])
 
     async def speak(request: Request) -> Response:
         """Turn text into speech."""
@@ -85,7 +86,7 @@ def fish_cloud_router(runtime: Runtime) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={**ERRORS, **_AUDIO_ANSWER},
-        openapi_extra=tts_schema(),
+        openapi_extra={**tts_schema(), **SPEECH},
     )
     router.add_api_route(
         "/v1/tts/stream/with-timestamp",
@@ -93,7 +94,7 @@ def fish_cloud_router(runtime: Runtime) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={**ERRORS, **_EVENTS_ANSWER},
-        openapi_extra=tts_schema(),
+        openapi_extra={**tts_schema(), **SPEECH},
     )
     return router
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -25,7 +25,14 @@ from fishs2.server.dialects.fish_open.body import (
     token_in,
 )
 from fishs2.server.dialects.fish_open.errors import OpenErrorBody, error_answer
-from fishs2.server.edge.auth import READ_VOICES, let_in
+from fishs2.server.edge.auth import (
+    ANY_KEY,
+    READ_VOICES,
+    SPEECH,
+    WRITE_VOICES,
+    GuardedRouter,
+    let_in,
+)
 from fishs2.server.edge.bodies import body_schema, open_form, read_object, validate
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
@@ -108,7 +115,7 @@ class OpenApi:
 
     async def speak(self, request: Request) -> Response:
         """Turn text into speech."""
-        body, principal = await self._receive(request, OpenSpeech, "speech")
+        body, principal = await self._receive(request, OpenSpeech)
         speech = await self._runtime.speech()
         await self._check_model(body.reference_id)
         plan = await speech.plan(to_speech_request(body, request.state.request_id))
@@ -152,7 +159,7 @@ class OpenApi:
 
     async def list_models(self, request: Request) -> Response:
         """List the stored voices, newest first."""
-        body, _ = await self._receive(request, ListModels, *READ_VOICES)
+        body, _ = await self._receive(request, ListModels)
         voices = sorted(await self._runtime.voices.list(), key=lambda voice: -voice.created)
         first = (body.page - 1) * body.pageSize
         return JSONResponse(
@@ -167,7 +174,7 @@ class OpenApi:
 
     async def create_model(self, request: Request) -> Response:
         """Store a voice under a new id."""
-        await self._admit(request, None, "voices:write")
+        await let_in(request, self._runtime.accounts, None)
         max_files = self._runtime.settings.max_voice_samples
         opening = open_form(request, max_files=max_files + 1, max_fields=_MAX_FIELDS)
         async with opening as form:
@@ -184,7 +191,7 @@ class OpenApi:
 
     async def delete_model(self, request: Request) -> Response:
         """Delete a stored voice."""
-        body, _ = await self._receive(request, DeleteModel, "voices:write")
+        body, _ = await self._receive(request, DeleteModel)
         voice = await self._runtime.voices.remove(body.modelId)
         return JSONResponse({"modelId": voice.voice_id, "message": "the model was deleted"})
 
@@ -214,15 +221,13 @@ class OpenApi:
 
     async def refuse(self, request: Request) -> Response:
         """What the open API has and this server does not."""
-        await self._admit(request, None, "speech")
+        await let_in(request, self._runtime.accounts, None)
         problem = Problem(
             HTTPStatus.NOT_IMPLEMENTED, "this server has no lip-sync", "not_supported"
         )
         return error_answer(problem)
 
-    async def _receive(
-        self, request: Request, kind: type[_T], *scopes: str
-    ) -> tuple[_T, Principal]:
+    async def _receive(self, request: Request, kind: type[_T]) -> tuple[_T, Principal]:
         """Read a body that may hold the key. Whoever has none learns nothing about the body."""
         problem: HTTPException | None = None
         given: dict[str, Any] = {}
@@ -230,7 +235,7 @@ class OpenApi:
             given = await read_object(request)
         except HTTPException as error:
             problem = error
-        principal = await self._admit(request, token_in(given), *scopes)
+        principal = await let_in(request, self._runtime.accounts, token_in(given))
         if problem is not None:
             raise problem
         return validate(given, kind), principal
@@ -247,38 +252,41 @@ class OpenApi:
                 param="voice",
             )
 
-    async def _admit(self, request: Request, body_token: str | None, *scopes: str) -> Principal:
-        principal = await let_in(request, self._runtime.accounts, body_token)
-        self._runtime.accounts.require(principal, *scopes)
-        return principal
 
-
-def open_api_router(runtime: Runtime) -> APIRouter:
+def open_api_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes of the dialect."""
     api = OpenApi(runtime)
-    router = APIRouter(tags=["fishaudio.net open API"])
-    routes: tuple[tuple[str, Any, type[BaseModel] | None, dict[int | str, Any]], ...] = (
-        ("tts", api.speak, OpenSpeech, _SPEECH_ANSWER),
-        ("list-models", api.list_models, ListModels, {}),
-        ("create-model", api.create_model, None, {}),
-        ("delete-model", api.delete_model, DeleteModel, {}),
+    router = GuardedRouter(tags=["fishaudio.net open API"])
+    routes: tuple[tuple[str, Any, type[BaseModel] | None, dict[str, Any]], ...] = (
+        ("tts", api.speak, OpenSpeech, SPEECH),
+        ("list-models", api.list_models, ListModels, READ_VOICES),
+        ("create-model", api.create_model, None, WRITE_VOICES),
+        ("delete-model", api.delete_model, DeleteModel, WRITE_VOICES),
     )
-    for name, work, body, answer in routes:
+    for name, work, body, scope in routes:
         router.add_api_route(
             PREFIX + name,
             work,
             methods=["POST"],
             response_class=JSONResponse,
-            responses={**_ERRORS, **answer},
-            openapi_extra=_UPLOAD_SCHEMA if body is None else body_schema(body),
+            responses={**_ERRORS, **(_SPEECH_ANSWER if name == "tts" else {})},
+            openapi_extra={**(body_schema(body) if body else _UPLOAD_SCHEMA), **scope},
         )
     for method in ("GET", "POST"):
         router.add_api_route(
-            f"{PREFIX}profile", api.get_profile, methods=[method], responses=_ERRORS
+            f"{PREFIX}profile",
+            api.get_profile,
+            methods=[method],
+            responses=_ERRORS,
+            openapi_extra=ANY_KEY,
         )
     for path in ("lip-sync", "lip-sync/{rest:path}", "lipsync/{rest:path}"):
         router.add_api_route(
-            PREFIX + path, api.refuse, methods=["GET", "POST"], include_in_schema=False
+            PREFIX + path,
+            api.refuse,
+            methods=["GET", "POST"],
+            include_in_schema=False,
+            openapi_extra=SPEECH,
         )
     return router
 

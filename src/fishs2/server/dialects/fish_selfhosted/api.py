@@ -12,13 +12,14 @@ from http import HTTPStatus
 from typing import Any
 
 import ormsgpack
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS, FishErrorBody, error_answer
 from fishs2.server.edge.accept import prefers_json
+from fishs2.server.edge.auth import PUBLIC, READ_VOICES, SPEECH, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import File, Files, read_body, validate
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
@@ -176,17 +177,17 @@ class SelfHosted:
         return voice
 
 
-def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
+def fish_selfhosted_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes."""
     work = SelfHosted(runtime)
-    router = APIRouter(tags=["fish-speech"])
-    routes: tuple[tuple[str, str, Any, type[BaseModel] | None], ...] = (
-        ("POST", "references/add", work.add_reference, AddReference),
-        ("GET", "references/list", work.list_references, None),
-        ("DELETE", "references/delete", work.delete_reference, DeleteReference),
-        ("POST", "references/update", work.update_reference, UpdateReference),
-        ("POST", "vqgan/encode", work.encode, EncodeAudio),
-        ("POST", "vqgan/decode", work.decode, DecodeTokens),
+    router = GuardedRouter(tags=["fish-speech"])
+    routes: tuple[tuple[str, str, Any, type[BaseModel] | None, dict[str, Any]], ...] = (
+        ("POST", "references/add", work.add_reference, AddReference, WRITE_VOICES),
+        ("GET", "references/list", work.list_references, None, READ_VOICES),
+        ("DELETE", "references/delete", work.delete_reference, DeleteReference, WRITE_VOICES),
+        ("POST", "references/update", work.update_reference, UpdateReference, WRITE_VOICES),
+        ("POST", "vqgan/encode", work.encode, EncodeAudio, SPEECH),
+        ("POST", "vqgan/decode", work.decode, DecodeTokens, SPEECH),
     )
     answer: dict[str, Any] = {"content": {"application/json": {}, "application/msgpack": {}}}
     responses: dict[int | str, dict[str, Any]] = {
@@ -194,17 +195,17 @@ def fish_selfhosted_router(runtime: Runtime) -> APIRouter:
         200: {"description": "Done.", **answer},
         **error_answers(FishErrorBody, {409: "The id is taken.", 501: "The engine has no codec."}),
     }
-    for method, name, run, body in routes:
+    for method, name, run, body, scope in routes:
         router.add_api_route(
             f"/v1/{name}",
             run,
             methods=[method],
             response_class=Response,
             responses=responses,
-            openapi_extra=_body_schema(body) if body else None,
+            openapi_extra={**(_body_schema(body) if body else {}), **scope},
         )
     for method in ("GET", "POST"):
-        router.add_api_route("/v1/health", get_alive, methods=[method])
+        router.add_api_route("/v1/health", get_alive, methods=[method], openapi_extra=PUBLIC)
     return router
 
 

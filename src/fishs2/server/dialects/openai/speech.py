@@ -6,7 +6,7 @@ Source: OpenAI API reference, createSpeech and models; extensions as docs/api.md
 from dataclasses import replace
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -15,6 +15,7 @@ from fishs2.server.dialects.openai.events import OpenAiEvents
 from fishs2.server.dialects.openai.query import query_parameters, read_query
 from fishs2.server.dialects.openai.request import find_model, model_names, to_speech_request
 from fishs2.server.edge.accept import wants_events
+from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.cors import check_link
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.streaming import Delivery, SpeechResponse, Spoken, speech_headers
@@ -92,10 +93,10 @@ _LINK_HEADERS = {
 }
 
 
-def openai_router(runtime: Runtime) -> APIRouter:
+def openai_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes of the dialect; `edge.paths` leads those without `/v1` here."""
     settings = runtime.settings
-    router = APIRouter(tags=["OpenAI"])
+    router = GuardedRouter(tags=["OpenAI"])
 
     def respond(spoken: Spoken, delivery: Delivery) -> Response:
         stall_s = settings.client_stall_s
@@ -129,6 +130,7 @@ def openai_router(runtime: Runtime) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={200: _AUDIO_ANSWER, **_ERRORS},
+        openapi_extra=SPEECH,
     )
     router.add_api_route(
         speech,
@@ -136,13 +138,13 @@ def openai_router(runtime: Runtime) -> APIRouter:
         methods=["GET"],
         response_class=Response,
         responses={200: _AUDIO_ANSWER, **_LINK_ERRORS},
-        openapi_extra={"parameters": query_parameters()},
+        openapi_extra={"parameters": query_parameters(), **SPEECH},
     )
     _add_models(router, settings)
     return router
 
 
-def _add_models(router: APIRouter, settings: Settings) -> None:
+def _add_models(router: GuardedRouter, settings: Settings) -> None:
     async def list_models() -> ModelList:
         """List the model and its other names."""
         return ModelList(data=[Model(id=name) for name in model_names(settings)])
@@ -156,10 +158,16 @@ def _add_models(router: APIRouter, settings: Settings) -> None:
         """Describe one model."""
         return Model(id=find_model(model_id, settings))
 
-    router.add_api_route("/v1/models", list_models, methods=["GET"])
-    router.add_api_route("/v1/audio/models", list_audio_models, methods=["GET"])
+    router.add_api_route("/v1/models", list_models, methods=["GET"], openapi_extra=SPEECH)
     router.add_api_route(
-        "/v1/models/{model_id:path}", get_model, methods=["GET"], responses={404: _ERRORS[404]}
+        "/v1/audio/models", list_audio_models, methods=["GET"], openapi_extra=SPEECH
+    )
+    router.add_api_route(
+        "/v1/models/{model_id:path}",
+        get_model,
+        methods=["GET"],
+        responses={404: _ERRORS[404]},
+        openapi_extra=SPEECH,
     )
 
 

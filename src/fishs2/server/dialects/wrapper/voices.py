@@ -5,11 +5,12 @@ The three listing paths give identical bodies: clients try them one after the ot
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
 
+from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.fields import Switch, auto_as_none
@@ -138,9 +139,9 @@ _ERRORS = error_answers(
 )
 
 
-def voices_router(runtime: Runtime) -> APIRouter:
+def voices_router(runtime: Runtime) -> GuardedRouter:
     """Build the routes."""
-    router = APIRouter(tags=["Voices"])
+    router = GuardedRouter(tags=["Voices"])
 
     async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
         """List the stored voices, and in `voices` every name that speech requests may give."""
@@ -178,14 +179,16 @@ def voices_router(runtime: Runtime) -> APIRouter:
         return DeletedVoice(id=voice.voice_id)
 
     for path in LIST_PATHS:
-        router.add_api_route(path, list_voices, methods=["GET"], response_model=VoiceList)
+        router.add_api_route(
+            path, list_voices, methods=["GET"], response_model=VoiceList, openapi_extra=READ_VOICES
+        )
     for path in UPLOAD_PATHS:
         router.add_api_route(
             path,
             create_voice,
             methods=["POST"],
             responses=_ERRORS,
-            openapi_extra=_UPLOAD_SCHEMA,
+            openapi_extra={**_UPLOAD_SCHEMA, **WRITE_VOICES},
         )
     for path in DELETE_PATHS:
         router.add_api_route(
@@ -193,6 +196,7 @@ def voices_router(runtime: Runtime) -> APIRouter:
             delete_voice,
             methods=["DELETE"],
             responses=error_answers(ErrorBody, {404: "There is no such voice."}),
+            openapi_extra=WRITE_VOICES,
         )
     return router
 
