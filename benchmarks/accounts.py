@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 import psutil
 
+from fishs2.store.accounts.keys import NewKey, create_key, find_key
+from fishs2.store.accounts.usage import Outcome, read_usage, release_dead, reserve, settle, today
 from fishs2.store.database import Database
-from fishs2.store.keys import NewKey, create_key, find_key
-from fishs2.store.usage import Outcome, read_usage, release_dead, reserve, settle, today
 from tests.serving import server_process
 
 NUM_REQUESTS = 1_000

@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voices import VoiceStore
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.store import VoiceStore
 from tests.serving import serving
 
 NUM_VOICES = 1_000

@@ -13,8 +13,8 @@ import numpy as np
 
 from fishs2.engines.base import Pcm, Utterance
 from fishs2.engines.espeak.engine import BuiltinEngine
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.store import SAMPLE_VOICES, VoiceStore
 
 CREATED = 1_790_000_000
 """The same for ever, so that the files differ only when the sound does."""

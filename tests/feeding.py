@@ -6,8 +6,8 @@ from contextlib import aclosing
 import numpy as np
 
 from fishs2.engines.base import SpeechEngine, Utterance
-from fishs2.service.admission import Admission
-from fishs2.service.feed import UtteranceFeed
+from fishs2.service.speech.admission import Admission
+from fishs2.service.speech.feed import UtteranceFeed
 from tests.serving import PATIENCE_S
 
 

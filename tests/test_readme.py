@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from fishs2.audio.decode import decode_audio
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 from tests.serving import PATIENCE_S, server_process
 
 README = Path(__file__).resolve().parent.parent / "README.md"

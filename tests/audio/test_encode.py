@@ -16,7 +16,7 @@ from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AAC_PRIMING_SAMPLES, FORMATS, AudioFormat, choose_format
 from fishs2.audio.pcm import Pcm, Resampler, from_int16
 from fishs2.errors import EngineError
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 
 EVERY_FORMAT = [
     choose_format(name, engine_rate_hz=rate_hz, sample_rate_hz=rate_hz)

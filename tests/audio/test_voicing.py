@@ -8,7 +8,7 @@ import pytest
 from fishs2.audio.decode import DecodedAudio, decode_audio
 from fishs2.audio.pcm import Pcm, Resampler
 from fishs2.audio.voicing import MIN_VOICE_S, measure_voice_s
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 from tests.recordings import (
     NO_SPEECH,
     RATE_HZ,

@@ -4,7 +4,7 @@ import numpy as np
 
 from fishs2.audio.decode import decode_audio
 from fishs2.bench.voices import new_voice
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 
 
 def recording(index: int) -> bytes:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fishs2.store.accounts.keys import NewKey, create_key
 from fishs2.store.database import Database
-from fishs2.store.keys import NewKey, create_key
 from tests.cli.running import run
 
 

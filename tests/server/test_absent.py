@@ -12,8 +12,8 @@ from fishs2.server.dialects.fish_cloud.compat import CompatBody
 from fishs2.server.dialects.fish_open.body import OpenSpeech
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.edge.fields import JsonBody
-from fishs2.service.voice_choice import PRESET_VOICES
-from fishs2.store.new_voices import NewSample
+from fishs2.service.voices.choice import PRESET_VOICES
+from fishs2.store.voices.changes import NewSample
 from tests.fakes import FakeEngine
 from tests.server.fish.live_client import live
 from tests.serving import Served, serving

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from fishs2.audio.formats import FORMATS
 from fishs2.server.app import DIALECTS
 from fishs2.server.status import EXAMPLES
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 from tests.serving import PATIENCE_S, Served, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -12,8 +12,8 @@ import pytest
 import websockets
 
 from fishs2.service.runtime import open_database
-from fishs2.store.keys import NewKey, create_key
-from fishs2.store.usage import read_usage
+from fishs2.store.accounts.keys import NewKey, create_key
+from fishs2.store.accounts.usage import read_usage
 from tests.fakes import FakeEngine
 from tests.serving import PATIENCE_S, Served, serving, until
 

@@ -15,8 +15,8 @@ import pytest
 
 from fishs2.engines.base import Capabilities
 from fishs2.service.runtime import open_database
+from fishs2.store.accounts.keys import Key, NewKey, create_key, disable_key, find_key
 from fishs2.store.clips import ClipStore
-from fishs2.store.keys import Key, NewKey, create_key, disable_key, find_key
 from tests.fakes import FakeEngine
 from tests.server.wrapper.conftest import sine_wav
 from tests.serving import Served, serving, until

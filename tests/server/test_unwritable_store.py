@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from fishs2.store.database import HEAD
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 from tests.cli.running import run
 from tests.serving import PATIENCE_S, running_server
 

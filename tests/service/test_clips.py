@@ -13,7 +13,7 @@ from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Part, Reference, Sampling, Utterance
 from fishs2.errors import EngineError, EngineUnavailableError, QuotaError
 from fishs2.service.clips import Clips, Keep, content_key
-from fishs2.service.speech import SpeechPlan, SpeechRequest
+from fishs2.service.speech.performance import SpeechPlan, SpeechRequest
 from fishs2.store.clips import Clip, ClipStore
 
 

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voice_folder import NEW
-from fishs2.store.voices import VoiceStore
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.folder import NEW
+from fishs2.store.voices.store import VoiceStore
 
 
 def die_replacing(folder: Path, voice_id: str) -> None:

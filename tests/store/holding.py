@@ -2,8 +2,8 @@
 
 import uuid
 
+from fishs2.store.accounts.usage import reserve
 from fishs2.store.database import Database
-from fishs2.store.usage import reserve
 
 
 def hold(database: Database, key_id: str, num_chars: int, owner_id: str = "o") -> str:

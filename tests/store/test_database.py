@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from fishs2.errors import SettingsError, StoreFullError, StoreUnavailableError
 from fishs2.store import database as database_module
-from fishs2.store.database import HEAD, Database
-from fishs2.store.keys import (
+from fishs2.store.accounts.keys import (
     Key,
     NewKey,
     create_key,
@@ -30,7 +29,7 @@ from fishs2.store.keys import (
     rotate_key,
     split_token,
 )
-from fishs2.store.usage import (
+from fishs2.store.accounts.usage import (
     Outcome,
     forget,
     read_usage,
@@ -39,6 +38,7 @@ from fishs2.store.usage import (
     settle,
     today,
 )
+from fishs2.store.database import HEAD, Database
 from tests.store.holding import hold
 
 
@@ -68,7 +68,7 @@ def test_many_who_open_a_fresh_database_at_once_all_get_their_turn(
         import sys
         from alembic import command
         from fishs2.store.database import Database
-        from fishs2.store.keys import NewKey, create_key, list_keys
+        from fishs2.store.accounts.keys import NewKey, create_key, list_keys
         print(flush=True)
         sys.stdin.read(1)
         for _ in range(3):
@@ -269,7 +269,7 @@ def test_two_processes_share_a_quota_exactly(url: str, database: Database) -> No
     code = textwrap.dedent(
         f"""
         from fishs2.store.database import Database
-        from fishs2.store.usage import Outcome, settle
+        from fishs2.store.accounts.usage import Outcome, settle
         from tests.store.holding import hold
         database = Database({url!r})
         done = 0
@@ -407,7 +407,7 @@ def test_killed_writer_leaves_whole_transactions(url: str, database: Database) -
         f"""
         import sys
         from fishs2.store.database import Database
-        from fishs2.store.usage import Outcome, settle
+        from fishs2.store.accounts.usage import Outcome, settle
         from tests.store.holding import hold
         database = Database({url!r})
         while True:

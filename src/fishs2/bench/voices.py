@@ -8,7 +8,7 @@ import json
 import secrets
 from dataclasses import dataclass
 
-from fishs2.store.voices import SAMPLE_VOICES
+from fishs2.store.voices.store import SAMPLE_VOICES
 
 STORED = ("sample_male", "sample_female")
 """Voices that every fishs2 server has from its first start."""

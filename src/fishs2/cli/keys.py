@@ -15,11 +15,11 @@ from fishs2.advice import did_you_mean
 from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.runtime import open_database
-from fishs2.store import keys as store
+from fishs2.store.accounts import keys as store
+from fishs2.store.accounts.keys import SCOPES, Key, NewKey
+from fishs2.store.accounts.usage import read_usage
 from fishs2.store.database import Database
-from fishs2.store.keys import SCOPES, Key, NewKey
-from fishs2.store.usage import read_usage
-from fishs2.store.voice_ids import fold_name
+from fishs2.store.voices.ids import fold_name
 
 _MAX_NAME_CHARS = 200
 

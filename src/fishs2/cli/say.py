@@ -15,9 +15,9 @@ from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
 from fishs2.cli.planning import plan_runtime, read_settings
 from fishs2.errors import FlagError, UserError
-from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
-from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService
+from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService
+from fishs2.service.speech.report import SpeechReport
 
 _STANDARD_OUTPUT = Path("-")
 _PROGRESS_AFTER_S = 1.0

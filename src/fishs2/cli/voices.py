@@ -13,11 +13,11 @@ from fishs2.audio.decode import decode_audio
 from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, UserError
 from fishs2.service.runtime import open_store, open_voices
-from fishs2.service.voices import Voices
+from fishs2.service.voices.library import Voices
 from fishs2.settings import Settings
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voice_archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
-from fishs2.store.voice_files import Voice, find_transcript, read_bytes
+from fishs2.store.voices.archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.files import Voice, find_transcript, read_bytes
 
 app = typer.Typer(help="Stored voices: add, list, move between machines.", no_args_is_help=True)
 

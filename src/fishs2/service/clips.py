@@ -17,7 +17,7 @@ from fishs2.errors import (
     StoreUnavailableError,
     UnauthorizedError,
 )
-from fishs2.service.speech import SpeechPlan
+from fishs2.service.speech.performance import SpeechPlan
 from fishs2.store.clips import Clip, ClipStore, OpenClip
 from fishs2.store.failures import store_errors
 

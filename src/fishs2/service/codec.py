@@ -6,7 +6,7 @@ import numpy as np
 
 from fishs2.engines.base import CodecLayout, Codes, CodesEngine, Pcm
 from fishs2.errors import UserError
-from fishs2.service.voices import Voices
+from fishs2.service.voices.library import Voices
 
 MAX_ITEMS = 8
 """Recordings of one request."""

@@ -14,8 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from fishs2.engines.base import EngineStats
-from fishs2.service.report import SpeechReport
-from fishs2.service.speech import SpeechPlan
+from fishs2.service.speech.performance import SpeechPlan
+from fishs2.service.speech.report import SpeechReport
 
 _FIRST_AUDIO_S = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _RTF = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 1.5, 5, 20)

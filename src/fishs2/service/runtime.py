@@ -25,18 +25,18 @@ from fishs2.errors import (
     StoreUnavailableError,
     reason_of,
 )
-from fishs2.service.accounts import Accounts
-from fishs2.service.admission import Admission
+from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
 from fishs2.service.codec import CodecService
 from fishs2.service.metrics import Load, Metrics
-from fishs2.service.speech import SpeechRules, SpeechService
+from fishs2.service.speech.admission import Admission
+from fishs2.service.speech.performance import SpeechRules, SpeechService
 from fishs2.service.store_watch import StoreWatch
-from fishs2.service.voices import VoiceLimits, Voices
+from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
-from fishs2.store.voices import SAMPLE_VOICES, VoiceStore
+from fishs2.store.voices.store import SAMPLE_VOICES, VoiceStore
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
-from fishs2.store.voice_files import write_durably
+from fishs2.store.voices.files import write_durably
 
 FORMATS = ("mp3", "wav", "pcm", "opus", "aac", "flac")
 

@@ -1,7 +1,7 @@
 """What is left out of a text before anybody speaks it, as places in the text that was sent.
 
 Marks of links are left out for every engine, directions for one that would read them aloud, emoji
-where the request skips them. `service.script` cleans, `source` finds the way back.
+where the request skips them. `service.speech.script` cleans, `source` finds the way back.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Who speaks which part of a text: `<|speaker:i|>` before each turn.
 
 The tags are Fish Audio's, for texts that several voices read. They are never spoken:
-`service.script` turns them into voices, or takes them out.
+`service.speech.script` turns them into voices, or takes them out.
 """
 
 import re

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from fishs2.server.app import create_app
 from fishs2.server.edge.paths import clean_path
 from fishs2.service.runtime import open_database
-from fishs2.store.keys import NewKey, create_key
+from fishs2.store.accounts.keys import NewKey, create_key
 from tests.server.edge.raw import connecting, request
 from tests.serving import PATIENCE_S, Served, make_settings, serving
 

@@ -13,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 from fishs2.server.app import create_app
 from fishs2.server.edge.auth import READ_VOICES, Doors, GuardedRoute, GuardedRouter
 from fishs2.service.runtime import EngineChoice, Runtime, open_database
-from fishs2.store.keys import SCOPES as KEY_SCOPES
-from fishs2.store.keys import NewKey, create_key
+from fishs2.store.accounts.keys import SCOPES as KEY_SCOPES
+from fishs2.store.accounts.keys import NewKey, create_key
 from tests.fakes import FakeEngine
 from tests.serving import Served, make_settings, serving, until
 

@@ -19,9 +19,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from fishs2.audio.decode import decode_audio
 from fishs2.server.dialects.fish_cloud.live import LiveSession
 from fishs2.server.edge.stopping import Stopping
-from fishs2.service.accounts import Principal
+from fishs2.service.accounts.accounts import Principal
 from fishs2.service.runtime import open_database
-from fishs2.store.keys import Key, NewKey, create_key, find_key
+from fishs2.store.accounts.keys import Key, NewKey, create_key, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing
 from tests.server.fish.conftest import CLOUD, error_of
 from tests.server.fish.live_client import LIVE, LiveClient, live

@@ -10,7 +10,7 @@ import ormsgpack
 import pytest
 
 from fishs2.server.edge.msgpack import MAX_VALUES, unpack
-from fishs2.store import voices as voices_module
+from fishs2.store.voices import store as voices_module
 from tests.server.fish_models.conftest import tiny_png
 from tests.server.fish_models.test_errors import check_fish_error
 from tests.server.wrapper.conftest import Recorded, sine_wav

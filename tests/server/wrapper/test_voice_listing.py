@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fishs2.service.voice_choice import SPEECH_PRESETS
+from fishs2.service.voices.choice import SPEECH_PRESETS
 from tests.recordings import make_voice, write_wav
 from tests.server.wrapper.conftest import error_of
 from tests.serving import PATIENCE_S, Served, serving

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fishs2.errors import Fishs2Error
 from fishs2.server.edge.dialect import Dialects
 from fishs2.server.edge.errors import describe_error
-from fishs2.service.accounts import Accounts, Principal
+from fishs2.service.accounts.accounts import Accounts, Principal
 
 SCOPE = "x-fishs2-scope"
 """What a route asks of a key, among the `openapi_extra` that it is registered with."""

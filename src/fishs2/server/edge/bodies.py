@@ -23,7 +23,7 @@ from fishs2.errors import UserError
 from fishs2.server.edge import json_body, msgpack
 from fishs2.server.edge.fields import JsonBody, whole_characters
 from fishs2.store.failures import store_errors
-from fishs2.store.new_voices import NewSample
+from fishs2.store.voices.changes import NewSample
 
 MSGPACK_TYPES = frozenset(
     {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}

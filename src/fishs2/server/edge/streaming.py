@@ -20,9 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.edge.errors import Problem, describe_error
-from fishs2.service.accounts import Reservation
-from fishs2.service.report import SpeechReport
-from fishs2.service.speech import SpeechPlan, SpeechService, cost
+from fishs2.service.accounts.accounts import Reservation
+from fishs2.service.speech.performance import SpeechPlan, SpeechService, cost
+from fishs2.service.speech.report import SpeechReport
 
 logger = logging.getLogger(__name__)
 

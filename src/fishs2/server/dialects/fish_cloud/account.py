@@ -16,7 +16,7 @@ from fishs2.server.edge.auth import ANY_KEY, SPEECH, GuardedRouter
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, JsonBody, iso_time
-from fishs2.service.accounts import Principal
+from fishs2.service.accounts.accounts import Principal
 from fishs2.service.runtime import Runtime
 
 ABSENT = {

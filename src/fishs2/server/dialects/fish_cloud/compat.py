@@ -19,7 +19,7 @@ from fishs2.server.edge.bodies import validate
 from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import Delivery, SpeechResponse
 from fishs2.service.runtime import Runtime
-from fishs2.service.voice_choice import PRESET_VOICES
+from fishs2.service.voices.choice import PRESET_VOICES
 
 ROOT = "/compat"
 PATHS = (f"{ROOT}/v1/audio/speech", f"{ROOT}/api/v1/audio/speech")

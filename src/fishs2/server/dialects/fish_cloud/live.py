@@ -34,10 +34,10 @@ from fishs2.server.dialects.fish_cloud.times import Timeline, Times
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
 from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
-from fishs2.service.live import LiveSpeech, LiveText
-from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
-from fishs2.service.speech import SpeechRequest, cost
+from fishs2.service.speech.live import LiveSpeech, LiveText
+from fishs2.service.speech.performance import SpeechRequest, cost
+from fishs2.service.speech.report import SpeechReport
 
 _CLOSE_OK = 1000
 _CLOSE_WRONG = 1008

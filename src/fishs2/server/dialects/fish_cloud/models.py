@@ -17,15 +17,15 @@ from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.edge.fields import JsonBody, iso_time
 from fishs2.service.runtime import Runtime
-from fishs2.service.voice_rules import (
+from fishs2.service.voices.rules import (
     MAX_NAME_CHARS,
     MAX_TAGS,
     MAX_TRANSCRIPT_CHARS,
     one_line,
     to_cover,
 )
-from fishs2.store.new_voices import NewSample, NewVoice, VoiceChanges
-from fishs2.store.voice_files import Visibility, Voice
+from fishs2.store.voices.changes import NewSample, NewVoice, VoiceChanges
+from fishs2.store.voices.files import Visibility, Voice
 
 AUTHOR = "local"
 """Whom all voices here belong to: the server does not note who stored them."""

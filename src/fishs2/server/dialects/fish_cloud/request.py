@@ -6,8 +6,8 @@ from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
 from fishs2.errors import UserError
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts, TtsReference
-from fishs2.service.speech import SpeechRequest
-from fishs2.service.voice_choice import GivenReference, SpeakerVoice
+from fishs2.service.speech.performance import SpeechRequest
+from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from fishs2.settings import Settings
 
 _Value = TypeVar("_Value")

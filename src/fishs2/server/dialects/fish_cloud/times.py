@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fishs2.server.dialects.fish_cloud.errors import fish_message
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
-from fishs2.service.report import SpeechReport
-from fishs2.service.speech import SpeechPlan
+from fishs2.service.speech.performance import SpeechPlan
+from fishs2.service.speech.report import SpeechReport
 from fishs2.text.source import split_source
 
 _CHUNK_PARTS = 16

@@ -38,14 +38,14 @@ from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, iso_time
 from fishs2.server.edge.streaming import SpeechResponse, Spoken, engine_headers, while_connected
-from fishs2.service.accounts import Principal
+from fishs2.service.accounts.accounts import Principal
 from fishs2.service.clips import Keep, content_key
-from fishs2.service.report import SpeechReport
 from fishs2.service.runtime import Runtime
-from fishs2.service.speech import SpeechPlan, SpeechRequest, SpeechService, cost
+from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService, cost
+from fishs2.service.speech.report import SpeechReport
 from fishs2.store.clips import Clip
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voice_files import Voice
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.files import Voice
 
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 

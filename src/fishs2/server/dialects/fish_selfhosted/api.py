@@ -27,11 +27,11 @@ from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import while_connected
 from fishs2.service.codec import MAX_ITEMS, CodecService
 from fishs2.service.runtime import Runtime
-from fishs2.service.voice_rules import MAX_NAME_CHARS
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.usage import Outcome
-from fishs2.store.voice_files import Voice
-from fishs2.store.voice_ids import propose_ids
+from fishs2.service.voices.rules import MAX_NAME_CHARS
+from fishs2.store.accounts.usage import Outcome
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.files import Voice
+from fishs2.store.voices.ids import propose_ids
 
 _ID = re.compile(r"[a-zA-Z0-9\-_ ]+")
 _MAX_CODES = 100_000

@@ -16,7 +16,7 @@ from fishs2.server.edge.fields import (
     Language,
     Number,
 )
-from fishs2.service.voice_rules import MAX_TRANSCRIPT_CHARS
+from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.emoji import EmojiReading
 
 MAX_CONTROL_CHARS = 512

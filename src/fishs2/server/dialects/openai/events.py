@@ -5,8 +5,8 @@ import math
 
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
-from fishs2.service.report import SpeechReport
-from fishs2.service.speech import SpeechPlan
+from fishs2.service.speech.performance import SpeechPlan
+from fishs2.service.speech.report import SpeechReport
 
 _FRAMES_PER_S = 44_100 / 2_048
 """Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""

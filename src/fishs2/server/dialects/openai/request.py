@@ -17,8 +17,8 @@ from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
 from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
-from fishs2.service.speech import SpeechRequest
-from fishs2.service.voice_choice import GivenReference
+from fishs2.service.speech.performance import SpeechRequest
+from fishs2.service.voices.choice import GivenReference
 from fishs2.settings import Settings
 
 _OPENAI_MODEL = re.compile(

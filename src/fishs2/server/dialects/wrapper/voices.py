@@ -15,10 +15,10 @@ from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.fields import Switch, auto_as_none
 from fishs2.service.runtime import Runtime
-from fishs2.service.voice_choice import DEFAULT_VOICE, SPEECH_PRESETS
-from fishs2.store.new_voices import NewSample, NewVoice
-from fishs2.store.voice_files import Voice
-from fishs2.store.voice_ids import fold_name
+from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
+from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.files import Voice
+from fishs2.store.voices.ids import fold_name
 
 UPLOAD_PATHS = ("/v1/audio/voices", "/v1/files")
 LIST_PATHS = (*UPLOAD_PATHS, "/v1/voices")

@@ -1,0 +1,275 @@
+"""Who asks, whether they may, and what it costs them. Without any key, everybody may do everything.
+
+Keys are read again every second, so that what `fishs2 keys` changes in another process takes
+effect.
+"""
+
+import asyncio
+import logging
+import math
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from hmac import compare_digest
+
+from fishs2.errors import (
+    BusyError,
+    Fishs2Error,
+    ForbiddenError,
+    QuotaError,
+    SettingsError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
+from fishs2.service.accounts.ledger import Ledger
+from fishs2.service.accounts.rates import Rates
+from fishs2.store.accounts.keys import SCOPES, Key, find_key, list_keys, split_token
+from fishs2.store.accounts.usage import DayOfUse, Outcome, Refusal, read_usage, today
+from fishs2.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 30
+"""A server that has not said for so long that it is alive is dead, its reservations void."""
+
+_KEYS_LIFE_S = 1.0
+_NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. key: None where no key exists."""
+
+    key: Key | None = None
+    scopes: frozenset[str] = frozenset(SCOPES)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a key has and used. remaining: characters; None is unlimited."""
+
+    key_id: str | None
+    name: str
+    remaining: int | None
+    today: DayOfUse
+
+
+@dataclass(slots=True)
+class Reservation:
+    """Room for one request. What `outcome` says at the end is charged; None costs nothing."""
+
+    outcome: Outcome | None = None
+    _more: Callable[[int], Awaitable[None]] | None = None
+
+    async def grow(self, num_chars: int) -> None:
+        """Reserve more, for text that came later. Raises QuotaError `insufficient_quota`."""
+        if self._more is not None:
+            await self._more(num_chars)
+
+
+@dataclass(slots=True)
+class _Keys:
+    """The keys as of `read_s`, by id. is_open: there are none, so that nobody needs one."""
+
+    by_id: dict[str, Key] = field(default_factory=dict)
+    read_s: float = -math.inf
+
+    @property
+    def is_open(self) -> bool:
+        return not self.by_id
+
+
+class Accounts:
+    """Keys, quotas, rates and use. For one event loop."""
+
+    def __init__(
+        self, database: Database, *, redis_url: str | None = None, lease_s: float = LEASE_S
+    ) -> None:
+        """redis_url: where several servers share their rates; None counts in this process."""
+        self._database = database
+        self._lease_s = lease_s
+        self._ledger = Ledger(database, lease_s=lease_s)
+        self._rates = Rates(redis_url)
+        self._keys = _Keys()
+        self._reading: asyncio.Future[None] | None = None
+        self._used: dict[str, int] = {}
+        self._alive_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to say that we are alive, and read the keys, if there is a database.
+
+        Raises SettingsError where it can never be used, StoreUnavailableError where it may later.
+        """
+        self._alive_task = asyncio.create_task(self._stay_alive())
+        await self._read_keys()
+
+    async def close(self) -> None:
+        """Settle what is left, and close the database."""
+        if self._alive_task is not None:
+            self._alive_task.cancel()
+            await asyncio.wait([self._alive_task])
+        if not self._keys.is_open:
+            with suppress(StoreUnavailableError):
+                await self._beat()
+        await self._ledger.close()
+        self._database.close()
+
+    async def check(self) -> None:
+        """Raise StoreUnavailableError unless keys can be read, and their use be written."""
+        await self._refresh()
+        if not self._keys.is_open:
+            await self._ledger.run(self._database.check_writable)
+
+    async def is_open(self) -> bool:
+        """Whether everybody may do everything, as no key exists."""
+        await self._refresh()
+        return self._keys.is_open
+
+    async def authenticate(self, token: str | None) -> Principal:
+        """Who has this token. Raises UnauthorizedError `invalid_token`, whatever is wrong."""
+        await self._refresh()
+        if self._keys.is_open:
+            return Principal()
+        parts = split_token(token) if token else None
+        key = self._keys.by_id.get(parts[0]) if parts else None
+        # Compared also where there is nothing to compare with, so that time tells nothing.
+        digest = parts[1] if parts else _NO_DIGEST
+        is_right = compare_digest(digest, key.secret_sha256 if key else _NO_DIGEST[::-1])
+        now_s = time.time()
+        if key is None or not is_right or not key.is_valid(now_s):
+            raise UnauthorizedError(
+                "a valid key is needed: send it as Authorization: Bearer <key>",
+                code="invalid_token",
+            )
+        self._used[key.id] = int(now_s)
+        return Principal(key, key.scopes)
+
+    def require(self, principal: Principal, *scopes: str) -> None:
+        """Raise ForbiddenError `missing_scope` unless the key has one of the scopes, or admin."""
+        if not principal.scopes & {*scopes, "admin"}:
+            raise ForbiddenError(
+                f"this key may not do that: it needs the scope {' or '.join(scopes)}",
+                code="missing_scope",
+            )
+
+    async def count(self, principal: Principal) -> None:
+        """Count one request. Raises QuotaError `rate_limit_exceeded`."""
+        if principal.key is not None:
+            await self._rates.count(principal.key)
+
+    @asynccontextmanager
+    async def reserve(self, principal: Principal, num_chars: int) -> AsyncGenerator[Reservation]:
+        """Reserve characters and room for one request, and settle when the block ends.
+
+        Raises QuotaError `too_many_streams`, `insufficient_quota`; what is refused costs nothing.
+        """
+        reservation = Reservation()
+        key = principal.key
+        if key is None:
+            yield reservation
+            return
+        reservation_id = uuid.uuid4().hex
+        refusal = await self._ledger.reserve(key.id, num_chars, reservation_id)
+        if refusal is not None:
+            raise _refused(refusal, key, num_chars)
+
+        async def reserve_more(num_chars: int) -> None:
+            refusal = await self._ledger.reserve_more(key.id, num_chars, reservation_id)
+            if refusal is not None:
+                raise _refused(refusal, key, num_chars)
+
+        reservation._more = reserve_more
+        try:
+            yield reservation
+        except BusyError as error:
+            # Quotas are the key's own affair; that others keep the server busy is not.
+            if not isinstance(error, QuotaError):
+                reservation.outcome = replace(reservation.outcome or Outcome(), is_error=False)
+            raise
+        finally:
+            outcome = reservation.outcome or Outcome(is_error=True)
+            await self._ledger.settle(key.id, reservation_id, outcome)
+
+    async def remaining(self, principal: Principal) -> int | None:
+        """Characters that the key has left; None is unlimited."""
+        key = principal.key
+        if key is None or key.granted is None:
+            return None
+        found = await self._ledger.run(lambda: find_key(self._database, key.id))
+        return found.remaining if found else 0
+
+    async def profile(self, principal: Principal) -> Profile:
+        """What the key has and used."""
+        key = principal.key
+        if key is None:
+            return Profile(None, "anonymous", None, DayOfUse(today()))
+        days = await self._ledger.run(lambda: read_usage(self._database, key.id, today()))
+        remaining = await self.remaining(principal)
+        return Profile(key.id, key.name, remaining, days[0] if days else DayOfUse(today()))
+
+    async def _refresh(self) -> None:
+        """Read the keys again if they are old; all who ask meanwhile wait for the same reading."""
+        if time.monotonic() - self._keys.read_s < _KEYS_LIFE_S:
+            return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._read_keys())
+        try:
+            await asyncio.shield(self._reading)
+        except SettingsError as error:
+            # Whoever starts us gives up; whoever asks us can only wait.
+            raise StoreUnavailableError(error.message) from error
+
+    async def _read_keys(self) -> None:
+        had_keys = not self._keys.is_open
+
+        def read() -> dict[str, Key]:
+            if not self._database.exists:
+                if had_keys:
+                    # Moved or deleted: to let everybody in would be the worst answer.
+                    raise StoreUnavailableError("the database of keys has gone")
+                return {}
+            if not had_keys:
+                self._database.migrate()
+            return {key.id: key for key in list_keys(self._database)}
+
+        # Not in the ledger's thread: a writer that waits for a lock must not hold up the door.
+        self._keys = _Keys(await asyncio.to_thread(read), time.monotonic())
+
+    async def _stay_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            if self._keys.is_open:
+                continue
+            try:
+                await self._beat()
+            # The next round tries again; requests meanwhile meet the same error by themselves.
+            except StoreUnavailableError as error:
+                logger.error("%s", error.message)
+
+    async def _beat(self) -> None:
+        uses, self._used = self._used, {}
+        try:
+            await self._ledger.beat(uses)
+        except StoreUnavailableError:
+            self._used = uses | self._used
+            raise
+
+
+def _refused(refusal: Refusal, key: Key, num_chars: int) -> Fishs2Error:
+    match refusal:
+        case "invalid_token":
+            return UnauthorizedError("this key has been disabled", code=refusal)
+        case "too_many_streams":
+            return QuotaError(
+                f"this key may have {key.streams} requests in progress at once",
+                code=refusal,
+                retry_after_s=1,
+            )
+        case "insufficient_quota":
+            return QuotaError(
+                f"this key has fewer than the {num_chars:,} characters left that the text has",
+                code=refusal,
+                retry_after_s=None,
+            )

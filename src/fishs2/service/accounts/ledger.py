@@ -1,0 +1,190 @@
+"""What keys reserve and spend, written by one thread in the order in which it was asked for.
+
+What it is told to end is ended whatever becomes of the task that asked, and is tried again while
+the database does not answer.
+"""
+
+import asyncio
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from fishs2.errors import StoreUnavailableError
+from fishs2.store.accounts.keys import note_uses
+from fishs2.store.accounts.usage import (
+    Outcome,
+    Refusal,
+    forget,
+    release_dead,
+    reserve,
+    reserve_more,
+    say_alive,
+    settle,
+)
+from fishs2.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_S = 5.0
+"""How long work waits for its turn, while another program holds the database."""
+
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """The database's thread. For one event loop."""
+
+    def __init__(self, database: Database, *, lease_s: float) -> None:
+        """lease_s: silent for so long, we are dead, and what we have reserved is void."""
+        self._database = database
+        self._lease_s = lease_s
+        self._owner_id = uuid.uuid4().hex
+        # One thread: transactions of one process never wait for each other's locks. Its queue is
+        # as short as the number of requests: each has one piece of work in it.
+        self._thread: ThreadPoolExecutor | None = None
+        # Only the thread touches these.
+        self._alive_until_s = -math.inf
+        self._unended: list[Callable[[], None]] = []
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do this in the thread. It is done also if the caller is cancelled meanwhile.
+
+        Raises what `work` raises, and StoreUnavailableError if its turn does not come soon.
+        """
+        return await self._do(_in_time(work))
+
+    async def _do(self, work: Callable[[], _T]) -> _T:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_T] = loop.create_future()
+        self._submit(work).add_done_callback(
+            lambda done: loop.call_soon_threadsafe(_pass_on, done, answer)
+        )
+        return await answer
+
+    async def reserve(self, key_id: str, num_chars: int, reservation_id: str) -> Refusal | None:
+        """Set characters aside under a new id. Returns why not, if not.
+
+        Raises StoreUnavailableError. Nothing stays reserved if it raises or is cancelled.
+        """
+
+        def work() -> Refusal | None:
+            if time.time() >= self._alive_until_s:
+                # Others would take what we reserve for a dead server's.
+                self._say_alive()
+            return reserve(
+                self._database,
+                key_id,
+                num_chars,
+                owner_id=self._owner_id,
+                reservation_id=reservation_id,
+            )
+
+        def undo() -> None:
+            def work() -> None:
+                forget(self._database, key_id, reservation_id)
+
+            self._end(work, or_later=work)
+
+        try:
+            return await self.run(work)
+        except (asyncio.CancelledError, StoreUnavailableError):
+            # It may be reserved by now or in a moment, also if only the answer was lost.
+            self._submit(undo)
+            raise
+
+    async def reserve_more(
+        self, key_id: str, num_chars: int, reservation_id: str
+    ) -> Refusal | None:
+        """Set more characters aside under an id. Returns why not, if not.
+
+        Raises StoreUnavailableError.
+        """
+
+        def work() -> Refusal | None:
+            return reserve_more(self._database, key_id, num_chars, reservation_id=reservation_id)
+
+        return await self.run(work)
+
+    async def settle(self, key_id: str, reservation_id: str, outcome: Outcome) -> None:
+        """Charge what a request cost; later, if the database does not answer now."""
+
+        def work() -> None:
+            settle(self._database, key_id, reservation_id, outcome)
+
+        in_time = _in_time(work)
+
+        def end() -> None:
+            self._end(in_time, or_later=work)
+
+        await self._do(end)
+
+    async def beat(self, uses: dict[str, int]) -> None:
+        """Say that we are alive, end what could not be ended, and keep when keys were last used.
+
+        To be called a few times per lease. uses: Unix seconds by key.
+        """
+
+        def work() -> None:
+            self._say_alive()
+            while self._unended:
+                self._unended[0]()
+                del self._unended[0]
+            if uses:
+                note_uses(self._database, uses)
+
+        await self.run(work)
+
+    async def close(self) -> None:
+        """Finish the work that is waiting, and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown)
+
+    def _submit(self, work: Callable[[], _T]) -> Future[_T]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fishs2-database")
+        return self._thread.submit(work)
+
+    def _end(self, work: Callable[[], None], *, or_later: Callable[[], None]) -> None:
+        try:
+            work()
+        except StoreUnavailableError as error:
+            logger.error("a request will be settled later: %s", error.message)
+            self._unended.append(or_later)
+
+    def _say_alive(self) -> None:
+        now_s = time.time()
+        alive_until_s = math.ceil(now_s + self._lease_s)
+        say_alive(self._database, self._owner_id, alive_until_s)
+        self._alive_until_s = alive_until_s
+        num_released = release_dead(self._database, now_s)
+        if num_released:
+            logger.warning("gave back what %d requests of a dead server had reserved", num_released)
+
+
+def _in_time(work: Callable[[], _T]) -> Callable[[], _T]:
+    """The same work, which fails if it comes to its turn too late."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+
+    def call() -> _T:
+        if time.monotonic() > deadline_s:
+            raise StoreUnavailableError(
+                f"the database has kept those before this one waiting for {_PATIENCE_S:g} s"
+            )
+        return work()
+
+    return call
+
+
+def _pass_on(done: Future[_T], answer: asyncio.Future[_T]) -> None:
+    if answer.cancelled():
+        return
+    error = done.exception()
+    if error is None:
+        answer.set_result(done.result())
+    else:
+        answer.set_exception(error)

@@ -1,0 +1,1 @@
+"""Speech: from a request to the bytes of its answer."""

@@ -1,0 +1,1 @@
+"""Voices: what may be stored, and whose voice a request is spoken in."""

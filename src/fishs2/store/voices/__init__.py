@@ -1,0 +1,1 @@
+"""Stored voices: a folder each."""
