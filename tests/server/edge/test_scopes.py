@@ -60,8 +60,11 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     **dict.fromkeys(LIP_SYNC, SPEECH),
     ("POST", "/v1/tts"): SPEECH,
     ("POST", "/v1/tts/stream/with-timestamp"): SPEECH,
-    ("WEBSOCKET", "/v1/tts/live"): SPEECH,
-    ("WEBSOCKET", "/v1/tts/live/with-timestamp"): SPEECH,
+    **{
+        (method, path): SPEECH
+        for method in ("WEBSOCKET", "GET")
+        for path in ("/v1/tts/live", "/v1/tts/live/with-timestamp")
+    },
     ("GET", "/model"): READ,
     ("POST", "/model"): STORE,
     ("GET", "/model/x"): READ,
