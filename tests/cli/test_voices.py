@@ -7,7 +7,7 @@ import pytest
 
 from tests.bootstrap.file_server import file_server
 from tests.cli.running import run
-from tests.server.wrapper.conftest import sine_wav
+from tests.server.recorded import sine_wav
 
 
 def test_voice_goes_from_one_folder_to_another(tmp_path: Path) -> None:

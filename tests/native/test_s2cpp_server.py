@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.running import run as run_here
 from tests.engines.s2.golden import MODEL_FILE, TOKENIZER_FILE
-from tests.server.wrapper.conftest import sine_wav
+from tests.server.recorded import sine_wav
 from tests.serving import PATIENCE_S, free_port, server_process
 from tests.test_launcher import launched
 

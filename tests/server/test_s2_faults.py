@@ -24,7 +24,7 @@ from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.engine.references import ReferenceCache
 from fishs2.engines.s2.engine.runner import Runner
 from tests.engines.s2.golden import MODEL_FILES
-from tests.server.wrapper.conftest import error_of, sine_wav
+from tests.server.recorded import error_of, sine_wav
 from tests.serving import serving, until
 
 SPEECH = "/v1/audio/speech"

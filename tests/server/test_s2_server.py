@@ -14,7 +14,7 @@ from fishs2.engines.base import Sampling, Utterance
 from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine.engine import S2Engine
 from tests.engines.s2.golden import MODEL_FILES
-from tests.server.wrapper.conftest import sine_wav
+from tests.server.recorded import sine_wav
 from tests.serving import PATIENCE_S, server_process
 
 FRAME = 2048

@@ -19,7 +19,7 @@ from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechRules, SpeechService
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from tests.engines.s2.golden import MODEL_FILES
-from tests.server.wrapper.conftest import sine_wav
+from tests.server.recorded import sine_wav
 from tests.serving import make_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.server.wrapper.conftest import Recorded, sine_wav
+from tests.server.recorded import Recorded, sine_wav
 
 KEY = {"Authorization": "Bearer sk-placeholder"}
 VOICE_ID = "pandrator-old-sailor-89abcdef01"

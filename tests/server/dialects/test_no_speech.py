@@ -19,8 +19,8 @@ from tests.recordings import (
     make_whisper,
     write_wav,
 )
-from tests.server.fish.live_client import live
-from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of
+from tests.server.dialects.fish_cloud.live_client import live
+from tests.server.recorded import TRANSCRIPT, Recorded, error_of
 from tests.serving import PATIENCE_S, serving
 
 KINDS = {

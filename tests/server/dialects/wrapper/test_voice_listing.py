@@ -7,7 +7,7 @@ import pytest
 
 from fishs2.service.voices.choice import SPEECH_PRESETS
 from tests.recordings import make_voice, write_wav
-from tests.server.wrapper.conftest import error_of
+from tests.server.recorded import error_of
 from tests.serving import PATIENCE_S, Served, serving
 
 OWN = ["default", *SPEECH_PRESETS]

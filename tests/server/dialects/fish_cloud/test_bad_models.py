@@ -11,9 +11,9 @@ import pytest
 
 from fishs2.server.edge.msgpack import MAX_VALUES, unpack
 from fishs2.store.voices import store as voices_module
-from tests.server.fish_models.conftest import tiny_png
-from tests.server.fish_models.test_errors import check_fish_error
-from tests.server.wrapper.conftest import Recorded, sine_wav
+from tests.server.dialects.fish_cloud.conftest import tiny_png
+from tests.server.dialects.fish_cloud.test_errors import check_fish_error
+from tests.server.recorded import Recorded, sine_wav
 from tests.serving import Served, serving
 
 MSGPACK = {"Content-Type": "application/msgpack"}

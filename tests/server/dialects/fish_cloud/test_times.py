@@ -10,8 +10,8 @@ import pytest
 
 from fishs2.audio.decode import decode_audio
 from tests.fakes import CHARS_PER_S, FakeEngine
-from tests.server.fish.conftest import error_of
-from tests.server.fish.live_client import LIVE, live
+from tests.server.dialects.fish_cloud.conftest import error_of
+from tests.server.dialects.fish_cloud.live_client import LIVE, live
 from tests.serving import serving
 
 PATH = "/v1/tts/stream/with-timestamp"

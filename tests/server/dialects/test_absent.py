@@ -15,7 +15,7 @@ from fishs2.server.edge.fields import JsonBody
 from fishs2.service.voices.choice import PRESET_VOICES
 from fishs2.store.voices.changes import NewSample
 from tests.fakes import FakeEngine
-from tests.server.fish.live_client import live
+from tests.server.dialects.fish_cloud.live_client import live
 from tests.serving import Served, serving
 
 SPEECH = "/v1/audio/speech"

@@ -11,7 +11,7 @@ from fishaudio.types import FlushEvent, Prosody, ReferenceAudio, TTSConfig
 
 from fishs2.audio.decode import decode_audio
 from fishs2.audio.pcm import from_int16
-from tests.server.wrapper.conftest import Recorded, sine_wav
+from tests.server.recorded import Recorded, sine_wav
 
 TEXT = "The quick brown fox jumps over the lazy dog."
 MAGIC = {"mp3": (b"ID3", b"\xff"), "wav": (b"RIFF",), "opus": (b"OggS",), "pcm": (b"",)}

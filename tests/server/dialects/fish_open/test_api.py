@@ -18,7 +18,7 @@ from fishs2.service.runtime import open_database
 from fishs2.store.accounts.keys import Key, NewKey, create_key, disable_key, find_key
 from fishs2.store.clips import ClipStore
 from tests.fakes import FakeEngine
-from tests.server.wrapper.conftest import sine_wav
+from tests.server.recorded import sine_wav
 from tests.serving import Served, serving, until
 
 TEXT = "Hello from the open API."

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of, sine_wav
+from tests.server.recorded import TRANSCRIPT, Recorded, error_of, sine_wav
 from tests.serving import PATIENCE_S, serving
 
 LIST_PATHS = [

@@ -17,8 +17,8 @@ from fishs2.server.dialects.fish_cloud.body import _form_fields
 from fishs2.server.edge import json_body
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
-from tests.server.fish.conftest import CLOUD, error_of, post
-from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, sine_wav
+from tests.server.dialects.fish_cloud.conftest import CLOUD, error_of, post
+from tests.server.recorded import TRANSCRIPT, Recorded, sine_wav
 from tests.serving import serving, until
 
 SELF_HOSTED: dict[str, str] = {}

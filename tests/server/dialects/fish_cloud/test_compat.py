@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.server.wrapper.conftest import Recorded
+from tests.server.recorded import Recorded
 
 PATHS = ("/compat/v1", "/compat/api/v1")
 TEXT = "Hello from the compatible route."

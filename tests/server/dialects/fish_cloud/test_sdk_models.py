@@ -12,8 +12,8 @@ from fishaudio import APIError, AsyncFishAudio, NotFoundError
 
 from fishs2.service.runtime import open_database
 from fishs2.store.accounts.keys import NewKey, create_key
-from tests.server.fish_models.conftest import tiny_png
-from tests.server.wrapper.conftest import Recorded, sine_wav
+from tests.server.dialects.fish_cloud.conftest import tiny_png
+from tests.server.recorded import Recorded, sine_wav
 from tests.serving import PATIENCE_S, make_settings, server_process
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.server.wrapper.conftest import Recorded, sine_wav
+from tests.server.recorded import Recorded, sine_wav
 from tests.serving import PATIENCE_S, server_process
 from tests.store.dying import die_replacing
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of, sine_wav
+from tests.server.recorded import TRANSCRIPT, Recorded, error_of, sine_wav
 
 
 def test_sampling_values_reach_the_engine_exactly(recorded: Recorded) -> None:

@@ -23,8 +23,8 @@ from fishs2.service.accounts.accounts import Principal
 from fishs2.service.runtime import open_database
 from fishs2.store.accounts.keys import Key, NewKey, create_key, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing
-from tests.server.fish.conftest import CLOUD, error_of
-from tests.server.fish.live_client import LIVE, LiveClient, live
+from tests.server.dialects.fish_cloud.conftest import CLOUD, error_of
+from tests.server.dialects.fish_cloud.live_client import LIVE, LiveClient, live
 from tests.serving import Served, serving, until
 
 SENTENCES = [f"Sentence number {n} goes on for a while. " for n in range(12)]

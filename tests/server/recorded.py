@@ -1,16 +1,16 @@
-"""One server process with a recording engine for all tests of the wrapper's contract."""
+"""A server process whose engine writes down what it is asked, and what its tests say to it."""
 
 import io
 import json
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 
 from tests.serving import PATIENCE_S, server_process
 
@@ -58,23 +58,16 @@ def sine_wav(frequency_hz: float = 220.0, seconds: float = 1.0, rate_hz: int = 1
     return file.getvalue()
 
 
-@pytest.fixture(scope="package")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    folder = tmp_path_factory.mktemp("recorded")
+@contextmanager
+def recording_server(folder: Path, **env: str) -> Iterator[Recorded]:
+    """Run a server process in `folder` whose engine writes down what it is asked."""
     record = folder / "record.jsonl"
     record.touch()
     process = server_process(
-        folder,
-        module="tests.recording_server",
-        arguments=(),
-        RECORDING=str(record),
-        FISHS2_REFERENCE_ROOTS=str(folder / "audio"),
+        folder, module="tests.recording_server", arguments=(), RECORDING=str(record), **env
     )
-    (folder / "audio").mkdir()
     with process as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
-        server = Recorded(url, client, folder, record)
-        assert server.upload("sample_male").status_code == 200
-        yield server
+        yield Recorded(url, client, folder, record)
 
 
 def error_of(response: httpx.Response) -> tuple[int, str, str | None]:

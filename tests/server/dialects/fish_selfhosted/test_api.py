@@ -18,8 +18,8 @@ from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.model.codec import decode_pieces
 from tests.engines.hosted.recipes import recipe
 from tests.engines.s2.golden import MODEL_FILES
-from tests.server.fish_models.test_errors import check_fish_error
-from tests.server.wrapper.conftest import Recorded, sine_wav
+from tests.server.dialects.fish_cloud.test_errors import check_fish_error
+from tests.server.recorded import Recorded, sine_wav
 from tests.serving import Served, serving, until
 
 ADD, LIST = "/v1/references/add", "/v1/references/list"

@@ -9,8 +9,8 @@ import ormsgpack
 import pytest
 
 from tests.cli.running import run
-from tests.server.fish.live_client import live
-from tests.server.wrapper.conftest import TRANSCRIPT, Recorded, error_of, sine_wav
+from tests.server.dialects.fish_cloud.live_client import live
+from tests.server.recorded import TRANSCRIPT, Recorded, error_of, sine_wav
 from tests.serving import serving
 
 
