@@ -13,8 +13,9 @@ import numpy as np
 import uvicorn
 
 from fishs2.cli.serve import listen, server_config
+from fishs2.runtime import open_services, server_options
 from fishs2.server.app import create_app
-from fishs2.service.runtime import EngineChoice, Runtime
+from fishs2.service.services import EngineChoice
 from fishs2.settings import load_settings
 from tests.fakes import FakeEngine, Timing
 
@@ -33,8 +34,8 @@ async def serve(port: int, rtf: float) -> list[float]:
     """Serve until SIGTERM; returns the timer's delays in seconds."""
     engine = FakeEngine(timing=Timing(rtf=rtf, chunk_s=0.1 if rtf else 5.0), num_turns=64)
     settings = load_settings(host="127.0.0.1", port=port)
-    runtime = Runtime(settings, EngineChoice(engine, "the benchmark chose it"))
-    config = server_config(create_app(runtime), settings)
+    services = open_services(settings, EngineChoice(engine, "the benchmark chose it"))
+    config = server_config(create_app(services, server_options(settings)), settings)
     delays_s: list[float] = []
     watch = asyncio.create_task(watch_loop(delays_s))
     with listen(settings) as listener:

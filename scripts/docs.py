@@ -16,8 +16,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from fishs2.cli.main import app as cli
+from fishs2.runtime import choose_engine, open_services, server_options
 from fishs2.server.app import create_app
-from fishs2.service.runtime import EngineChoice, Runtime, make_engine
 from fishs2.settings import Settings
 from fishs2.settings_sources import ENV_PREFIX
 from fishs2.settings_values import allowed_values
@@ -149,7 +149,8 @@ def find_undocumented_api() -> list[str]:
     """Routes, fields, headers and codes that docs/api.md does not mention."""
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     settings = Settings.model_construct()
-    schema = create_app(Runtime(settings, EngineChoice(make_engine(settings), ""))).openapi()
+    services = open_services(settings, choose_engine(settings, ""))
+    schema = create_app(services, server_options(settings)).openapi()
     words = set(schema["paths"])
     words |= set(schema["components"]["schemas"]["SpeechBody"]["properties"])
     words |= set(schema["components"]["schemas"]["Health"]["properties"])

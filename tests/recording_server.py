@@ -14,10 +14,9 @@ import uvicorn
 
 from fishs2.cli.serve import listen, server_config
 from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Sampling, Utterance
-from fishs2.server.app import create_app
-from fishs2.service.runtime import EngineChoice, Runtime
 from fishs2.settings import load_settings
 from tests.fakes import FakeEngine
+from tests.serving import make_app, make_services
 
 CAPABILITIES = Capabilities(
     name="recording",
@@ -75,8 +74,8 @@ def count_crossings_per_s(pcm: Pcm, sample_rate_hz: int) -> int:
 def main() -> None:
     settings = load_settings()
     engine = RecordingEngine(Path(os.environ["RECORDING"]))
-    runtime = Runtime(settings, EngineChoice(engine, "a test wants to know what it is asked"))
-    server = uvicorn.Server(server_config(create_app(runtime), settings))
+    app = make_app(make_services(engine, settings), settings)
+    server = uvicorn.Server(server_config(app, settings))
     with listen(settings) as listener:
         server.run(sockets=[listener])
 

@@ -15,11 +15,13 @@ from typing import Any, cast
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from fishs2.cli.serve import listen, server_config
 from fishs2.engines.base import SpeechEngine
+from fishs2.runtime import open_services, server_options
 from fishs2.server.app import create_app
-from fishs2.service.runtime import EngineChoice, Runtime
+from fishs2.service.services import EngineChoice, Services
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
 
@@ -34,7 +36,8 @@ class Served:
     url: str
     client: httpx.AsyncClient
     engine: FakeEngine
-    runtime: Runtime
+    services: Services
+    settings: Settings
 
 
 @asynccontextmanager
@@ -44,9 +47,10 @@ async def serving(engine: SpeechEngine | None = None, **settings: Any) -> AsyncI
     fake = cast(FakeEngine, engine or FakeEngine())
     files = tempfile.TemporaryDirectory(prefix="fishs2-")
     folder = Path(files.name)
-    settings = {"voices_dir": folder / "voices", "data_dir": folder / "data", **settings}
-    runtime = Runtime(make_settings(**settings), EngineChoice(fake, "the test chose it"))
-    config = server_config(create_app(runtime), runtime.settings, shutdown_s=1)
+    folders = {"voices_dir": folder / "voices", "data_dir": folder / "data"}
+    made = make_settings(**{**folders, **settings})
+    services = make_services(fake, made)
+    config = server_config(make_app(services, made), made, shutdown_s=1)
     server = _Server(config)
     with listen(make_settings(host="127.0.0.1", port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -54,7 +58,7 @@ async def serving(engine: SpeechEngine | None = None, **settings: Any) -> AsyncI
         try:
             await until(lambda: server.started)
             async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, verify=False) as client:
-                yield Served(url, client, fake, runtime)
+                yield Served(url, client, fake, services, made)
         finally:
             server.stopping.set()
             await task
@@ -90,6 +94,16 @@ async def until(is_true: Callable[[], bool]) -> None:
     """Wait for a condition; the test's own time limit bounds it."""
     while not is_true():  # noqa: ASYNC110 - what is watched has no event to wait for
         await asyncio.sleep(0.002)
+
+
+def make_services(engine: SpeechEngine, settings: Settings) -> Services:
+    """Services around an engine, not yet started."""
+    return open_services(settings, EngineChoice(engine, "the test chose it"))
+
+
+def make_app(services: Services, settings: Settings) -> FastAPI:
+    """The app around services, which it starts and closes."""
+    return create_app(services, server_options(settings))
 
 
 def make_settings(**settings: Any) -> Settings:

@@ -1,13 +1,11 @@
 from fastapi.routing import APIRoute
 
-from fishs2.server.app import create_app
-from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
-from tests.serving import make_settings
+from tests.serving import make_app, make_services, make_settings
 
 
 def test_errors_are_on_the_page_and_cost_no_start_anything() -> None:
-    app = create_app(Runtime(make_settings(), EngineChoice(FakeEngine(), "the test chose it")))
+    app = make_app(make_services(FakeEngine(), make_settings()), make_settings())
 
     schemas = app.openapi()["components"]["schemas"]
 

@@ -31,7 +31,7 @@ async def serving_clip(
         return await keep(content)
 
     async with serving(**settings) as served:
-        clip = await served.runtime.clips.get_or_make("key", audio_format, make)
+        clip = await served.services.clips.get_or_make("key", audio_format, make)
         yield served, f"/clips/{clip.name}"
 
 
@@ -138,7 +138,7 @@ async def test_part_is_sent_only_of_the_same_audio() -> None:
 async def test_audio_made_again_has_another_etag() -> None:
     async with serving_clip() as (served, path):
         first = await served.client.get(path)
-        clip = await served.runtime.clips.open(path.rpartition("/")[2])
+        clip = await served.services.clips.open(path.rpartition("/")[2])
         assert clip is not None
         clip.file.close()
         clip.clip.path.write_bytes(b"other audio")
@@ -165,12 +165,12 @@ async def test_clip_that_is_removed_while_it_is_asked_for_is_still_sent(
     async with serving_clip() as (served, path):
 
         async def open_and_remove(name: str) -> OpenClip | None:
-            opened = await Clips.open(served.runtime.clips, name)
+            opened = await Clips.open(served.services.clips, name)
             assert opened is not None
             opened.clip.path.unlink()
             return opened
 
-        monkeypatch.setattr(served.runtime.clips, "open", open_and_remove)
+        monkeypatch.setattr(served.services.clips, "open", open_and_remove)
         answer = await served.client.get(path)
         monkeypatch.undo()
         gone = await served.client.get(path)

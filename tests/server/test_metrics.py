@@ -65,7 +65,7 @@ async def test_failed_and_aborted_requests_are_told_apart() -> None:
         ) as answer:
             await anext(answer.aiter_bytes())
             running = (await served.client.get("/metrics")).text
-        await until(lambda: served.runtime.status().num_streams == 0)
+        await until(lambda: served.services.status().num_streams == 0)
         text = (await served.client.get("/metrics")).text
     assert value(running, "fishs2_streams") == 1
     assert value(text, 'fishs2_requests_total{dialect="openai",outcome="aborted"}') == 1
@@ -76,7 +76,7 @@ async def test_engine_that_counts_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     engine = FakeEngine()
     monkeypatch.setattr(engine, "stats", lambda: stats)
     async with serving(engine) as served:
-        await served.runtime.speech()
+        await served.services.speech()
         text = (await served.client.get("/metrics")).text
 
     assert value(text, "fishs2_engine_slots") == 8

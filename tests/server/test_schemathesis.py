@@ -13,15 +13,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from fishs2.server.app import create_app
-from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
-from tests.serving import make_settings
+from tests.serving import make_app, make_services, make_settings
 
 files = tempfile.TemporaryDirectory(prefix="fishs2-")
 folder = Path(files.name)
 made = make_settings(voices_dir=folder / "voices", data_dir=folder / "data")
-app = create_app(Runtime(made, EngineChoice(FakeEngine(), "the test chose it")))
+app = make_app(make_services(FakeEngine(), made), made)
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 speech = schemathesis.openapi.from_asgi("/openapi.json", app).include(path="/v1/audio/speech")
 

@@ -17,7 +17,7 @@ MODELS = ["fishaudio/s2-pro", "fishs2", "fish-s2", "s2-pro"]
 
 async def test_health_says_how_things_stand() -> None:
     async with serving() as served:
-        await served.runtime.speech()
+        await served.services.speech()
         # The sample voices are stored behind the open port.
         while len((await served.client.get("/v1/voices")).json()["data"]) < 2:
             pass
@@ -268,7 +268,7 @@ class TroubledEngine(FakeEngine):
 
 async def test_engine_in_trouble_is_not_ready_and_the_reason_stays_in_the_log() -> None:
     async with serving(TroubledEngine()) as served:
-        await until(lambda: served.runtime.status().capabilities is not None)
+        await until(lambda: served.services.status().capabilities is not None)
         health = (await served.client.get("/health")).json()
         metrics = (await served.client.get("/metrics")).text
 

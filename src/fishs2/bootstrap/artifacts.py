@@ -8,10 +8,11 @@ from typing import Literal
 
 from fishs2.bootstrap.archive import extract_zip
 from fishs2.bootstrap.download import Source, download, has_sha256
+from fishs2.bootstrap.files import TOKENIZER, has_library, model_file, tokenizer_file
 from fishs2.bootstrap.hub import download_from_hub
 from fishs2.bootstrap.progress import Progress
-from fishs2.engines.s2cpp.bundle import find_library, library_name
-from fishs2.errors import DownloadError, EngineUnavailableError
+from fishs2.engines.s2cpp.bundle import library_name
+from fishs2.errors import DownloadError
 from fishs2.settings import Settings
 
 MODEL_BYTES = {
@@ -29,9 +30,6 @@ LICENCE = (
     "The S2 Pro weights are under the Fish Audio Research License: free for research and "
     "non-commercial use; commercial use needs a licence from Fish Audio."
 )
-
-_MODELS = Path("models")
-_TOKENIZER = "tokenizer.json"
 
 _BUNDLE_URL = (
     "https://github.com/subspecs/FishS2Sharp/releases/download/v1.0.2/"
@@ -71,19 +69,6 @@ class Artifact:
     unpack_to: Path | None = None
 
 
-def model_file(settings: Settings, quant: str) -> Path:
-    """Where the model lies."""
-    return settings.model_path or settings.home / _MODELS / f"s2-pro-{quant}.gguf"
-
-
-def tokenizer_file(settings: Settings, quant: str) -> Path:
-    """Where the tokenizer lies: beside the model, unless a setting says."""
-    if settings.tokenizer_path is not None:
-        return settings.tokenizer_path
-    model = model_file(settings, quant)
-    return (model if model.is_dir() else model.parent) / _TOKENIZER
-
-
 def needed_artifacts(
     settings: Settings, quant: str, *, engine: Literal["s2", "s2cpp"] = "s2"
 ) -> list[Artifact]:
@@ -99,21 +84,12 @@ def needed_artifacts(
         Artifact(
             "tokenizer",
             tokenizer_file(settings, quant),
-            _source(settings, settings.tokenizer_url, _TOKENIZER, settings.tokenizer_sha256),
+            _source(settings, settings.tokenizer_url, TOKENIZER, settings.tokenizer_sha256),
         ),
     ]
     if engine == "s2cpp":
         needed += _bundle(settings)
     return needed
-
-
-def has_library(settings: Settings) -> bool:
-    """Whether the s2.cpp library is there."""
-    try:
-        find_library(settings.s2_dll_path, settings.runtime_dir)
-    except EngineUnavailableError:
-        return False
-    return True
 
 
 def can_have_library(settings: Settings) -> bool:

@@ -7,20 +7,19 @@ from importlib.util import find_spec
 from typing import Literal
 
 from fishs2.advice import get_s2
-from fishs2.bootstrap.artifacts import can_have_library, has_library, model_file
+from fishs2.bootstrap.artifacts import can_have_library
+from fishs2.bootstrap.files import BEST_QUANT, has_library, library_file, model_file
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
 from fishs2.bootstrap.memory import WEIGHT_BYTES, needed_bytes, worthwhile_quants
 from fishs2.engines.s2cpp.bundle import (
     CppBackend,
     choose_backend,
-    find_library,
     library_name,
     read_bundle,
 )
 from fishs2.errors import EngineUnavailableError, SettingsError
 from fishs2.settings import Settings
 
-_BEST_QUANT = "q8_0"
 _GB = 1e9
 
 EngineName = Literal["builtin", "s2", "s2cpp"]
@@ -37,7 +36,7 @@ class Plan:
     engine: EngineName
     backend: Backend
     reason: str
-    quant: str = _BEST_QUANT
+    quant: str = BEST_QUANT
     quant_reason: str = ""
     hint: str = ""
 
@@ -130,6 +129,16 @@ def follow_plan(settings: Settings, plan: Plan) -> Settings:
     )
 
 
+def describe_plan(plan: Plan) -> str:
+    """Why this engine, which model, and what else could be had; for people."""
+    parts = [plan.reason]
+    if plan.engine in ("s2", "s2cpp"):
+        parts.append(f"{plan.quant}: {plan.quant_reason}")
+    if plan.hint:
+        parts.append(plan.hint)
+    return "; ".join(parts)
+
+
 def has_torch() -> bool:
     """Whether the extra `s2` is installed; imports nothing."""
     return find_spec("torch") is not None and find_spec("tokenizers") is not None
@@ -198,8 +207,7 @@ def _library_backend(settings: Settings, hardware: Hardware) -> CppBackend:
         "cpu": True,
     }
     try:
-        library = find_library(settings.s2_dll_path, settings.runtime_dir)
-        backends = read_bundle(library).backends
+        backends = read_bundle(library_file(settings)).backends
     except EngineUnavailableError:  # its start will say so
         return "cpu"
     return next(backend for backend in backends if has[backend])
@@ -238,7 +246,7 @@ def _check_library(settings: Settings, plan: Plan, *, may_download: bool) -> Non
             f"an archive of it with FISHS2_RUNTIME_ZIP_PATH or FISHS2_RUNTIME_ZIP_URL and "
             f"`fishs2 fetch --engine s2cpp`; or start with --engine auto --backend auto"
         )
-    bundle = read_bundle(find_library(settings.s2_dll_path, settings.runtime_dir))
+    bundle = read_bundle(library_file(settings))
     if bundle.ggml and plan.backend not in bundle.backends:
         raise SettingsError(
             f"--backend {plan.backend} (FISHS2_BACKEND) cannot work here: {bundle.library} was "

@@ -17,20 +17,22 @@ import typer
 
 from fishs2.advice import get_s2
 from fishs2.bootstrap.artifacts import missing_artifacts, needed_artifacts
+from fishs2.bootstrap.engine import make_engine
+from fishs2.bootstrap.files import library_file
 from fishs2.bootstrap.hardware import Gpu, Hardware, find_hardware
 from fishs2.bootstrap.plan import (
     Plan,
     choose_quant,
+    describe_plan,
     follow_plan,
     has_torch,
     make_plan,
 )
-from fishs2.cli.planning import describe_home, describe_plan
+from fishs2.cli.planning import describe_home
 from fishs2.cli.serve import listen
 from fishs2.engines.base import Utterance
-from fishs2.engines.s2cpp.bundle import Bundle, find_library, read_bundle
+from fishs2.engines.s2cpp.bundle import Bundle, read_bundle
 from fishs2.errors import EngineUnavailableError, Fishs2Error, SettingsError
-from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings, describe_unknown, load_settings, unknown_names
 from fishs2.settings_sources import read_sources
 
@@ -180,7 +182,7 @@ def _check_library(settings: Settings, plan: Plan) -> Finding:
     """Whether the s2.cpp library is there, and what its files say about it."""
     verdict: Verdict = "bad" if plan.engine == "s2cpp" else "note"
     try:
-        library = find_library(settings.s2_dll_path, settings.runtime_dir)
+        library = library_file(settings)
         bundle = read_bundle(library)
     except EngineUnavailableError as error:
         return Finding("library", verdict, f"{error.message}; for the s2cpp engine")

@@ -14,7 +14,7 @@ import typer
 from fishs2.advice import did_you_mean
 from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
-from fishs2.service.runtime import open_database
+from fishs2.runtime import open_database
 from fishs2.store.accounts import keys as store
 from fishs2.store.accounts.keys import SCOPES, Key, NewKey
 from fishs2.store.accounts.usage import read_usage

@@ -8,10 +8,9 @@ from pathlib import Path
 from fishs2.bootstrap.artifacts import fetch_artifacts, needed_artifacts
 from fishs2.bootstrap.download import only_one
 from fishs2.bootstrap.hardware import find_nvidia_gpus
-from fishs2.bootstrap.plan import Plan, has_torch, plan_here
+from fishs2.bootstrap.plan import Plan, describe_plan, has_torch, plan_here
 from fishs2.bootstrap.progress import Progress
 from fishs2.bootstrap.torch_install import install_torch
-from fishs2.cli.planning import describe_plan
 from fishs2.errors import Fishs2Error
 from fishs2.settings import Settings, export_other_lines, load_settings
 

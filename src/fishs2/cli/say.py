@@ -13,9 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
-from fishs2.cli.planning import plan_runtime, read_settings
+from fishs2.cli.planning import read_settings
 from fishs2.errors import FlagError, UserError
-from fishs2.service.runtime import Runtime
+from fishs2.runtime import open_here
+from fishs2.service.services import Services
 from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService
 from fishs2.service.speech.report import SpeechReport
 
@@ -46,7 +47,7 @@ def say(
     engine: Engine = None,
 ) -> None:
     """Speak TEXT into a file."""
-    runtime = plan_runtime(read_settings(engine=engine))
+    services = open_here(read_settings(engine=engine))
     request = SpeechRequest(
         dialect="cli",
         request_id="say",
@@ -55,20 +56,20 @@ def say(
         format=format or _format_of(output),
         effects=Effects(speed=speed),
     )
-    asyncio.run(_say(runtime, request, output))
+    asyncio.run(_say(services, request, output))
 
 
-async def _say(runtime: Runtime, request: SpeechRequest, output: Path) -> None:
-    runtime.start()
+async def _say(services: Services, request: SpeechRequest, output: Path) -> None:
+    services.start()
     try:
-        speech = await runtime.speech()
+        speech = await services.speech()
         plan = await speech.plan(request)
         if output == _STANDARD_OUTPUT:
             await _write_standard_output(speech, plan)
         else:
             await _write_file(speech, plan, output)
     finally:
-        await runtime.close()
+        await services.close()
 
 
 async def _write_standard_output(speech: SpeechService, plan: SpeechPlan) -> None:

@@ -12,13 +12,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fishs2.bootstrap.plan import Plan, plan_here
-from fishs2.cli.planning import describe_home, plan_runtime
+from fishs2.cli.planning import describe_home
 from fishs2.errors import SettingsError
+from fishs2.runtime import check_database, log_files, open_here, server_options
 from fishs2.server.app import create_app
 from fishs2.server.edge.protocols import HttpProtocol, WebSocketProtocol
 from fishs2.server.edge.stopping import DrainingServer
 from fishs2.server.logs import log_to_files
-from fishs2.service.runtime import check_database
 from fishs2.settings import (
     Settings,
     describe_unknown,
@@ -66,23 +66,23 @@ def serve(
 
 def run_server(settings: Settings, plan: Plan) -> None:
     """Serve until a signal comes. Raises SettingsError if the server cannot start."""
-    runtime = plan_runtime(settings, plan)
+    services = open_here(settings, plan)
     # Before the port opens: nobody is to see a server that is about to give up.
     check_database(settings)
-    with listen(settings) as listener, log_to_files(settings):
+    with listen(settings) as listener, log_to_files(log_files(settings)):
         for name in unknown_names():
             logger.warning("%s", describe_unknown(name))
         for notice in read_sources().notices:
             logger.warning("%s", notice)
         logger.info("fishs2 listens on %s", _url(listener))
         logger.info("its files are in %s", describe_home(settings))
-        app = create_app(runtime)
+        app = create_app(services, server_options(settings))
         config = server_config(app, settings)
         server = DrainingServer(config, app.state.stopping, drain_s=settings.shutdown_s)
-        runtime.when_misconfigured(lambda: setattr(server, "should_exit", True))
+        services.when_misconfigured(lambda: setattr(server, "should_exit", True))
         server.run(sockets=[listener])
-    if isinstance(runtime.failure, SettingsError):
-        raise runtime.failure
+    if isinstance(services.failure, SettingsError):
+        raise services.failure
 
 
 def server_config(

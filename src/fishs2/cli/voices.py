@@ -12,7 +12,7 @@ import typer
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, UserError
-from fishs2.service.runtime import open_store, open_voices
+from fishs2.runtime import open_store, open_voices
 from fishs2.service.voices.library import Voices
 from fishs2.settings import Settings
 from fishs2.store.voices.archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice

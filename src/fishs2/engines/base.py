@@ -1,7 +1,7 @@
 """The engine seam: everything that crosses between the service and an engine.
 
 Here live plain values and one Protocol; no torch, no HTTP, no text rules. `service.speech` calls
-it, `service.runtime` chooses the implementation.
+it, `bootstrap.engine` chooses the implementation.
 """
 
 from collections.abc import AsyncGenerator

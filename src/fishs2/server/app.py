@@ -22,27 +22,27 @@ from fishs2.server.edge.paths import Paths
 from fishs2.server.edge.proxies import Proxies, prefix_of
 from fishs2.server.edge.stopping import Stopping
 from fishs2.server.examples import show_examples
+from fishs2.server.options import ServerOptions
 from fishs2.server.status import EXAMPLES as STATUS_EXAMPLES
 from fishs2.server.status import docs_router, install_docs_files, status_router
-from fishs2.service.runtime import Runtime
-from fishs2.settings import Settings
+from fishs2.service.services import Services
 
 DIALECTS = Dialects(
     [OPENAI, WRAPPER, FISH_OPEN, FISH_SPEECH, FISH_CLOUD, FISH_SELFHOSTED, FISH_COMPAT, CLIPS]
 )
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """Build the app around `runtime`, which it starts and closes."""
+def create_app(services: Services, options: ServerOptions) -> FastAPI:
+    """Build the app around `services`, which it starts and closes."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        runtime.start()
-        runtime.prepare_stores()
+        services.start()
+        services.prepare_stores()
         try:
             yield
         finally:
-            await runtime.close()
+            await services.close()
 
     app = FastAPI(
         title="fishs2",
@@ -56,36 +56,36 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )
     doors = Doors()
-    app.state.accounts = runtime.accounts
-    app.add_middleware(Guard, accounts=runtime.accounts, dialects=DIALECTS, doors=doors)
-    app.add_middleware(WebPages, origins=runtime.settings.cors_origins, dialects=DIALECTS)
+    app.state.accounts = services.accounts
+    app.add_middleware(Guard, accounts=services.accounts, dialects=DIALECTS, doors=doors)
+    app.add_middleware(WebPages, origins=options.cors_origins, dialects=DIALECTS)
     app.state.stopping = Stopping()
     app.add_middleware(
         Edge,
         dialects=DIALECTS,
         stopping=app.state.stopping,
-        limits=_body_limits(runtime.settings),
-        request_id_header=runtime.settings.request_id_header,
+        limits=_body_limits(options),
+        request_id_header=options.request_id_header,
     )
     # The last is the first to see a request.
     app.add_middleware(Paths)
     app.add_middleware(
         Proxies,
-        trusted=runtime.settings.trusted_proxies,
-        prefix=prefix_of(runtime.settings.public_url),
+        trusted=options.trusted_proxies,
+        prefix=prefix_of(options.public_url),
     )
-    install_error_handlers(app, answer=DIALECTS.error_answer, note_store_error=runtime.store.note)
+    install_error_handlers(app, answer=DIALECTS.error_answer, note_store_error=services.store.note)
     describe_errors(app, (each.error_body for each in DIALECTS.all))
     show_examples(app, {**DIALECTS.examples(), **STATUS_EXAMPLES})
-    routers = [make(runtime) for dialect in DIALECTS.all for make in dialect.routers]
-    for router in (*routers, status_router(runtime), docs_router(app)):
+    routers = [make(services, options) for dialect in DIALECTS.all for make in dialect.routers]
+    for router in (*routers, status_router(services, options), docs_router(app)):
         doors.add(router)
         app.include_router(router)
     install_docs_files(app, doors)
     return app
 
 
-def _body_limits(settings: Settings) -> BodyLimits:
+def _body_limits(options: ServerOptions) -> BodyLimits:
     # A character takes at most twelve bytes, as two escapes in JSON; the rest is for other fields.
-    text = 12 * settings.max_input_chars + 65_536
-    return BodyLimits(settings.max_body_bytes, settings.max_upload_bytes, text)
+    text = 12 * options.max_input_chars + 65_536
+    return BodyLimits(options.max_body_bytes, options.max_upload_bytes, text)

@@ -25,8 +25,9 @@ from fishs2.server.edge.error_bodies import ErrorBody, error_answers, house_erro
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.proxies import base_url
 from fishs2.server.examples import Example
+from fishs2.server.options import ServerOptions
 from fishs2.service.clips import Clips
-from fishs2.service.runtime import Runtime
+from fishs2.service.services import Services
 from fishs2.store.clips import Clip, OpenClip
 
 logger = logging.getLogger(__name__)
@@ -75,22 +76,20 @@ class _Part:
     end: int
 
 
-def clips_router(runtime: Runtime) -> GuardedRouter:
+def clips_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the route. It needs no key."""
     router = GuardedRouter(tags=["Clips"])
 
     @router.get("/clips/{name}", response_class=Response, responses=_ANSWERS, openapi_extra=PUBLIC)
     async def get_clip(request: Request, name: str) -> Response:
         """Send cached audio, whole or a range of it."""
-        opened = await runtime.clips.open(name)
+        opened = await services.clips.open(name)
         if opened is None:
             raise NotFoundError(
                 "there is no such audio, or not any more; ask for the speech again",
                 code="audio_not_found",
             )
-        return _ClipResponse(
-            request, runtime.clips, opened, client_stall_s=runtime.settings.client_stall_s
-        )
+        return _ClipResponse(request, services.clips, opened, client_stall_s=options.client_stall_s)
 
     return router
 

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import KW_ONLY, dataclass
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
 from fishs2.errors import SettingsError
-from fishs2.settings import Settings
 
 ACCESS_LOGGER = "fishs2.access"
 
@@ -23,6 +23,22 @@ _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
     "asctime",
     "color_message",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """Where the logs go. level: the least severe that is written. max_bytes: of a file, which is
+    rotated then; num_backups of it are kept.
+    """
+
+    folder: Path
+    app: str
+    access: str
+    errors: str
+    _: KW_ONLY
+    level: str
+    max_bytes: int
+    num_backups: int
 
 
 class LineFormatter(logging.Formatter):
@@ -76,19 +92,19 @@ class _FileHandler(RotatingFileHandler):
 
 
 @contextmanager
-def log_to_files(settings: Settings) -> Iterator[None]:
+def log_to_files(files: LogFiles) -> Iterator[None]:
     """Send the logs of this process to files and to the terminal while inside.
 
     Raises SettingsError when the folder cannot be written to.
     """
     root = logging.getLogger()
-    handlers = _open_handlers(settings)
+    handlers = _open_handlers(files)
     # Unbounded: dropping log lines hides trouble, and a request writes only two.
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     inlet = _PlainQueueHandler(records)
     listener = QueueListener(records, *handlers, respect_handler_level=True)
     root.addHandler(inlet)
-    root.setLevel(settings.log_level)
+    root.setLevel(files.level)
     # We say ourselves what it would say of starts, stops and answers that were cut.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     listener.start()
@@ -103,13 +119,13 @@ def log_to_files(settings: Settings) -> Iterator[None]:
                 handler.close()
 
 
-def _open_handlers(settings: Settings) -> list[logging.Handler]:
-    folder = settings.logs_dir
+def _open_handlers(files: LogFiles) -> list[logging.Handler]:
+    folder = files.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        app_file = _rotating(folder / settings.app_log_file, settings)
-        access_file = _rotating(folder / settings.access_log_file, settings)
-        error_file = _rotating(folder / settings.error_log_file, settings)
+        app_file = _rotating(folder / files.app, files)
+        access_file = _rotating(folder / files.access, files)
+        error_file = _rotating(folder / files.errors, files)
     except OSError as error:
         raise SettingsError(
             f"FISHS2_LOGS_DIR={str(folder)!r} cannot be written to: {error.strerror}"
@@ -128,11 +144,11 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or not hasattr(record, "request_id")
 
 
-def _rotating(path: Path, settings: Settings) -> logging.Handler:
+def _rotating(path: Path, files: LogFiles) -> logging.Handler:
     handler = _FileHandler(
         path,
-        maxBytes=settings.log_max_bytes,
-        backupCount=settings.log_backup_count,
+        maxBytes=files.max_bytes,
+        backupCount=files.num_backups,
         encoding="utf-8",
     )
     handler.setFormatter(LineFormatter())

@@ -17,7 +17,8 @@ from fishs2.server.edge.auth import PUBLIC, SPEECH, Doors, GuardedRouter
 from fishs2.server.edge.errors import LOG_SAYS_WHY
 from fishs2.server.edge.proxies import path_prefix
 from fishs2.server.examples import Example
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 
 _DOCS_FILES = "/docs/files"
 _ICON = "/favicon.ico"
@@ -64,29 +65,29 @@ def _why(failure: Fishs2Error | None) -> str:
     return f"the engine cannot work at present; {reason or LOG_SAYS_WHY}"
 
 
-def status_router(runtime: Runtime) -> GuardedRouter:
+def status_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build `/health`, which answers at once whatever the engine is doing."""
     router = GuardedRouter(tags=["Status"])
 
     @router.get("/health", openapi_extra=PUBLIC)
     async def get_health() -> Health:
         """Say whether the server and its engine are well."""
-        status = runtime.status()
+        status = services.status()
         capabilities = status.capabilities
         is_on_card = capabilities is not None and capabilities.backend in ("cuda", "vulkan")
         return Health(
             ready=status.state == "ready",
             engine=capabilities.name if capabilities else None,
-            engine_error=_why(runtime.failure) if status.state == "failed" else None,
+            engine_error=_why(services.failure) if status.state == "failed" else None,
             model_loaded=status.is_loaded,
-            model_count=len(model_names(runtime.settings)),
-            voice_count=await runtime.count_voices(),
-            store=await runtime.store.state(),
+            model_count=len(model_names(options)),
+            voice_count=await services.count_voices(),
+            store=await services.store.state(),
             backend=capabilities.backend if capabilities else None,
             device=capabilities.device if capabilities else None,
-            gpu_device=runtime.settings.gpu_device if is_on_card else None,
+            gpu_device=options.gpu_device if is_on_card else None,
             queue=Queue(streams=status.num_streams, waiting=status.num_queued),
-            rtf=runtime.metrics.rtf,
+            rtf=services.metrics.rtf,
         )
 
     @router.get(
@@ -94,7 +95,7 @@ def status_router(runtime: Runtime) -> GuardedRouter:
     )
     async def get_metrics() -> Response:
         """Numbers for Prometheus."""
-        return Response(runtime.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

@@ -11,11 +11,11 @@ import ormsgpack
 import pytest
 import websockets
 
-from fishs2.service.runtime import open_database
+from fishs2.runtime import open_database
 from fishs2.store.accounts.keys import NewKey, create_key
 from fishs2.store.accounts.usage import read_usage
 from tests.fakes import FakeEngine
-from tests.serving import PATIENCE_S, Served, serving, until
+from tests.serving import PATIENCE_S, Served, serving
 
 TEXT = "Hello there."
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
@@ -43,14 +43,14 @@ async def with_key(
     """A server that knows one key; yields its token."""
     key_limits = {name: limits.pop(name) for name in ("per_minute",) if name in limits}
     async with serving(engine, **limits) as served:
-        await until(lambda: served.runtime._accounts_task.done())  # type: ignore[union-attr]
-        database = open_database(served.runtime.settings)
+        await served.services.wait_for_stores()
+        database = open_database(served.settings)
         database.migrate()
         new = NewKey("me", frozenset(scopes or {"admin"}), **key_limits)
         _, token = create_key(database, new)
         database.close()
         # As a second later.
-        served.runtime.accounts._keys.read_s = -1e9
+        served.services.accounts._keys.read_s = -1e9
         yield served, token
 
 
@@ -131,7 +131,7 @@ async def test_refusal_of_a_busy_server_is_no_error_of_the_key() -> None:
             "/v1/audio/speech", json={"model": "fishs2", "input": TEXT}, headers=bearer(token)
         )
         key_id = token.split("_")[1]
-        days = read_usage(served.runtime.accounts._database, key_id, "2000-01-01")
+        days = read_usage(served.services.accounts._database, key_id, "2000-01-01")
 
     assert answer.json()["error"]["code"] == "server_busy"
     assert sum(day.num_errors for day in days) == 0
@@ -152,7 +152,7 @@ async def test_refusal_of_a_busy_server_is_no_error_of_the_key() -> None:
 )
 async def test_who_may_change_voices_may_read_them(method: str, path: str) -> None:
     async with with_key(scopes={"voices:write"}) as (served, token):
-        await served.runtime._voices_task  # type: ignore[misc]
+        await served.services.wait_for_stores()
         read = await served.client.request(method, path, headers=bearer(token), json={})
         spoken = await served.client.post(
             "/v1/audio/speech", json={"model": "fishs2", "input": TEXT}, headers=bearer(token)

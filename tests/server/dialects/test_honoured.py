@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from fishs2.runtime import server_options
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts
 from fishs2.server.dialects.fish_cloud.request import to_speech_request as from_fish
 from fishs2.server.dialects.fish_open.api import to_speech_request as from_open
@@ -17,7 +18,7 @@ from tests.fakes import FakeEngine
 from tests.serving import make_settings, serving
 
 AUDIO = "data:audio/wav;base64," + base64.b64encode(b"RIFF").decode()
-SETTINGS = make_settings()
+OPTIONS = server_options(make_settings())
 
 OPENAI: dict[str, object] = {
     "input": "Other.",
@@ -96,11 +97,11 @@ ELSEWHERE = {
 
 def translate(body: BaseModel) -> SpeechRequest:
     if isinstance(body, SpeechBody):
-        return from_openai(body, SETTINGS, "id")
+        return from_openai(body, OPTIONS, "id")
     if isinstance(body, OpenSpeech):
         return from_open(body, "id")
     assert isinstance(body, Tts)
-    return from_fish(body, SETTINGS, "id")
+    return from_fish(body, OPTIONS, "id")
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,20 @@ import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.responses import Response
 
+from fishs2.runtime import server_options
 from fishs2.server.app import DIALECTS
 from fishs2.server.edge.dialect import Dialect, Dialects, is_in
 from fishs2.server.edge.errors import Problem
-from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
-from tests.serving import make_settings
+from tests.serving import make_services, make_settings
 
 
 def test_every_route_of_a_dialect_lies_on_its_paths() -> None:
-    runtime = Runtime(make_settings(), EngineChoice(FakeEngine(), "the test chose it"))
+    services = make_services(FakeEngine(), make_settings())
 
     for dialect in DIALECTS.all:
         for make_router in dialect.routers:
-            for route in make_router(runtime).routes:
+            for route in make_router(services, server_options(make_settings())).routes:
                 assert isinstance(route, APIRoute | APIWebSocketRoute)
                 assert DIALECTS.of(route.path) is dialect, route.path
 

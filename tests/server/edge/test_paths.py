@@ -10,12 +10,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from fishs2.server.app import create_app
+from fishs2.runtime import open_database
 from fishs2.server.edge.paths import clean_path
-from fishs2.service.runtime import open_database
 from fishs2.store.accounts.keys import NewKey, create_key
 from tests.server.edge.raw import connecting, request
-from tests.serving import PATIENCE_S, Served, make_settings, serving
+from tests.serving import PATIENCE_S, Served, make_app, make_settings, serving
 
 BODY = {"model": "fishs2", "input": "Hello there.", "response_format": "wav"}
 
@@ -109,7 +108,7 @@ async def test_websockets_are_found_however_their_path_is_spelled(path: str) -> 
 
 async def test_v1_paths_also_work_without_v1_but_health() -> None:
     async with serving() as served:
-        paths = create_app(served.runtime).openapi()["paths"]
+        paths = make_app(served.services, served.settings).openapi()["paths"]
         health = [(await served.client.get(path)).json() for path in ("/health", "/v1/health")]
 
     versioned = {path for path in paths if path.startswith("/v1/")} - {"/v1/health"}
@@ -128,7 +127,7 @@ def test_encoded_slashes_belong_to_names(path: str) -> None:
 
 async def test_a_voice_is_not_deleted_by_a_name_that_only_looks_like_its_own() -> None:
     async with serving() as served:
-        await served.runtime.speech()
+        await served.services.speech()
         while not (await served.client.get("/v1/voices")).json()["data"]:
             pass
         voice = (await served.client.get("/v1/voices")).json()["data"][0]["id"]

@@ -11,10 +11,9 @@ from websockets.asyncio.client import connect
 
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.serve import server_config
-from fishs2.server.app import create_app
 from tests.fakes import FakeEngine
 from tests.server.edge.raw import connecting, request
-from tests.serving import PATIENCE_S, serving
+from tests.serving import PATIENCE_S, make_app, serving
 
 SPEECH = "/v1/audio/speech"
 BODY = {"model": "fishs2", "input": "Hello there.", "response_format": "pcm"}
@@ -191,7 +190,7 @@ async def test_curl_speaks_whatever_protocol_it_prefers(flag: str, tmp_path: Pat
 
 async def test_an_idle_connection_is_kept_for_more_than_a_minute() -> None:
     async with serving() as served:
-        config = server_config(create_app(served.runtime), served.runtime.settings)
+        config = server_config(make_app(served.services, served.settings), served.settings)
 
     # Proxies and clients reuse a connection for up to 60 s.
     assert config.timeout_keep_alive == 65

@@ -10,13 +10,12 @@ from starlette.routing import BaseRoute, Mount
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from fishs2.server.app import create_app
+from fishs2.runtime import open_database
 from fishs2.server.edge.auth import READ_VOICES, Doors, GuardedRoute, GuardedRouter
-from fishs2.service.runtime import EngineChoice, Runtime, open_database
 from fishs2.store.accounts.keys import SCOPES as KEY_SCOPES
 from fishs2.store.accounts.keys import NewKey, create_key
 from tests.fakes import FakeEngine
-from tests.serving import Served, make_settings, serving, until
+from tests.serving import Served, make_app, make_services, make_settings, serving
 
 PUBLIC, ANY = frozenset[str](), frozenset(KEY_SCOPES)
 SPEECH = frozenset({"speech", "admin"})
@@ -94,8 +93,8 @@ UNKNOWN = [("GET", "/nothing"), ("POST", "/v1/nothing"), ("GET", "/api/open"), (
 async def with_keys() -> AsyncIterator[tuple[Served, dict[str, str]]]:
     """A server with a key of each scope; yields their tokens."""
     async with serving() as served:
-        await until(lambda: served.runtime._accounts_task.done())  # type: ignore[union-attr]
-        database = open_database(served.runtime.settings)
+        await served.services.wait_for_stores()
+        database = open_database(served.settings)
         database.migrate()
         tokens = {
             scope: create_key(database, NewKey(scope, frozenset({scope})))[1]
@@ -103,7 +102,7 @@ async def with_keys() -> AsyncIterator[tuple[Served, dict[str, str]]]:
         }
         database.close()
         # As a second later.
-        served.runtime.accounts._keys.read_s = -1e9
+        served.services.accounts._keys.read_s = -1e9
         yield served, tokens
 
 
@@ -155,7 +154,7 @@ async def test_head_is_guarded_like_get_and_options_is_open() -> None:
 
 
 def test_the_list_has_every_route() -> None:
-    app = create_app(Runtime(make_settings(), EngineChoice(FakeEngine(), "the test chose it")))
+    app = make_app(make_services(FakeEngine(), make_settings()), make_settings())
     routes = list(_routes(app.routes))
 
     assert len(routes) > 50

@@ -19,11 +19,17 @@ from websockets.sync.client import ClientConnection, connect
 
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.serve import listen, server_config
-from fishs2.server.app import create_app
 from fishs2.server.edge.stopping import DrainingServer
-from fishs2.service.runtime import EngineChoice, Runtime
 from tests.fakes import FakeEngine
-from tests.serving import PATIENCE_S, free_port, make_settings, until, wait_until_up
+from tests.serving import (
+    PATIENCE_S,
+    free_port,
+    make_app,
+    make_services,
+    make_settings,
+    until,
+    wait_until_up,
+)
 
 LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(60))
 BODY = {"model": "fishs2", "input": LONG, "response_format": "wav", "stream": True}
@@ -173,8 +179,7 @@ async def draining(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, DrainingServer]]:
     """A server in this event loop that ends as a real one does."""
     settings = make_settings(data_dir=folder / "data", voices_dir=folder / "voices")
-    runtime = Runtime(settings, EngineChoice(engine, "the test chose it"))
-    app = create_app(runtime)
+    app = make_app(make_services(engine, settings), settings)
     server = DrainingServer(server_config(app, settings), app.state.stopping, drain_s=drain_s)
     with listen(make_settings(host="127.0.0.1", port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -24,7 +24,7 @@ def body(**fields: object) -> dict[str, object]:
 
 async def wait_for_idle(served: Served) -> None:
     """Wait until the engine works for nobody; the test's own timeout is the limit."""
-    await until(lambda: not (served.engine.num_active or served.runtime.status().num_streams))
+    await until(lambda: not (served.engine.num_active or served.services.status().num_streams))
 
 
 @pytest.mark.parametrize("fields", [{"stream_format": "audio"}, {"stream": True}])

@@ -14,7 +14,7 @@ from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2cpp.engine import S2cppEngine, S2cppOptions
 from fishs2.errors import UserError
-from fishs2.service.runtime import open_voices
+from fishs2.runtime import open_voices
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechRules, SpeechService
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice

@@ -12,7 +12,8 @@ from starlette.websockets import WebSocket
 from fishs2.server.edge.error_bodies import ErrorBody, house_error
 from fishs2.server.edge.errors import Problem
 from fishs2.server.examples import Examples
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Dialect:
 
     name: str
     prefixes: tuple[str, ...]
-    routers: tuple[Callable[[Runtime], APIRouter], ...] = ()
+    routers: tuple[Callable[[Services, ServerOptions], APIRouter], ...] = ()
     error_answer: Callable[[Problem], Response] = house_error
     error_body: type[BaseModel] = ErrorBody
     socket_error: Callable[[str], bytes] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fishs2.bootstrap.engine import make_engine
 from fishs2.engines.base import CodesEngine, Pcm, Reference, Sampling, SpeechEngine, Utterance
 from fishs2.engines.hosted.engine import HostedEngine
 from fishs2.engines.hosted.link import HostLimits
@@ -17,7 +18,6 @@ from fishs2.engines.s2.engine import engine as engine_module
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.engine.runner import Runner
 from fishs2.errors import EngineLostError, NotFoundError, UserError
-from fishs2.service.runtime import make_engine
 from fishs2.settings import Settings
 from tests.engines.s2.golden import MODEL_FILES, arrays
 from tests.serving import make_settings

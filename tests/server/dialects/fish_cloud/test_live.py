@@ -17,10 +17,10 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fishs2.audio.decode import decode_audio
+from fishs2.runtime import open_database, server_options
 from fishs2.server.dialects.fish_cloud.live import LiveSession
 from fishs2.server.edge.stopping import Stopping
 from fishs2.service.accounts.accounts import Principal
-from fishs2.service.runtime import open_database
 from fishs2.store.accounts.keys import Key, NewKey, create_key, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing
 from tests.server.dialects.fish_cloud.conftest import CLOUD, error_of
@@ -35,7 +35,7 @@ def seconds_of(pcm: bytes) -> float:
 
 
 async def is_idle(served: Served) -> None:
-    await until(lambda: not (served.engine.num_active or served.runtime.status().num_streams))
+    await until(lambda: not (served.engine.num_active or served.services.status().num_streams))
 
 
 async def test_speech_of_all_text_is_one_stream_with_one_finish() -> None:
@@ -411,7 +411,12 @@ async def test_others_have_their_turn_after_each_frame_that_has_come() -> None:
 
     async with serving() as served:
         other = asyncio.create_task(count_turns())
-        await LiveSession(cast("WebSocket", socket), served.runtime, has_times=False).run()
+        await LiveSession(
+            cast("WebSocket", socket),
+            served.services,
+            server_options(served.settings),
+            has_times=False,
+        ).run()
         other.cancel()
 
     assert num_turns >= 500
@@ -526,18 +531,18 @@ async def with_key(
 ) -> AsyncIterator[tuple[Served, Key, dict[str, str]]]:
     """A server that has a key; the headers that carry it."""
     async with serving(engine) as served:
-        database = open_database(served.runtime.settings)
+        database = open_database(served.settings)
         database.migrate()
         key, token = create_key(database, NewKey("me", **limits))
         database.close()
-        await until(lambda: served.runtime._accounts_task.done())  # type: ignore[union-attr]
-        served.runtime.accounts._keys.read_s = -1e9
+        await served.services.wait_for_stores()
+        served.services.accounts._keys.read_s = -1e9
         yield served, key, {"Authorization": f"Bearer {token}", "model": "s2-pro"}
 
 
 def account_of(served: Served, key: Key) -> tuple[int, int, int]:
     """Spent, reserved, and requests in progress."""
-    database = open_database(served.runtime.settings)
+    database = open_database(served.settings)
     found = find_key(database, key.id)
     database.close()
     assert found is not None

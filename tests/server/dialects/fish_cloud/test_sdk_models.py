@@ -10,7 +10,7 @@ import ormsgpack
 import pytest
 from fishaudio import APIError, AsyncFishAudio, NotFoundError
 
-from fishs2.service.runtime import open_database
+from fishs2.runtime import open_database
 from fishs2.store.accounts.keys import NewKey, create_key
 from tests.server.dialects.fish_cloud.conftest import tiny_png
 from tests.server.recorded import Recorded, sine_wav

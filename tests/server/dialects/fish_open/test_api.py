@@ -14,7 +14,7 @@ import ormsgpack
 import pytest
 
 from fishs2.engines.base import Capabilities
-from fishs2.service.runtime import open_database
+from fishs2.runtime import open_database
 from fishs2.store.accounts.keys import Key, NewKey, create_key, disable_key, find_key
 from fishs2.store.clips import ClipStore
 from tests.fakes import FakeEngine
@@ -70,13 +70,13 @@ async def with_key(
 ) -> AsyncIterator[tuple[OpenClient, Key]]:
     """A server that has a key from its start."""
     async with opened(engine) as client:
-        database = open_database(client.served.runtime.settings)
+        database = open_database(client.served.settings)
         database.migrate()
         key, token = create_key(database, NewKey("me", **limits))
         database.close()
         # As a second later.
-        await until(lambda: client.served.runtime._accounts_task.done())  # type: ignore[union-attr]
-        client.served.runtime.accounts._keys.read_s = -1e9
+        await client.served.services.wait_for_stores()
+        client.served.services.accounts._keys.read_s = -1e9
         yield OpenClient(client.served, token), key
 
 
@@ -414,7 +414,7 @@ async def test_link_is_absolute_and_nothing_can_be_injected(
 
 def balance(served: Served, key: Key) -> tuple[int, int, int]:
     """spent, reserved, active."""
-    database = open_database(served.runtime.settings)
+    database = open_database(served.settings)
     try:
         found = find_key(database, key.id)
         assert found is not None
@@ -544,9 +544,9 @@ async def test_only_models_and_the_default_speak(name: str) -> None:
 async def test_database_that_has_gone_lets_nobody_in() -> None:
     async with with_key() as (client, _):
         assert (await client.speak()).status_code == 200
-        data = client.served.runtime.settings.data_dir
+        data = client.served.settings.data_dir
         data.rename(data.with_name("elsewhere"))
-        client.served.runtime.accounts._keys.read_s = -1e9
+        client.served.services.accounts._keys.read_s = -1e9
 
         answer = await client.served.client.delete("/v1/voices/sample_male")
         spoken = await client.speak()
@@ -656,10 +656,10 @@ async def test_tokens_that_are_not_valid_are_401_in_each_dialect(
     damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with with_key() as (client, key):
-        database = open_database(client.served.runtime.settings)
+        database = open_database(client.served.settings)
         if damage == "disabled":
             disable_key(database, key.id)
-            client.served.runtime.accounts._keys.read_s = -1e9
+            client.served.services.accounts._keys.read_s = -1e9
         database.close()
         header = {
             "disabled": f"Bearer {client.token}",

@@ -16,8 +16,9 @@ from fishs2.server.edge.auth import ANY_KEY, SPEECH, GuardedRouter
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, JsonBody, iso_time
+from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Principal
-from fishs2.service.runtime import Runtime
+from fishs2.service.services import Services
 
 ABSENT = {
     "/v1/asr": "this server does not recognise speech",
@@ -64,13 +65,13 @@ class Package(_Wallet):
     finished_at: str
 
 
-def fish_account_router(runtime: Runtime) -> GuardedRouter:
+def fish_account_router(services: Services, _: ServerOptions) -> GuardedRouter:
     """Build the routes."""
     router = GuardedRouter(tags=["Fish Audio"])
     errors: dict[int | str, dict[str, Any]] = {status: FISH_ERRORS[status] for status in (400, 401)}
 
     async def left(principal: Principal) -> int:
-        remaining = await runtime.accounts.remaining(principal)
+        remaining = await services.accounts.remaining(principal)
         return UNLIMITED if remaining is None else max(0, remaining)
 
     @router.get("/wallet/self/api-credit", responses=errors, openapi_extra=ANY_KEY)

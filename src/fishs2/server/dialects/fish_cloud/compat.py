@@ -18,7 +18,8 @@ from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import validate
 from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import Delivery, SpeechResponse
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 from fishs2.service.voices.choice import PRESET_VOICES
 
 ROOT = "/compat"
@@ -67,17 +68,17 @@ class CompatBody(SpeechBody):
     input_references: Any = Field(None, description="Refused: send references.")
 
 
-def fish_compat_router(runtime: Runtime) -> GuardedRouter:
+def fish_compat_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes; hidden, so that whoever looks for a speech route finds the one we mean."""
     router = GuardedRouter(include_in_schema=False)
 
     async def create_speech(request: Request, body: CompatBody) -> Response:
         """Turn text into speech."""
-        await _check_voice(runtime, body)
-        translated = to_speech_body(body, request.headers, runtime.settings.default_model)
-        spoken = await plan_speech(runtime, request, translated)
+        await _check_voice(services, body)
+        translated = to_speech_body(body, request.headers, options.default_model)
+        spoken = await plan_speech(services, options, request, translated)
         delivery: Delivery = "whole" if body.stream is False else "chunked"
-        stall_s = runtime.settings.client_stall_s
+        stall_s = options.client_stall_s
         return SpeechResponse(spoken, delivery=delivery, client_stall_s=stall_s)
 
     for path in PATHS:
@@ -133,10 +134,10 @@ def _model(name: str, default_model: str) -> str:
     return default_model if plain in CLOUD_MODELS else name
 
 
-async def _check_voice(runtime: Runtime, body: CompatBody) -> None:
+async def _check_voice(services: Services, body: CompatBody) -> None:
     """The cloud has no presets of OpenAI: none may pass for the default voice."""
     name = body.voice if isinstance(body.voice, str) else body.voice.id
-    if name.strip().lower() in PRESET_VOICES and await runtime.voices.find(name) is None:
+    if name.strip().lower() in PRESET_VOICES and await services.voices.find(name) is None:
         raise _refused("voice", "a preset of OpenAI; send a voice id, or default")
 
 

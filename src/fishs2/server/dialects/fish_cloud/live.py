@@ -34,7 +34,8 @@ from fishs2.server.dialects.fish_cloud.times import Timeline, Times
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
 from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 from fishs2.service.speech.live import LiveSpeech, LiveText
 from fishs2.service.speech.performance import SpeechRequest, cost
 from fishs2.service.speech.report import SpeechReport
@@ -55,15 +56,15 @@ _NO_WEBSOCKET = Problem(
 )
 
 
-def fish_live_router(runtime: Runtime) -> GuardedRouter:
+def fish_live_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the WebSocket routes, and what tells others what they are."""
     router = GuardedRouter()
 
     async def speak(socket: WebSocket) -> None:
-        await LiveSession(socket, runtime, has_times=False).run()
+        await LiveSession(socket, services, options, has_times=False).run()
 
     async def speak_with_times(socket: WebSocket) -> None:
-        await LiveSession(socket, runtime, has_times=True).run()
+        await LiveSession(socket, services, options, has_times=True).run()
 
     async def refuse() -> Response:
         return speech_error_answer(_NO_WEBSOCKET)
@@ -81,10 +82,12 @@ def fish_live_router(runtime: Runtime) -> GuardedRouter:
 class LiveSession:
     """One connection, from its handshake to its close."""
 
-    def __init__(self, socket: WebSocket, runtime: Runtime, *, has_times: bool) -> None:
+    def __init__(
+        self, socket: WebSocket, services: Services, options: ServerOptions, *, has_times: bool
+    ) -> None:
         self._socket = socket
-        self._runtime = runtime
-        self._settings = runtime.settings
+        self._services = services
+        self._options = options
         self._has_times = has_times
         self._started_s = time.perf_counter()
         self._stopping: Stopping = socket.app.state.stopping
@@ -111,7 +114,7 @@ class LiveSession:
         """Read and send until everything is spoken. Raises what goes wrong in either."""
         request = await self._receive_start_unless_stopping()
         text = LiveText(
-            max_chars=self._settings.live_max_chars, max_sentence_chars=request.max_utterance_chars
+            max_chars=self._options.live_max_chars, max_sentence_chars=request.max_utterance_chars
         )
         await text.add(request.text)
         self._note_activity()
@@ -139,8 +142,8 @@ class LiveSession:
 
     async def _speak(self, request: SpeechRequest, text: LiveText) -> None:
         """Send all the speech, once there is an engine and the client may use it."""
-        speech = await self._runtime.speech()
-        accounts, principal = self._runtime.accounts, self._socket.state.principal
+        speech = await self._services.speech()
+        accounts, principal = self._services.accounts, self._socket.state.principal
         async with accounts.reserve(principal, 0) as reservation:
             plan = await speech.prepare(request)
             self._live = LiveSpeech(speech, plan, text, reservation.grow)
@@ -208,10 +211,10 @@ class LiveSession:
 
     async def _receive_start(self) -> SpeechRequest:
         try:
-            async with asyncio.timeout(self._settings.live_idle_s):
+            async with asyncio.timeout(self._options.live_idle_s):
                 first = await self._receive()
                 # Before anything in it is read, as for all other requests.
-                await self._runtime.accounts.count(self._socket.state.principal)
+                await self._services.accounts.count(self._socket.state.principal)
                 while (event := read_event(_content(first))).kind == "unknown":
                     first = await self._receive()
         except TimeoutError:
@@ -228,23 +231,23 @@ class LiveSession:
         except RequestValidationError as error:
             raise UserError(describe_fields(error), code="validation_error") from None
         request_id = self._socket.state.request_id
-        return to_speech_request(body, self._settings, request_id)
+        return to_speech_request(body, self._options, request_id)
 
     async def _receive_in_time(self, text: LiveText) -> bytes:
         """The next frame. Raises UserError when nothing moves for too long, or it is too large."""
         while True:
-            deadline_s = self._idle_from_s + self._settings.live_idle_s
+            deadline_s = self._idle_from_s + self._options.live_idle_s
             try:
                 async with asyncio.timeout_at(deadline_s):
                     frame = _content(await self._receive())
                 break
             except TimeoutError:
-                if deadline_s < self._idle_from_s + self._settings.live_idle_s:
+                if deadline_s < self._idle_from_s + self._options.live_idle_s:
                     continue
                 if not text.is_ready and (self._live is None or self._live.is_idle):
                     raise self._idle("text") from None
                 self._note_activity()
-        limit = self._settings.live_max_frame_bytes
+        limit = self._options.live_max_frame_bytes
         if len(frame) > limit:
             raise UserError(
                 f"a frame has {len(frame):,} bytes; the limit is {limit:,}", code="frame_too_large"
@@ -264,14 +267,14 @@ class LiveSession:
         self._idle_from_s = asyncio.get_running_loop().time()
 
     def _idle(self, what: str) -> UserError:
-        idle_s = self._settings.live_idle_s
+        idle_s = self._options.live_idle_s
         return UserError(
             f"no {what} came for {idle_s:g} s: send stop when there is no more", code="idle"
         )
 
     async def _send(self, frame: bytes) -> None:
         """Send one frame. Raises StalledReaderError when the client takes nothing for too long."""
-        stall_s = self._settings.client_stall_s
+        stall_s = self._options.client_stall_s
         try:
             async with asyncio.timeout(stall_s):
                 await self._socket.send_bytes(frame)

@@ -16,7 +16,8 @@ from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS
 from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import MAX_FILES, File, Files, one_as_list, read_body, validate
 from fishs2.server.edge.fields import JsonBody, iso_time
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 from fishs2.service.voices.rules import (
     MAX_NAME_CHARS,
     MAX_TAGS,
@@ -115,10 +116,10 @@ _COVER_ANSWER: dict[int | str, dict[str, Any]] = {
 class FishModels:
     """The work of the routes."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._voices = runtime.voices
+    def __init__(self, services: Services, options: ServerOptions) -> None:
+        self._voices = services.voices
         # One more of each: Pandrator's habit of sending a file twice, and the cover.
-        self._max_files = runtime.settings.max_voice_samples + 2
+        self._max_files = options.max_voice_samples + 2
 
     async def list_models(self, query: Annotated[ListQuery, Query()]) -> Response:
         """List the stored voices, newest first."""
@@ -173,9 +174,9 @@ class FishModels:
         return Response(content, media_type=media_type, headers=headers)
 
 
-def fish_models_router(runtime: Runtime) -> GuardedRouter:
+def fish_models_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes."""
-    models = FishModels(runtime)
+    models = FishModels(services, options)
     router = GuardedRouter(tags=["Fish Audio"])
     one = "/model/{model_id}"
     routes: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (

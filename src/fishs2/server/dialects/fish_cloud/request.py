@@ -6,9 +6,9 @@ from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
 from fishs2.errors import UserError
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts, TtsReference
+from fishs2.server.options import ServerOptions
 from fishs2.service.speech.performance import SpeechRequest
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
-from fishs2.settings import Settings
 
 _Value = TypeVar("_Value")
 
@@ -31,21 +31,21 @@ _NO_EFFECT = ("normalize", "early_stop_threshold", "features")
 """Fields that no engine acts on. `streaming` and `use_memory_cache` are what it always does."""
 
 
-def to_speech_request(body: Tts, settings: Settings, request_id: str) -> SpeechRequest:
+def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> SpeechRequest:
     """Translate either dialect into ours. Raises UserError."""
     is_self_hosted = isinstance(body, SelfHostedTts)
     defaults = _CLOUD
     if is_self_hosted:
         defaults = Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
+            temperature=options.temperature,
+            top_p=options.top_p,
             repetition_penalty=1.1,
             max_new_tokens=body.max_new_tokens,
         )
     speakers = _speakers(body)
     one = speakers[0] if len(speakers) == 1 else SpeakerVoice()
     prosody = body.prosody
-    loudness = settings.loudness_lufs if prosody and prosody.normalize_loudness else None
+    loudness = options.loudness_lufs if prosody and prosody.normalize_loudness else None
     return SpeechRequest(
         dialect="fish_speech" if is_self_hosted else "fish_cloud",
         request_id=request_id,

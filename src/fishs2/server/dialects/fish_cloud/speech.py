@@ -17,7 +17,8 @@ from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import body_schema
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.streaming import SpeechResponse, Spoken
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 
 CONTENT_TYPES = {
     "mp3": "audio/mpeg",
@@ -59,24 +60,22 @@ ERRORS = error_answers(
 )
 
 
-def fish_cloud_router(runtime: Runtime) -> GuardedRouter:
+def fish_cloud_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes of the dialect."""
     router = GuardedRouter(tags=["Fish Audio API"])
 
     async def speak(request: Request) -> Response:
         """Turn text into speech."""
-        spoken = await plan_tts(request, runtime)
-        return SpeechResponse(
-            spoken, delivery="chunked", client_stall_s=runtime.settings.client_stall_s
-        )
+        spoken = await plan_tts(request, services, options)
+        return SpeechResponse(spoken, delivery="chunked", client_stall_s=options.client_stall_s)
 
     async def speak_with_times(request: Request) -> Response:
         """Turn text into speech, and say when each part of it sounds."""
-        spoken = await plan_tts(request, runtime)
+        spoken = await plan_tts(request, services, options)
         return SpeechResponse(
             spoken,
             delivery="sse",
-            client_stall_s=runtime.settings.client_stall_s,
+            client_stall_s=options.client_stall_s,
             events=TimedEvents,
         )
 
@@ -99,17 +98,17 @@ def fish_cloud_router(runtime: Runtime) -> GuardedRouter:
     return router
 
 
-async def plan_tts(request: Request, runtime: Runtime) -> Spoken:
+async def plan_tts(request: Request, services: Services, options: ServerOptions) -> Spoken:
     """Read a request and decide how to speak it. Raises what reading and planning raise."""
     body = await read_tts(request)
-    wanted = to_speech_request(body, runtime.settings, request.state.request_id)
-    speech = await runtime.speech()
+    wanted = to_speech_request(body, options, request.state.request_id)
+    speech = await services.speech()
     plan = await speech.plan(wanted)
     name = plan.format.name
     headers = {}
     if not is_cloud(request.headers):
         headers["Content-Disposition"] = f"attachment; filename=audio.{name}"
-    admission = runtime.accounts.reserve(request.state.principal, len(body.text))
+    admission = services.accounts.reserve(request.state.principal, len(body.text))
     return Spoken(speech, plan, CONTENT_TYPES[name], admission, headers)
 
 

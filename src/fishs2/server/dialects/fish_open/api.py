@@ -38,9 +38,10 @@ from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, iso_time
 from fishs2.server.edge.streaming import SpeechResponse, Spoken, engine_headers, while_connected
+from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Principal
 from fishs2.service.clips import Keep, content_key
-from fishs2.service.runtime import Runtime
+from fishs2.service.services import Services
 from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService, cost
 from fishs2.service.speech.report import SpeechReport
 from fishs2.store.clips import Clip
@@ -110,26 +111,27 @@ _UPLOAD_SCHEMA: dict[str, Any] = {
 class OpenApi:
     """The work of the routes."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, services: Services, options: ServerOptions) -> None:
+        self._services = services
+        self._options = options
 
     async def speak(self, request: Request) -> Response:
         """Turn text into speech."""
         body, principal = await self._receive(request, OpenSpeech)
-        speech = await self._runtime.speech()
+        speech = await self._services.speech()
         await self._check_model(body.reference_id)
         plan = await speech.plan(to_speech_request(body, request.state.request_id))
         if body.cache:
             return await self._speak_cached(request, principal, speech, plan)
-        admission = self._runtime.accounts.reserve(principal, len(body.text))
+        admission = self._services.accounts.reserve(principal, len(body.text))
         spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
-        stall_s = self._runtime.settings.client_stall_s
+        stall_s = self._options.client_stall_s
         return SpeechResponse(spoken, delivery="chunked", client_stall_s=stall_s)
 
     async def _speak_cached(
         self, request: Request, principal: Principal, speech: SpeechService, plan: SpeechPlan
     ) -> Response:
-        accounts = self._runtime.accounts
+        accounts = self._services.accounts
         num_chars = len(plan.request.text)
 
         async def make(keep: Keep) -> Clip:
@@ -144,13 +146,13 @@ class OpenApi:
                     reservation.outcome = cost(plan, report)
                 return clip
 
-        key = content_key(plan, engine=self._runtime.engine_identity())
-        making = self._runtime.clips.get_or_make(key, plan.format.name, make)
+        key = content_key(plan, engine=self._services.engine_identity())
+        making = self._services.clips.get_or_make(key, plan.format.name, make)
         clip = await while_connected(request.receive, making)
         remaining = await accounts.remaining(principal)
         answer = {
             "success": True,
-            "audio_url": clip_url(request, clip, self._runtime.settings.public_url),
+            "audio_url": clip_url(request, clip, self._options.public_url),
             "format": clip.format,
             "characters_used": num_chars,
             "quota_remaining": UNLIMITED if remaining is None else remaining,
@@ -160,7 +162,7 @@ class OpenApi:
     async def list_models(self, request: Request) -> Response:
         """List the stored voices, newest first."""
         body, _ = await self._receive(request, ListModels)
-        voices = sorted(await self._runtime.voices.list(), key=lambda voice: -voice.created)
+        voices = sorted(await self._services.voices.list(), key=lambda voice: -voice.created)
         first = (body.page - 1) * body.pageSize
         return JSONResponse(
             {
@@ -174,11 +176,11 @@ class OpenApi:
 
     async def create_model(self, request: Request) -> Response:
         """Store a voice under a new id."""
-        await let_in(request, self._runtime.accounts, None)
-        max_files = self._runtime.settings.max_voice_samples
+        await let_in(request, self._services.accounts, None)
+        max_files = self._options.max_voice_samples
         opening = open_form(request, max_files=max_files + 1, max_fields=_MAX_FIELDS)
         async with opening as form:
-            voice = await self._runtime.voices.add_new(await _read_model(form))
+            voice = await self._services.voices.add_new(await _read_model(form))
         return JSONResponse(
             {
                 "modelId": voice.voice_id,
@@ -192,7 +194,7 @@ class OpenApi:
     async def delete_model(self, request: Request) -> Response:
         """Delete a stored voice."""
         body, _ = await self._receive(request, DeleteModel)
-        voice = await self._runtime.voices.remove(body.modelId)
+        voice = await self._services.voices.remove(body.modelId)
         return JSONResponse({"modelId": voice.voice_id, "message": "the model was deleted"})
 
     async def get_profile(self, request: Request) -> Response:
@@ -201,8 +203,8 @@ class OpenApi:
         if request.method == "POST" and await request.body():
             with suppress(HTTPException):
                 token = token_in(await read_object(request))
-        principal = await let_in(request, self._runtime.accounts, token)
-        profile = await self._runtime.accounts.profile(principal)
+        principal = await let_in(request, self._services.accounts, token)
+        profile = await self._services.accounts.profile(principal)
         left = UNLIMITED if profile.remaining is None else profile.remaining
         return JSONResponse(
             {
@@ -221,7 +223,7 @@ class OpenApi:
 
     async def refuse(self, request: Request) -> Response:
         """What the open API has and this server does not."""
-        await let_in(request, self._runtime.accounts, None)
+        await let_in(request, self._services.accounts, None)
         problem = Problem(
             HTTPStatus.NOT_IMPLEMENTED, "this server has no lip-sync", "not_supported"
         )
@@ -235,7 +237,7 @@ class OpenApi:
             given = await read_object(request)
         except HTTPException as error:
             problem = error
-        principal = await let_in(request, self._runtime.accounts, token_in(given))
+        principal = await let_in(request, self._services.accounts, token_in(given))
         if problem is not None:
             raise problem
         return validate(given, kind), principal
@@ -245,7 +247,7 @@ class OpenApi:
         if not model_id.strip():
             raise UserError("reference_id is empty", code="invalid_parameter", param="voice")
         is_default = model_id.strip().lower() == "default"
-        if not is_default and await self._runtime.voices.find(model_id) is None:
+        if not is_default and await self._services.voices.find(model_id) is None:
             raise NotFoundError(
                 "there is no such model; POST /api/open/list-models lists them",
                 code="model_not_found",
@@ -253,9 +255,9 @@ class OpenApi:
             )
 
 
-def open_api_router(runtime: Runtime) -> GuardedRouter:
+def open_api_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes of the dialect."""
-    api = OpenApi(runtime)
+    api = OpenApi(services, options)
     router = GuardedRouter(tags=["fishaudio.net open API"])
     routes: tuple[tuple[str, Any, type[BaseModel] | None, dict[str, Any]], ...] = (
         ("tts", api.speak, OpenSpeech, SPEECH),

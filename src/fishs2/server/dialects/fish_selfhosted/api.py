@@ -25,8 +25,9 @@ from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import JsonBody
 from fishs2.server.edge.streaming import while_connected
+from fishs2.server.options import ServerOptions
 from fishs2.service.codec import MAX_ITEMS, CodecService
-from fishs2.service.runtime import Runtime
+from fishs2.service.services import Services
 from fishs2.service.voices.rules import MAX_NAME_CHARS
 from fishs2.store.accounts.usage import Outcome
 from fishs2.store.voices.changes import NewSample, NewVoice
@@ -84,9 +85,9 @@ class DecodeTokens(_Body):
 class SelfHosted:
     """The work of the routes."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._voices = runtime.voices
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._voices = services.voices
 
     async def add_reference(self, request: Request) -> Response:
         """Store a voice under an id that nobody has."""
@@ -139,7 +140,7 @@ class SelfHosted:
 
     async def encode(self, request: Request) -> Response:
         """The codes of audio files, K lists of T whole numbers for each."""
-        codec = await self._runtime.codec()
+        codec = await self._services.codec()
         if codec is None:
             return error_answer(_NO_CODEC)
         given = await read_body(request, lists=frozenset({"audios"}), max_files=MAX_ITEMS + 1)
@@ -148,7 +149,7 @@ class SelfHosted:
 
     async def decode(self, request: Request) -> Response:
         """The samples of codes: for each item 16-bit floats, little-endian, mono."""
-        codec = await self._runtime.codec()
+        codec = await self._services.codec()
         if codec is None:
             return error_answer(_NO_CODEC)
         body = validate(await read_body(request, max_values=_MAX_CODES), DecodeTokens)
@@ -160,7 +161,7 @@ class SelfHosted:
         """Work as long as the client stays. It costs a request and no characters."""
 
         async def count() -> dict[str, Any]:
-            accounts = self._runtime.accounts
+            accounts = self._services.accounts
             async with accounts.reserve(request.state.principal, 0) as reservation:
                 answer = await work()
                 reservation.outcome = Outcome()
@@ -177,9 +178,9 @@ class SelfHosted:
         return voice
 
 
-def fish_selfhosted_router(runtime: Runtime) -> GuardedRouter:
+def fish_selfhosted_router(services: Services, _: ServerOptions) -> GuardedRouter:
     """Build the routes."""
-    work = SelfHosted(runtime)
+    work = SelfHosted(services)
     router = GuardedRouter(tags=["fish-speech"])
     routes: tuple[tuple[str, str, Any, type[BaseModel] | None, dict[str, Any]], ...] = (
         ("POST", "references/add", work.add_reference, AddReference, WRITE_VOICES),

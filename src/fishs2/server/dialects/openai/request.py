@@ -17,9 +17,9 @@ from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
 from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
+from fishs2.server.options import ServerOptions
 from fishs2.service.speech.performance import SpeechRequest
 from fishs2.service.voices.choice import GivenReference
-from fishs2.settings import Settings
 
 _OPENAI_MODEL = re.compile(
     r"(?:tts-1|tts-1-hd|gpt-4o-mini-tts)(?:-\d{4}(?:-?\d{2}-?\d{2})?|-latest|-preview)?"
@@ -36,12 +36,12 @@ PCM_RATE_HZ = 24_000
 _T = TypeVar("_T")
 
 
-def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> SpeechRequest:
+def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str) -> SpeechRequest:
     """Translate the dialect into ours. Raises UserError in the contract's order of checks."""
-    audio_format = _format(body, settings)
+    audio_format = _format(body, options)
     overrides = read_overrides(body.instructions)
-    effects = _effects(body, settings)
-    find_model(body.model, settings)
+    effects = _effects(body, options)
+    find_model(body.model, options)
     if "\0" in body.input:
         raise UserError("the text holds a NUL character", code="invalid_text", param="input")
     over = overrides or Overrides()
@@ -70,24 +70,24 @@ def to_speech_request(body: SpeechBody, settings: Settings, request_id: str) -> 
     )
 
 
-def model_names(settings: Settings) -> list[str]:
+def model_names(options: ServerOptions) -> list[str]:
     """The default model and its aliases, each once whatever its case."""
-    names = (settings.default_model, *settings.model_aliases)
+    names = (options.default_model, *options.model_aliases)
     return list({name.lower(): name for name in reversed(names)}.values())[::-1]
 
 
-def find_model(name: str, settings: Settings) -> str:
+def find_model(name: str, options: ServerOptions) -> str:
     """Return the listed id that `name` means. Raises NotFoundError."""
     wanted = name.strip().lower()
-    listed = {known.lower(): known for known in model_names(settings)}
+    listed = {known.lower(): known for known in model_names(options)}
     for spelling in _spellings(wanted):
         if spelling in listed:
             return listed[spelling]
     if is_openai_model(wanted):
-        return settings.default_model
+        return options.default_model
     raise NotFoundError(
-        f"there is no such model; known are {', '.join(model_names(settings))}"
-        f"{did_you_mean(name, model_names(settings))}",
+        f"there is no such model; known are {', '.join(model_names(options))}"
+        f"{did_you_mean(name, model_names(options))}",
         code="model_not_found",
         param="model",
     )
@@ -105,13 +105,13 @@ def _spellings(name: str) -> Iterator[str]:
             yield name.removeprefix(prefix)
 
 
-def _format(body: SpeechBody, settings: Settings) -> str:
+def _format(body: SpeechBody, options: ServerOptions) -> str:
     name = (body.response_format or "").strip().lower()
     if not name:
-        if settings.default_format is not None:
-            return settings.default_format
-        return "mp3" if is_openai_model(body.model) and not settings.strict_v1 else "wav"
-    allowed = ("wav",) if settings.strict_v1 else FORMATS
+        if options.default_format is not None:
+            return options.default_format
+        return "mp3" if is_openai_model(body.model) and not options.strict_v1 else "wav"
+    allowed = ("wav",) if options.strict_v1 else FORMATS
     if name not in allowed:
         raise UserError(
             f"the response format is not supported; supported are {', '.join(allowed)}",
@@ -121,11 +121,11 @@ def _format(body: SpeechBody, settings: Settings) -> str:
     return name
 
 
-def _effects(body: SpeechBody, settings: Settings) -> Effects:
+def _effects(body: SpeechBody, options: ServerOptions) -> Effects:
     """What is done to the sound. A speed is applied once, however often it is given."""
     prosody = body.prosody or Prosody()
     speed = body.speed if body.speed != 1.0 else prosody.speed or 1.0
-    if settings.strict_v1 and speed != 1.0:
+    if options.strict_v1 and speed != 1.0:
         raise UserError(
             f"speed is {speed:g}; with FISHS2_STRICT_V1 only 1.0 is supported",
             code="unsupported_speed",
@@ -134,7 +134,7 @@ def _effects(body: SpeechBody, settings: Settings) -> Effects:
     return Effects(
         speed=speed,
         volume_db=prosody.volume or 0.0,
-        loudness_lufs=settings.loudness_lufs if prosody.normalize_loudness else None,
+        loudness_lufs=options.loudness_lufs if prosody.normalize_loudness else None,
     )
 
 

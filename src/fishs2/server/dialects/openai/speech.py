@@ -19,8 +19,8 @@ from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.cors import check_link
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.streaming import Delivery, SpeechResponse, Spoken, speech_headers
-from fishs2.service.runtime import Runtime
-from fishs2.settings import Settings
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 
 CONTENT_TYPES = {
     "wav": "audio/wav",
@@ -93,20 +93,19 @@ _LINK_HEADERS = {
 }
 
 
-def openai_router(runtime: Runtime) -> GuardedRouter:
+def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes of the dialect; `edge.paths` leads those without `/v1` here."""
-    settings = runtime.settings
     router = GuardedRouter(tags=["OpenAI"])
 
     def respond(spoken: Spoken, delivery: Delivery) -> Response:
-        stall_s = settings.client_stall_s
+        stall_s = options.client_stall_s
         return SpeechResponse(
             spoken, delivery=delivery, client_stall_s=stall_s, events=OpenAiEvents
         )
 
     async def create_speech(request: Request, body: SpeechBody) -> Response:
         """Turn text into speech."""
-        spoken = await plan_speech(runtime, request, body)
+        spoken = await plan_speech(services, options, request, body)
         delivery = _delivery(body, request, spoken.plan.format.name)
         return respond(spoken, delivery)
 
@@ -115,9 +114,11 @@ def openai_router(runtime: Runtime) -> GuardedRouter:
 
         Takes the scalar fields of the POST; costs the same. Range is ignored.
         """
-        check_link(request.headers, settings.cors_origins)
+        check_link(request.headers, options.cors_origins)
         body = read_query(request.query_params)
-        spoken = replace(await plan_speech(runtime, request, body), more_headers=_LINK_HEADERS)
+        spoken = replace(
+            await plan_speech(services, options, request, body), more_headers=_LINK_HEADERS
+        )
         if request.state.is_head:
             return speech_headers(spoken)
         delivery = _delivery(body, request, spoken.plan.format.name)
@@ -140,23 +141,23 @@ def openai_router(runtime: Runtime) -> GuardedRouter:
         responses={200: _AUDIO_ANSWER, **_LINK_ERRORS},
         openapi_extra={"parameters": query_parameters(), **SPEECH},
     )
-    _add_models(router, settings)
+    _add_models(router, options)
     return router
 
 
-def _add_models(router: GuardedRouter, settings: Settings) -> None:
+def _add_models(router: GuardedRouter, options: ServerOptions) -> None:
     async def list_models() -> ModelList:
         """List the model and its other names."""
-        return ModelList(data=[Model(id=name) for name in model_names(settings)])
+        return ModelList(data=[Model(id=name) for name in model_names(options)])
 
     async def list_audio_models() -> AudioModelList:
         """List the same, in the shape that Open WebUI and speaches' clients read."""
-        models = [Model(id=name) for name in model_names(settings)]
+        models = [Model(id=name) for name in model_names(options)]
         return AudioModelList(data=models, models=models)
 
     async def get_model(model_id: str) -> Model:
         """Describe one model."""
-        return Model(id=find_model(model_id, settings))
+        return Model(id=find_model(model_id, options))
 
     router.add_api_route("/v1/models", list_models, methods=["GET"], openapi_extra=SPEECH)
     router.add_api_route(
@@ -171,13 +172,14 @@ def _add_models(router: GuardedRouter, settings: Settings) -> None:
     )
 
 
-async def plan_speech(runtime: Runtime, request: Request, body: SpeechBody) -> Spoken:
+async def plan_speech(
+    services: Services, options: ServerOptions, request: Request, body: SpeechBody
+) -> Spoken:
     """Decide how to speak what a body asks for. Raises Fishs2Error."""
-    settings = runtime.settings
-    speech_request = to_speech_request(body, settings, request.state.request_id)
-    speech = await runtime.speech()
+    speech_request = to_speech_request(body, options, request.state.request_id)
+    speech = await services.speech()
     plan = await speech.plan(speech_request)
-    admission = runtime.accounts.reserve(request.state.principal, len(body.input))
+    admission = services.accounts.reserve(request.state.principal, len(body.input))
     return Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
 
 

@@ -14,7 +14,8 @@ from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.fields import Switch, auto_as_none
-from fishs2.service.runtime import Runtime
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import Voice
@@ -139,14 +140,14 @@ _ERRORS = error_answers(
 )
 
 
-def voices_router(runtime: Runtime) -> GuardedRouter:
+def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes."""
     router = GuardedRouter(tags=["Voices"])
 
     async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
         """List the stored voices, and in `voices` every name that speech requests may give."""
-        stored = await runtime.voices.list()
-        names = _names(stored, _own_names(runtime, with_all))
+        stored = await services.voices.list()
+        names = _names(stored, _own_names(services, options, with_all))
         # Built by hand: for a thousand voices validation would take most of the time.
         return JSONResponse(
             {
@@ -160,9 +161,9 @@ def voices_router(runtime: Runtime) -> GuardedRouter:
     async def create_voice(request: Request) -> CreatedVoice:
         """Store a voice from audio files; one of this id or name is replaced."""
         async with open_form(
-            request, max_files=runtime.settings.max_voice_samples + 1, max_fields=_MAX_FIELDS
+            request, max_files=options.max_voice_samples + 1, max_fields=_MAX_FIELDS
         ) as form:
-            voice = await runtime.voices.add(await _read_form(form))
+            voice = await services.voices.add(await _read_form(form))
         return CreatedVoice(
             id=voice.voice_id,
             voice_id=voice.voice_id,
@@ -175,7 +176,7 @@ def voices_router(runtime: Runtime) -> GuardedRouter:
 
     async def delete_voice(voice_id: str) -> DeletedVoice:
         """Delete a stored voice and its audio."""
-        voice = await runtime.voices.remove(voice_id)
+        voice = await services.voices.remove(voice_id)
         return DeletedVoice(id=voice.voice_id)
 
     for path in LIST_PATHS:
@@ -226,10 +227,10 @@ def _language(given: str) -> str | None:
     return language if isinstance(language, str) else None
 
 
-def _own_names(runtime: Runtime, with_all: bool) -> list[str]:
+def _own_names(services: Services, options: ServerOptions, with_all: bool) -> list[str]:
     """Names that are no stored voice's: the default voice's, OpenAI's, the engine's if wanted."""
-    presets = () if runtime.settings.strict_voices else SPEECH_PRESETS
-    capabilities = runtime.status().capabilities
+    presets = () if options.strict_voices else SPEECH_PRESETS
+    capabilities = services.status().capabilities
     engine_names = capabilities.voices if capabilities and with_all else ()
     return [DEFAULT_VOICE, *presets, *engine_names]
 

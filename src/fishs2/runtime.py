@@ -1,0 +1,153 @@
+"""The composition root: settings become stores, an engine, services, and options of the server.
+
+It loads no HTTP: commands without a server begin here too. `server.app` makes the app.
+"""
+
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+
+from fishs2.bootstrap.engine import make_engine
+from fishs2.bootstrap.files import model_file
+from fishs2.bootstrap.plan import Plan, describe_plan, follow_plan, plan_here
+from fishs2.engines.base import Sampling
+from fishs2.errors import StoreUnavailableError
+from fishs2.server.logs import LogFiles
+from fishs2.server.options import ServerOptions
+from fishs2.service.accounts.accounts import Accounts
+from fishs2.service.clips import Clips
+from fishs2.service.services import EngineChoice, Limits, Services, Stores
+from fishs2.service.speech.performance import SpeechRules
+from fishs2.service.store_watch import StoreWatch
+from fishs2.service.voices.library import VoiceLimits, Voices
+from fishs2.settings import Settings
+from fishs2.store.clips import ClipStore
+from fishs2.store.database import Database
+from fishs2.store.voices.store import VoiceStore
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def open_here(settings: Settings, plan: Plan | None = None) -> Services:
+    """Everything as it is on this machine, not yet started. plan: None decides for it."""
+    plan = plan or plan_here(settings)
+    planned = follow_plan(settings, plan)
+    return open_services(planned, choose_engine(planned, describe_plan(plan)))
+
+
+def choose_engine(settings: Settings, reason: str) -> EngineChoice:
+    """The engine that the settings name, with what shapes its sound."""
+    has_model = settings.engine in ("s2", "s2cpp")
+    return EngineChoice(
+        make_engine(settings),
+        reason,
+        voice=settings.builtin_voice,
+        model=model_file(settings) if has_model else None,
+    )
+
+
+def open_services(settings: Settings, choice: EngineChoice) -> Services:
+    """Services around any engine, not yet started."""
+    return Services(
+        choice,
+        _open_stores(settings),
+        rules=_speech_rules(settings),
+        limits=Limits(settings.max_streams, settings.max_queue),
+        is_on_network=settings.host not in _LOOPBACK,
+    )
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """What the dialects of a server are told."""
+    return ServerOptions(
+        **{field.name: getattr(settings, field.name) for field in fields(ServerOptions)}
+    )
+
+
+def log_files(settings: Settings) -> LogFiles:
+    """Where the logs go, and how much of them is kept."""
+    return LogFiles(
+        settings.logs_dir,
+        settings.app_log_file,
+        settings.access_log_file,
+        settings.error_log_file,
+        level=settings.log_level,
+        max_bytes=settings.log_max_bytes,
+        num_backups=settings.log_backup_count,
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of keys and usage, which may not be there yet. Raises SettingsError."""
+    url = settings.database_url or f"sqlite:///{settings.data_dir / 'fishs2.db'}"
+    kind, slashes, file = url.partition(":///")
+    if slashes and kind.startswith("sqlite") and file and not file.startswith((":", "file:")):
+        # A file is named from the home folder, as in every setting.
+        url = f"{kind}:///{(settings.home / Path(file).expanduser()).absolute()}"
+    return Database(url)
+
+
+def check_database(settings: Settings) -> None:
+    """Bring the database of keys up to date, if there is one. Blocks.
+
+    Raises SettingsError where it can never be used. One that does not answer may come back, and
+    until then the server says so.
+    """
+    database = open_database(settings)
+    try:
+        with suppress(StoreUnavailableError):
+            if database.exists:
+                database.migrate()
+    finally:
+        database.close()
+
+
+def open_store(settings: Settings) -> VoiceStore:
+    """The files of the stored voices."""
+    return VoiceStore(settings.voices_dir)
+
+
+def open_voices(settings: Settings) -> Voices:
+    """The stored voices, and references from where the settings allow them."""
+    return Voices(
+        open_store(settings),
+        VoiceLimits(
+            max_samples=settings.max_voice_samples,
+            min_reference_s=settings.min_reference_audio_seconds,
+            max_reference_s=settings.max_reference_audio_seconds,
+        ),
+        roots=(settings.voices_dir, *(settings.reference_roots or (settings.home,))),
+    )
+
+
+def _open_stores(settings: Settings) -> Stores:
+    data = settings.data_dir.absolute()
+    accounts = Accounts(open_database(settings), redis_url=settings.redis_url)
+    clips = ClipStore(
+        settings.data_dir / "clips",
+        life_s=settings.clip_life_s,
+        max_bytes=settings.clips_max_bytes,
+    )
+    folders = {
+        "data folder": data,
+        "folder of cached audio": data / "clips",
+        "voices folder": settings.voices_dir.absolute(),
+    }
+    watch = StoreWatch(folders, accounts.check)
+    return Stores(open_voices(settings), accounts, Clips(clips), watch)
+
+
+def _speech_rules(settings: Settings) -> SpeechRules:
+    return SpeechRules(
+        max_input_chars=settings.max_input_chars,
+        strict_voices=settings.strict_voices,
+        styles=settings.instructions == "style",
+        emoji=settings.emoji,
+        sampling=Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+            max_new_tokens=settings.max_new_tokens,
+            min_tokens_before_end=settings.min_tokens_before_end,
+        ),
+    )
