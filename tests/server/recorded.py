@@ -59,7 +59,7 @@ def sine_wav(frequency_hz: float = 220.0, seconds: float = 1.0, rate_hz: int = 1
 
 
 @contextmanager
-def recording_server(folder: Path, **env: str) -> Iterator[Recorded]:
+def recording_server(folder: Path, **env: Any) -> Iterator[Recorded]:
     """Run a server process in `folder` whose engine writes down what it is asked."""
     record = folder / "record.jsonl"
     record.touch()

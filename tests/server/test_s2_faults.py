@@ -25,7 +25,7 @@ from fishs2.engines.s2.engine.references import ReferenceCache
 from fishs2.engines.s2.engine.runner import Runner
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.recorded import error_of, sine_wav
-from tests.serving import serving, until
+from tests.serving import PATIENCE_S, serving, until
 
 SPEECH = "/v1/audio/speech"
 FRAME = 2048
@@ -264,7 +264,7 @@ async def test_full_queue_is_429_and_those_in_it_are_served() -> None:
 
             def wait_and_decode(*args: Any) -> object:
                 has_begun.set()
-                gate.wait(10)
+                gate.wait(PATIENCE_S)
                 return decode(*args)
 
             patch.setattr(Runner, "decode", wait_and_decode)
@@ -319,7 +319,7 @@ async def test_client_that_leaves_before_its_first_audio_frees_slot_and_queue() 
 
 async def test_limit_of_the_operator_leaves_the_guard_on() -> None:
     endless = {"fishs2": {"min_tokens_before_end": 600}}
-    async with speaking(max_new_tokens=200) as served:
+    async with speaking(max_new_tokens=60) as served:
         refused = await served.speak(**endless, max_new_tokens=None, stream=False)
         asked = await served.speak(**endless, max_new_tokens=30)
         num_runaways = await served.value("fishs2_engine_runaways_total")

@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -194,7 +195,7 @@ def test_folder_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
     def wait_for(is_so: Callable[[], bool]) -> None:
         while not is_so():
-            pass
+            time.sleep(0.05)
 
     with server(tmp_path) as (client, _):
         assert client.get("/v1/models", headers=headers).status_code == 503
