@@ -15,6 +15,8 @@ import psutil
 import pytest
 
 from tests.bootstrap.file_server import Faults, file_server
+from tests.cli.running import Done
+from tests.cli.running import run as run_here
 from tests.serving import PATIENCE_S, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -213,28 +215,39 @@ SAY = ["say", "Hi.", "-o", "hi.wav"]
 def test_backend_that_cannot_work_here_ends_every_start(
     tmp_path: Path, command: list[str], env: dict[str, str], said: list[str]
 ) -> None:
-    python = [sys.executable, "-m", "fishs2"]
+    # The quantisation as Pandrator's manager sets it.
+    env = {"FISHS2_MODEL_QUANT": "q6_k", **env}
     starts = {
         "run.py": [sys.executable, str(ROOT / "run.py")],
         "run.sh": ["bash", f"{ROOT}/run.sh"],
     }
-    done = subprocess.run(
-        [*starts.get(command[0], [*python, command[0]]), *command[1:]],
-        cwd=tmp_path,
-        # The quantisation as Pandrator's manager sets it.
-        env={**CLEAN, "FISHS2_MODEL_QUANT": "q6_k", "FISHS2_HOME": str(tmp_path), **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    if command[0] in starts:
+        done: Done | subprocess.CompletedProcess[str] = start_to_the_end(
+            tmp_path, [*starts[command[0]], *command[1:]], env
+        )
+    else:
+        done = run_here(tmp_path, *command, **env)
 
     assert done.returncode == 1, done.stderr
     for word in said:
         assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def start_to_the_end(
+    home: Path, command: list[str], env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=home,
+        env={**CLEAN, "FISHS2_HOME": str(home), **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
