@@ -80,7 +80,8 @@ def create_app(services: Services, options: ServerOptions) -> FastAPI:
     routers = [make(services, options) for dialect in DIALECTS.all for make in dialect.routers]
     for router in (*routers, status_router(services, options), docs_router(app)):
         doors.add(router)
-        app.include_router(router)
+        # Not `include_router`, which would work out every route a second time.
+        app.router.routes.extend(router.routes)
     install_docs_files(app, doors)
     return app
 

@@ -1,12 +1,12 @@
 """What each route asks of a key, and which ask for none: the whole list, by name."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from fastapi import APIRouter, WebSocket
 from fastapi.routing import APIRoute, APIWebSocketRoute
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Mount
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -155,7 +155,7 @@ async def test_head_is_guarded_like_get_and_options_is_open() -> None:
 
 def test_the_list_has_every_route() -> None:
     app = make_app(make_services(FakeEngine(), make_settings()), make_settings())
-    routes = list(_routes(app.routes))
+    routes = [each for each in app.routes if not isinstance(each, Mount)]
 
     assert len(routes) > 50
     for route in routes:
@@ -202,11 +202,3 @@ async def test_a_route_that_names_no_scope_cannot_be_registered() -> None:
         Doors().add(router)
     with pytest.raises(ValueError, match="not guarded"):
         Doors().add(APIRouter())
-
-
-def _routes(routes: list[BaseRoute]) -> Iterator[APIRoute | APIWebSocketRoute]:
-    for route in routes:
-        if isinstance(route, APIRoute | APIWebSocketRoute):
-            yield route
-        elif not isinstance(route, Mount):
-            yield from _routes(route.original_router.routes)  # type: ignore[attr-defined]

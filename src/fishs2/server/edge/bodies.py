@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
+from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -187,7 +189,8 @@ def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
     """How the API page describes a body that is JSON or MessagePack."""
     schema = inline_schema(kind)
     content = {
-        media_type: {"schema": schema} for media_type in ("application/json", *MSGPACK_TYPES)
+        media_type: {"schema": schema}
+        for media_type in ("application/json", *sorted(MSGPACK_TYPES))
     }
     return {"requestBody": {"required": True, "content": content}}
 
@@ -195,8 +198,13 @@ def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
 def inline_schema(kind: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a model as it can stand anywhere: without references.
 
-    A model may not contain itself.
+    A model may not contain itself. Each caller may change what it gets.
     """
+    return deepcopy(_inline_schema(kind))
+
+
+@cache
+def _inline_schema(kind: type[BaseModel]) -> dict[str, Any]:
     schema = kind.model_json_schema()
     definitions = schema.pop("$defs", {})
 
