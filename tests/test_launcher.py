@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -368,7 +369,7 @@ def test_env_file_written_by_others_is_read(tmp_path: Path) -> None:
 
 def test_signal_during_a_download_ends_it_and_keeps_what_came(tmp_path: Path) -> None:
     content = bytes(3_000_000)
-    with file_server({"/m.gguf": content}, Faults(stall_s=1)) as server:
+    with file_server({"/m.gguf": content}, Faults(may_go=threading.Event())) as server:
         process = subprocess.Popen(
             [sys.executable, "run.py", "--engine", "s2"],
             cwd=ROOT,

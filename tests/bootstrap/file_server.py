@@ -1,11 +1,16 @@
 """A local HTTP server with the faults of real ones: cuts, stalls, wrong sizes, no ranges."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def _set_event() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
 
 
 @dataclass(slots=True)
@@ -13,14 +18,14 @@ class Faults:
     """How the server misbehaves. Lists are used up from the front, a request each.
 
     cut_after: bytes that are sent before the connection is cut; None sends all. statuses: instead
-    of an answer; None is a proper one. stall_s: silence after the first half of every body.
-    declare: bytes to add to the declared length.
+    of an answer; None is a proper one. may_go: comes between the halves of every body. declare:
+    bytes to add to the declared length.
     """
 
     has_ranges: bool = True
     cut_after: list[int | None] = field(default_factory=list)
     statuses: list[int | None] = field(default_factory=list)
-    stall_s: float = 0.0
+    may_go: threading.Event = field(default_factory=_set_event)
     declare: int = 0
     etag: str = '"one"'
     redirect_to: str = ""
@@ -109,7 +114,7 @@ def file_server(files: dict[str, bytes], faults: Faults | None = None) -> Iterat
             half = len(sent) // 2
             self.wfile.write(sent[:half])
             self.wfile.flush()
-            time.sleep(faults.stall_s)
+            faults.may_go.wait()
             self.wfile.write(sent[half:])
             server.num_sent += len(sent)
             if cut is not None or faults.declare:
@@ -125,5 +130,6 @@ def file_server(files: dict[str, bytes], faults: Faults | None = None) -> Iterat
         try:
             yield server
         finally:
+            server.faults.may_go.set()
             http.shutdown()
             thread.join()

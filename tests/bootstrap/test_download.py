@@ -9,6 +9,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +20,11 @@ from fishs2.bootstrap.download import Patience, Source, download
 from fishs2.bootstrap.progress import Progress
 from fishs2.errors import DownloadError
 from tests.bootstrap.file_server import Faults, file_server
+from tests.serving import PATIENCE_S
 
 CONTENT = bytes(range(256)) * 8_000  # 2 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(num_tries=3, stall_s=0.2, first_wait_s=0.001)
+QUICK = Patience(num_tries=3, stall_s=PATIENCE_S, first_wait_s=0.001)
 
 
 def quiet() -> Progress:
@@ -73,9 +77,12 @@ def test_as_many_cuts_as_bring_something_are_borne(tmp_path: Path) -> None:
 
 
 def test_stall_is_broken_off_and_said(tmp_path: Path) -> None:
-    with file_server({"/f.bin": CONTENT}, Faults(stall_s=0.5, cut_after=[0] * 9)) as server:
+    faults = Faults(may_go=threading.Event(), cut_after=[0] * 9)
+    with file_server({"/f.bin": CONTENT}, faults) as server:
+        source = Source(f"{server.url}/f.bin?token=secret", SHA256)
+        hasty = replace(QUICK, stall_s=0.2)
         with pytest.raises(DownloadError, match="broke off 3 times"):
-            fetch(f"{server.url}/f.bin?token=secret", tmp_path / "f.bin")
+            download(source, tmp_path / "f.bin", quiet(), patience=hasty)
 
     assert not (tmp_path / "f.bin").exists()
 
@@ -117,13 +124,9 @@ def test_body_shorter_than_declared_is_never_taken_for_whole(tmp_path: Path) -> 
 def test_file_that_changed_on_the_server_is_started_over(tmp_path: Path) -> None:
     path = tmp_path / "f.bin"
     with file_server({"/f.bin": b"x" * len(CONTENT)}, Faults(cut_after=[900_000] * 3)) as server:
+        source = Source(f"{server.url}/f.bin", SHA256)
         with pytest.raises(DownloadError):
-            download(
-                Source(f"{server.url}/f.bin", SHA256),
-                path,
-                quiet(),
-                patience=Patience(num_tries=1, stall_s=0.2, first_wait_s=0.001),
-            )
+            download(source, path, quiet(), patience=replace(QUICK, num_tries=1))
         assert path.with_name("f.bin.part").stat().st_size > 0
         server.files["/f.bin"] = CONTENT
         server.faults = Faults(etag='"two"')
@@ -184,11 +187,21 @@ def start(url: str, path: Path) -> subprocess.Popen[bytes]:
 
 def test_two_launchers_at_once_fetch_it_once(tmp_path: Path) -> None:
     path = tmp_path / "f.bin"
-    with file_server({"/f.bin": CONTENT}, Faults(stall_s=0.3)) as server:
-        launchers = [start(f"{server.url}/f.bin", path) for _ in range(2)]
-        said = b"".join(launcher.communicate()[1] for launcher in launchers)
+    may_go = threading.Event()
+    with file_server({"/f.bin": CONTENT}, Faults(may_go=may_go)) as server:
+        first = start(f"{server.url}/f.bin", path)
+        part = path.with_name("f.bin.part")
+        while not part.exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        second = start(f"{server.url}/f.bin", path)
+        assert second.stderr is not None
+        said = second.stderr.readline()
+        may_go.set()
+        for launcher in (first, second):
+            launcher.communicate()
 
-    assert [launcher.returncode for launcher in launchers] == [0, 0]
+    assert (first.returncode, second.returncode) == (0, 0)
     assert path.read_bytes() == CONTENT
     assert len(server.requests) == 1
     assert b"another start is still installing" in said
@@ -197,14 +210,16 @@ def test_two_launchers_at_once_fetch_it_once(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_killed_download_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "f.bin"
-    with file_server({"/f.bin": CONTENT}, Faults(stall_s=1)) as server:
+    with file_server({"/f.bin": CONTENT}, Faults(may_go=threading.Event())) as server:
         launcher = start(f"{server.url}/f.bin", path)
         part = path.with_name("f.bin.part")
         while not part.exists() or part.stat().st_size < 900_000:
             assert launcher.poll() is None
+            time.sleep(0.01)
         launcher.send_signal(signal.SIGKILL)
         launcher.communicate()
         had = part.stat().st_size
+        server.faults.may_go.set()
         server.faults = Faults()
         fetch(f"{server.url}/f.bin", path)
 

@@ -15,6 +15,7 @@ from fishs2.errors import EngineError, EngineUnavailableError, QuotaError
 from fishs2.service.clips import Clips, Keep, content_key
 from fishs2.service.speech.performance import SpeechPlan, SpeechRequest
 from fishs2.store.clips import Clip, ClipStore
+from tests.serving import PATIENCE_S
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ class HeldStore(ClipStore):
         found = super().find(content_key, audio_format)
         if self.hold.is_set():
             self.hold.clear()
-            assert self.may_go.wait(5)
+            assert self.may_go.wait(PATIENCE_S)
         return found
 
 

@@ -32,7 +32,7 @@ from fishs2.errors import (
     UserError,
 )
 from tests.engines.s2.golden import MODEL_FILES, arrays, load_golden_model
-from tests.serving import until
+from tests.serving import PATIENCE_S, until
 
 GREEDY = Sampling(temperature=0, max_new_tokens=13)
 
@@ -231,7 +231,7 @@ async def test_closing_while_a_voice_is_encoded_ends_the_utterance(
 
     def encode_slowly(cache: ReferenceCache, reference: Reference, **_: object) -> EncodedReference:
         begun.set()
-        may_go.wait(10)
+        may_go.wait(PATIENCE_S)
         return EncodedReference("A voice.", arrays("codec_golden")["codes"].astype(np.int32))
 
     monkeypatch.setattr(ReferenceCache, "encode", encode_slowly)

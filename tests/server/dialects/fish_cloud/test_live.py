@@ -291,6 +291,8 @@ async def test_client_that_never_stops_is_ended_when_all_is_spoken() -> None:
     async with serving(live_idle_s=0.05) as served:
         async with live(served) as silent:
             assert "0.05 s" in (await silent.hear_all())["message"]
+    # Long enough for a busy machine to send the text.
+    async with serving(live_idle_s=1.0) as served:
         async with live(served) as client:
             await client.start(text="Hello there.")
             finish = await client.hear_all()
