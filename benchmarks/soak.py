@@ -121,7 +121,6 @@ def s2_server(folder: Path, model: Path) -> Iterator[tuple[str, psutil.Process]]
         "FISHS2_BACKEND": "cpu",
         "FISHS2_MODEL_PATH": str(model / "model.gguf"),
         "FISHS2_TOKENIZER_PATH": str(model / "tokenizer.json"),
-        "FISHS2_CODEC_CONFIG_PATH": str(model / "codec.json"),
         "FISHS2_MAX_SEQ": "1024",
         "TMPDIR": str(folder / "tmp"),
         "OMP_NUM_THREADS": "1",

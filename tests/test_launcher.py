@@ -1,6 +1,7 @@
 """run.py as launchers start it: flags, exit statuses, `.env` files, signals."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,12 +163,13 @@ def test_what_was_downloaded_is_what_the_server_loads(tmp_path: Path) -> None:
         "/m.gguf": (golden / "tiny-f16.gguf").read_bytes(),
         "/tokenizer.json": (golden / "lm_tiny" / "tokenizer.json").read_bytes(),
     }
+    (tmp_path / "models").mkdir()
+    shutil.copy(golden / "codec.json", tmp_path / "models")
     with file_server(files, Faults(cut_after=[100_000])) as server:
         env: dict[str, Any] = {
             "FISHS2_MODEL_PATH": str(tmp_path / "models" / "s2-pro-q6_k.gguf"),
             "FISHS2_MODEL_URL": f"{server.url}/m.gguf",
             "FISHS2_TOKENIZER_URL": f"{server.url}/tokenizer.json",
-            "FISHS2_CODEC_CONFIG_PATH": str(golden / "codec_tiny" / "config.json"),
             "FISHS2_BACKEND": "cpu",
             "FISHS2_MODEL_QUANT": "q6_k",
         }
@@ -294,7 +296,6 @@ def test_managers_command_line_works(tmp_path: Path) -> None:
         "FISHS2_MODEL_QUANT": "q6_k",
         "FISHS2_MODEL_PATH": str(golden / "tiny-f16.gguf"),
         "FISHS2_TOKENIZER_PATH": str(golden / "lm_tiny" / "tokenizer.json"),
-        "FISHS2_CODEC_CONFIG_PATH": str(golden / "codec_tiny" / "config.json"),
         "FISHS2_RUNTIME_DIR": str(tmp_path / "runtime"),
         "HF_HOME": str(tmp_path / "hf"),
         "PIP_CACHE_DIR": str(tmp_path / "pip"),

@@ -312,6 +312,29 @@ def test_unknown_name_is_told_the_one_that_was_meant() -> None:
     assert "did you mean" not in describe_unknown("FISHS2_ZZZZZZ")
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("FISHS2_BUILTIN_WORKERS", "one process per core"),
+        ("FISHS2_CHUNK_RAMP", "`latency`"),
+        ("FISHS2_CODEC_CONFIG_PATH", "codec.json beside the model"),
+        ("FISHS2_ENGINE_STALL_S", "1,800 s on a CPU"),
+        ("FISHS2_LIVE_MAX_FRAME_BYTES", "1,048,576 bytes"),
+        ("FISHS2_MAX_BODY_BYTES", "FISHS2_MAX_UPLOAD_BYTES"),
+        ("FISHS2_MAX_VOICE_SAMPLES", "16 files"),
+    ],
+)
+def test_name_of_an_older_version_is_told_what_holds_instead(
+    monkeypatch: pytest.MonkeyPatch, name: str, instead: str
+) -> None:
+    monkeypatch.setenv(name, "5")
+
+    assert unknown_names() == [name]
+    assert f"{name} is no setting of this version and has no effect: " in describe_unknown(name)
+    assert instead in describe_unknown(name)
+    assert "did you mean" not in describe_unknown(name)
+
+
 def test_other_lines_reach_the_environment_unless_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,6 @@ def open_voices(settings: Settings) -> Voices:
     return Voices(
         open_store(settings),
         VoiceLimits(
-            max_samples=settings.max_voice_samples,
             min_reference_s=settings.min_reference_audio_seconds,
             max_reference_s=settings.max_reference_audio_seconds,
         ),

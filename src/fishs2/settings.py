@@ -17,7 +17,6 @@ from fishs2.settings_sources import ENV_PREFIX, read_sources
 from fishs2.settings_values import (
     Backend,
     BaseUrl,
-    ChunkRamp,
     Emoji,
     EngineName,
     Format,
@@ -73,23 +72,10 @@ class Settings(BaseModel):
     builtin_voice: str = Field(
         "en-us", description="Default voice of the `builtin` engine: an eSpeak NG voice name."
     )
-    builtin_workers: int = Field(
-        0,
-        ge=0,
-        le=64,
-        description="Processes of the `builtin` engine; 0 means one per core, at most 4.",
-    )
     engine_process: bool | None = Field(
         None,
         description="Run the `s2` engine in a child process, which is replaced if it dies; unset "
         "means on a card, but not on the CPU. `s2cpp` always does, `builtin` has its own.",
-    )
-    engine_stall_s: float | None = Field(
-        None,
-        gt=0,
-        le=86_400,
-        description="A child process that gets nowhere for so long while it speaks is replaced; "
-        "unset means 120 s on a card and 1,800 s on the CPU.",
     )
     model_path: HomePath | None = Field(
         None,
@@ -98,10 +84,6 @@ class Settings(BaseModel):
     )
     tokenizer_path: HomePath | None = Field(
         None, description="Tokenizer of S2 Pro; unset means `tokenizer.json` beside the model."
-    )
-    codec_config_path: HomePath | None = Field(
-        None,
-        description="JSON with the sizes of a codec other than S2 Pro's; models made for tests.",
     )
     model_quant: ModelQuant | None = Field(
         None,
@@ -142,11 +124,12 @@ class Settings(BaseModel):
     max_reference_audio_seconds: float = Field(
         90.0, gt=0, le=90, description="Longest reference for cloning, in seconds."
     )
-    max_voice_samples: int = Field(
-        16, ge=1, le=1_000, description="Most audio files of one stored voice."
-    )
     max_upload_bytes: int = Field(
-        104_857_600, ge=1_024, le=1_073_741_824, description="Largest upload of a voice, in bytes."
+        104_857_600,
+        ge=1_024,
+        le=1_073_741_824,
+        description="Largest upload of a voice, in bytes; every other body of a request, which is "
+        "read in one piece, has this limit too, or 32 MiB if that is less.",
     )
     loudness_lufs: float = Field(
         -19.0,
@@ -184,9 +167,6 @@ class Settings(BaseModel):
     max_input_chars: int = Field(
         12_000, ge=1, le=1_000_000, description="Longest text of a request, in characters."
     )
-    max_body_bytes: int = Field(
-        33_554_432, ge=1_024, le=1_073_741_824, description="Largest body of a request, in bytes."
-    )
     max_queue: int = Field(
         64,
         ge=0,
@@ -222,12 +202,6 @@ class Settings(BaseModel):
         description="s2: frees the model's memory after so long without speech; the next request "
         "loads it again.",
     )
-    chunk_ramp: ChunkRamp = Field(
-        (2, 4, 8, 16),
-        description="s2: frames of 46 ms in the first piece of speech, the second and so on; the "
-        "last number holds for the rest. `latency` low begins with half of the first, normal with "
-        "the second.",
-    )
     runaway_guard: bool = Field(
         True,
         description="s2: ends speech that is far too long for its text, repeats itself or falls "
@@ -242,12 +216,6 @@ class Settings(BaseModel):
         200_000,
         ge=1,
         description="Longest text of one live speech, which may all wait to be spoken.",
-    )
-    live_max_frame_bytes: int = Field(
-        1_048_576,
-        ge=1_024,
-        description="Largest frame that brings text to a live speech, in bytes; the one that "
-        "starts it may have `FISHS2_MAX_BODY_BYTES`.",
     )
     live_idle_s: float = Field(
         120.0,
@@ -386,8 +354,23 @@ def unknown_names() -> list[str]:
     )
 
 
+_REMOVED = {
+    "FISHS2_BUILTIN_WORKERS": "there is one process per core, four at most",
+    "FISHS2_CHUNK_RAMP": "`latency` in a request says how early the first sound comes",
+    "FISHS2_CODEC_CONFIG_PATH": "a codec.json beside the model is found by itself",
+    "FISHS2_ENGINE_STALL_S": "an engine that gets nowhere has 120 s on a card, 1,800 s on a CPU",
+    "FISHS2_LIVE_MAX_FRAME_BYTES": "a frame may bring 1,048,576 bytes",
+    "FISHS2_MAX_BODY_BYTES": "FISHS2_MAX_UPLOAD_BYTES limits every body, at 32 MiB at most what "
+    "is no upload",
+    "FISHS2_MAX_VOICE_SAMPLES": "a voice may have 16 files",
+}
+"""What older versions had, and what holds instead."""
+
+
 def describe_unknown(name: str) -> str:
     """A sentence about a name that is no setting."""
+    if name in _REMOVED:
+        return f"{name} is no setting of this version and has no effect: {_REMOVED[name]}"
     known = (f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields)
     return f"{name} is no setting of this version and has no effect{did_you_mean(name, known)}"
 

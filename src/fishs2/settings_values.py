@@ -96,8 +96,6 @@ Origins = Annotated[
 Networks = Annotated[
     tuple[Annotated[str, AfterValidator(_read_network)], ...], BeforeValidator(split_list)
 ]
-FrameCount = Annotated[int, Ge(1), Le(256)]
-ChunkRamp = Annotated[tuple[FrameCount, ...], BeforeValidator(split_list), Field(min_length=1)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/][^\s]*$")]
 BaseUrl = Annotated[HttpUrl, AfterValidator(_without_slash)]
 Sha256 = Annotated[str, Lower, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -24,7 +24,6 @@ S2 = {
     "FISHS2_ENGINE_PROCESS": "true",
     "FISHS2_MODEL_PATH": str(MODEL_FILES.model),
     "FISHS2_TOKENIZER_PATH": str(MODEL_FILES.tokenizer),
-    "FISHS2_CODEC_CONFIG_PATH": str(MODEL_FILES.codec_config or ""),
     "FISHS2_MAX_BATCH": "4",
 }
 

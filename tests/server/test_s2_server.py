@@ -28,7 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         "FISHS2_BACKEND": "cpu",
         "FISHS2_MODEL_PATH": str(MODEL_FILES.model),
         "FISHS2_TOKENIZER_PATH": str(MODEL_FILES.tokenizer),
-        "FISHS2_CODEC_CONFIG_PATH": str(MODEL_FILES.codec_config or ""),
     }
     with (
         server_process(tmp_path_factory.mktemp("s2"), **environment) as url,

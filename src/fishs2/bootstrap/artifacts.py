@@ -8,7 +8,7 @@ from typing import Literal
 
 from fishs2.bootstrap.archive import extract_zip
 from fishs2.bootstrap.download import Source, download, has_sha256
-from fishs2.bootstrap.files import TOKENIZER, has_library, model_file, tokenizer_file
+from fishs2.bootstrap.files import has_library, model_file, tokenizer_file
 from fishs2.bootstrap.hub import download_from_hub
 from fishs2.bootstrap.progress import Progress
 from fishs2.engines.s2cpp.bundle import library_name
@@ -30,6 +30,8 @@ LICENCE = (
     "The S2 Pro weights are under the Fish Audio Research License: free for research and "
     "non-commercial use; commercial use needs a licence from Fish Audio."
 )
+
+_TOKENIZER = "tokenizer.json"
 
 _BUNDLE_URL = (
     "https://github.com/subspecs/FishS2Sharp/releases/download/v1.0.2/"
@@ -84,7 +86,7 @@ def needed_artifacts(
         Artifact(
             "tokenizer",
             tokenizer_file(settings, quant),
-            _source(settings, settings.tokenizer_url, TOKENIZER, settings.tokenizer_sha256),
+            _source(settings, settings.tokenizer_url, _TOKENIZER, settings.tokenizer_sha256),
         ),
     ]
     if engine == "s2cpp":

@@ -27,9 +27,7 @@ def make_engine(settings: Settings) -> SpeechEngine:
         case "s2cpp":
             return _make_s2cpp(settings)
         case _:
-            return BuiltinEngine(
-                voice=settings.builtin_voice, num_workers=settings.builtin_workers or None
-            )
+            return BuiltinEngine(voice=settings.builtin_voice)
 
 
 def _make_s2(settings: Settings) -> SpeechEngine:
@@ -41,11 +39,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     model = model_file(settings)
     if not model.exists():
         return _without_model("s2", model)
-    files = {
-        "model": model,
-        "tokenizer": tokenizer_file(settings),
-        "codec_config": settings.codec_config_path,
-    }
+    files = {"model": model, "tokenizer": tokenizer_file(settings)}
     place = {
         "backend": settings.backend,
         "gpu_device": settings.gpu_device,
@@ -55,7 +49,6 @@ def _make_s2(settings: Settings) -> SpeechEngine:
         "max_seq": settings.max_seq,
         "max_batch": settings.max_batch,
         "idle_unload_s": settings.idle_unload_s,
-        "ramp": settings.chunk_ramp,
         "is_guarded": settings.runaway_guard,
     }
     # Plain values, so that the engine can be made here or in a process of its own.
@@ -108,5 +101,5 @@ def _library_folders(settings: Settings) -> tuple[Path, ...]:
 
 def _host_limits(settings: Settings) -> HostLimits:
     # On a CPU the encoding of a reference or a long prompt alone takes minutes.
-    default_s = 120.0 if settings.backend in ("cuda", "metal", "vulkan") else 1_800.0
-    return HostLimits(stall_s=settings.engine_stall_s or default_s)
+    is_card = settings.backend in ("cuda", "metal", "vulkan")
+    return HostLimits(stall_s=120.0 if is_card else 1_800.0)

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
+from fishs2.engines.s2.weights.beside import tokenizer_beside
 from fishs2.engines.s2cpp.bundle import find_library
 from fishs2.errors import EngineUnavailableError
 from fishs2.settings import Settings
 
 BEST_QUANT = "q8_0"
 """What is downloaded and looked for where nothing else is asked for or fits."""
-
-TOKENIZER = "tokenizer.json"
 
 _MODELS = Path("models")
 
@@ -22,10 +21,7 @@ def model_file(settings: Settings, quant: str | None = None) -> Path:
 
 def tokenizer_file(settings: Settings, quant: str | None = None) -> Path:
     """Where the tokenizer lies: beside the model, unless a setting says."""
-    if settings.tokenizer_path is not None:
-        return settings.tokenizer_path
-    model = model_file(settings, quant)
-    return (model if model.is_dir() else model.parent) / TOKENIZER
+    return settings.tokenizer_path or tokenizer_beside(model_file(settings, quant))
 
 
 def library_file(settings: Settings) -> Path:

@@ -94,7 +94,7 @@ def server_config(
         http=HttpProtocol,
         ws=WebSocketProtocol,
         # The largest is a start with recordings in it, which over HTTP would be a body.
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=server_options(settings).max_body_bytes,
         ws_ping_interval=_PING_INTERVAL_S,
         # Who reads nothing answers no pings either: both mean the same patience.
         ws_ping_timeout=settings.client_stall_s,

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+_MAX_BODY_BYTES = 33_554_432
+"""Room for several recordings as base64, as requests may bring them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
@@ -14,12 +17,9 @@ class ServerOptions:
     gpu_device: int
     live_idle_s: float
     live_max_chars: int
-    live_max_frame_bytes: int
     loudness_lufs: float
-    max_body_bytes: int
     max_input_chars: int
     max_upload_bytes: int
-    max_voice_samples: int
     model_aliases: tuple[str, ...]
     public_url: str | None
     request_id_header: str
@@ -28,3 +28,8 @@ class ServerOptions:
     temperature: float
     top_p: float
     trusted_proxies: tuple[str, ...]
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body that is read in one piece: all but uploads, which go to files."""
+        return min(_MAX_BODY_BYTES, self.max_upload_bytes)

@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "s2"
 MODEL_FILE = GOLDEN / "tiny-f16.gguf"
 MODEL_FOLDER = GOLDEN / "lm_tiny"
 CODEC_FILE = GOLDEN / "codec_tiny" / "codec.safetensors"
-CODEC_CONFIG = GOLDEN / "codec_tiny" / "config.json"
+CODEC_CONFIG = GOLDEN / "codec.json"
 TOKENIZER_FILE = MODEL_FOLDER / "tokenizer.json"
 
 

@@ -38,11 +38,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class VoiceLimits:
-    """What may be stored and cloned; seconds are of each audio file."""
+    """What may be cloned; seconds are of each audio file."""
 
-    max_samples: int = 16
-    min_reference_s: float = 0.0
-    max_reference_s: float = 90.0
+    min_reference_s: float
+    max_reference_s: float
 
 
 class Voices:
@@ -333,7 +332,7 @@ class Voices:
     async def _check(self, new: NewVoice) -> NewVoice:
         """The voice without empty files, if it may be stored."""
         new = replace(new, samples=tuple(s for s in new.samples if s.content))
-        check_new(new, max_samples=self._limits.max_samples)
+        check_new(new)
         await self._run(lambda: self._check_audio(new))
         return new
 

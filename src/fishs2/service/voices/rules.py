@@ -10,6 +10,9 @@ MAX_TRANSCRIPT_CHARS = 4_096
 MAX_ALL_TRANSCRIPTS_CHARS = 65_536
 """Of all samples together: the store reads metadata of at most a megabyte."""
 
+MAX_SAMPLES = 16
+"""Audio files of one voice, of which the first is the reference and the rest only kept."""
+
 MAX_NAME_CHARS = 255
 """As many as fish-speech allows in the id of a reference."""
 
@@ -27,7 +30,7 @@ _SIGNATURES = (
 """Where which bytes stand in a picture. Sources: PNG, JFIF, GIF and RIFF/WebP specifications."""
 
 
-def check_new(new: NewVoice, *, max_samples: int) -> None:
+def check_new(new: NewVoice) -> None:
     """Raise UserError `missing_files` or `invalid_voice` for what is refused."""
     if not new.samples:
         raise UserError(
@@ -36,8 +39,8 @@ def check_new(new: NewVoice, *, max_samples: int) -> None:
             param="files",
         )
     # One more: Pandrator sends its first file twice.
-    if len(new.samples) > max_samples + 1:
-        raise _refused("files", f"{len(new.samples)} files; the limit is {max_samples}")
+    if len(new.samples) > MAX_SAMPLES + 1:
+        raise _refused("files", f"{len(new.samples)} files; the limit is {MAX_SAMPLES}")
     _check_text("voice_id", new.voice_id, MAX_NAME_CHARS)
     _check_text("name", new.name, MAX_NAME_CHARS)
     _check_text("model", new.model, MAX_NAME_CHARS)

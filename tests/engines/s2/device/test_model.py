@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,9 +56,15 @@ def test_the_codec_loads_alone() -> None:
     assert codec.config.samples_per_frame == 2048
 
 
-def test_a_codec_of_another_size_is_refused_by_shape() -> None:
+def test_a_codec_of_another_size_is_refused_by_shape(tmp_path: Path) -> None:
+    shutil.copy(MODEL_FILES.model, tmp_path)
+    alone = ModelFiles(tmp_path / MODEL_FILES.model.name, MODEL_FILES.tokenizer)
     with pytest.raises(EngineUnavailableError, match="codebooks, the first of 4096; the model"):
-        load_model(replace(MODEL_FILES, codec_config=None), Precision())
+        load_model(alone, Precision())
+
+    # The sizes of the codec, for models that are not as large as S2 Pro.
+    shutil.copy(CODEC_CONFIG, tmp_path / "codec.json")
+    assert load_model(alone, Precision()).codec.config.num_codebooks == 10
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:

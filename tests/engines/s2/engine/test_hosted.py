@@ -29,7 +29,6 @@ def settings(folder: Path, **values: object) -> Settings:
         backend="cpu",
         model_path=MODEL_FILES.model,
         tokenizer_path=MODEL_FILES.tokenizer,
-        codec_config_path=MODEL_FILES.codec_config,
         temp_dir=folder,
         **values,
     )

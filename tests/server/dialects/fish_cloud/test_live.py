@@ -244,7 +244,7 @@ async def test_what_is_wrong_ends_with_one_error_that_says_so(frames: list[bytes
 
 
 async def test_frame_beyond_every_limit_closes_the_connection() -> None:
-    async with serving(max_body_bytes=100_000) as served, live(served) as client:
+    async with serving(max_upload_bytes=100_000) as served, live(served) as client:
         await client.start()
         await client.socket.send(b"x" * 200_000)
         with pytest.raises(ConnectionClosed):

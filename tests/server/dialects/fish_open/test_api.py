@@ -240,7 +240,7 @@ async def test_duplicate_keys_in_json_mean_the_last() -> None:
 
 
 async def test_other_methods_paths_and_sizes_have_the_shape_of_the_page() -> None:
-    async with opened(max_body_bytes=2_000) as client:
+    async with opened(max_upload_bytes=2_000) as client:
         http = client.served.client
         assert error_of(await http.get("/api/open/tts")) == (405, "method_not_allowed")
         assert error_of(await http.get("/api/open/nothing")) == (404, "not_found")

@@ -12,6 +12,7 @@ from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.loader import Loader, Progress, WeightsMode, ignore_progress
 from fishs2.engines.s2.model.slow_ar import SlowAr
 from fishs2.engines.s2.model.tokenizer import Tokenizer, load_tokenizer
+from fishs2.engines.s2.weights.beside import codec_config_beside, tokenizer_beside
 from fishs2.engines.s2.weights.checkpoint import open_weights
 from fishs2.engines.s2.weights.codec_config import codec_config_from_gguf, codec_config_from_json
 from fishs2.engines.s2.weights.config import (
@@ -94,10 +95,7 @@ def load_codec(
 
 def find_tokenizer(files: ModelFiles) -> Path:
     """The tokenizer file that was named, or the one that belongs beside the model."""
-    if files.tokenizer is not None:
-        return files.tokenizer
-    folder = files.model if files.model.is_dir() else files.model.parent
-    return folder / "tokenizer.json"
+    return files.tokenizer or tokenizer_beside(files.model)
 
 
 def read_configs(weights: Weights, files: ModelFiles) -> tuple[ArConfig, CodecConfig]:
@@ -116,9 +114,8 @@ def read_configs(weights: Weights, files: ModelFiles) -> tuple[ArConfig, CodecCo
 
 
 def _read_codec_config(weights: Weights, files: ModelFiles) -> CodecConfig:
-    if files.codec_config is not None:
-        values = read_json_object(files.codec_config)
-        return codec_config_from_json(values, file=files.codec_config.name)
+    if (config := files.codec_config or codec_config_beside(files.model)) is not None:
+        return codec_config_from_json(read_json_object(config), file=config.name)
     # Without the GGUF's keys every value is that of S2 Pro.
     return codec_config_from_gguf(weights.metadata, file=weights.file)
 

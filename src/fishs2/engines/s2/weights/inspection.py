@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Protocol
 
+from fishs2.engines.s2.weights.beside import codec_config_beside
 from fishs2.engines.s2.weights.block_sizes import BLOCK_SIZES
 from fishs2.engines.s2.weights.codec_config import codec_config_from_gguf, codec_config_from_json
 from fishs2.engines.s2.weights.config import (
@@ -79,10 +80,10 @@ def inspect_gguf(path: Path, codec_config: Path | None) -> ModelReport:
     if norm is None:
         raise EngineUnavailableError(f"{path.name} has no tensor {_HEAD_DIM_TENSOR!r}")
     config = ar_config_from_gguf(header.metadata, head_dim=norm.shape[-1], file=path.name)
-    if codec_config is None:
+    if (sizes := codec_config or codec_config_beside(path)) is None:
         codec_config_from_gguf(header.metadata, file=path.name)
     else:
-        codec_config_from_json(read_json_object(codec_config), file=codec_config.name)
+        codec_config_from_json(read_json_object(sizes), file=sizes.name)
     return describe_model(header.metadata, header.tensors, config.slow)
 
 

@@ -48,6 +48,9 @@ _CLOSE_BUSY = 1013
 
 _PATH = "/v1/tts/live"
 
+_MAX_FRAME_BYTES = 1_048_576
+"""Of one that brings text; the one that starts a speech may bring recordings, as a body may."""
+
 _NO_WEBSOCKET = Problem(
     HTTPStatus.UPGRADE_REQUIRED,
     "this path is for a WebSocket: open it with ws:// or wss://",
@@ -247,10 +250,10 @@ class LiveSession:
                 if not text.is_ready and (self._live is None or self._live.is_idle):
                     raise self._idle("text") from None
                 self._note_activity()
-        limit = self._options.live_max_frame_bytes
-        if len(frame) > limit:
+        if len(frame) > _MAX_FRAME_BYTES:
             raise UserError(
-                f"a frame has {len(frame):,} bytes; the limit is {limit:,}", code="frame_too_large"
+                f"a frame has {len(frame):,} bytes; the limit is {_MAX_FRAME_BYTES:,}",
+                code="frame_too_large",
             )
         return frame
 

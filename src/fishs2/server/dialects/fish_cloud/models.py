@@ -20,6 +20,7 @@ from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.voices.rules import (
     MAX_NAME_CHARS,
+    MAX_SAMPLES,
     MAX_TAGS,
     MAX_TRANSCRIPT_CHARS,
     one_line,
@@ -113,13 +114,15 @@ _COVER_ANSWER: dict[int | str, dict[str, Any]] = {
 }
 
 
+_MAX_FILES = MAX_SAMPLES + 2
+"""One more of each: Pandrator's habit of sending a file twice, and the cover."""
+
+
 class FishModels:
     """The work of the routes."""
 
-    def __init__(self, services: Services, options: ServerOptions) -> None:
+    def __init__(self, services: Services) -> None:
         self._voices = services.voices
-        # One more of each: Pandrator's habit of sending a file twice, and the cover.
-        self._max_files = options.max_voice_samples + 2
 
     async def list_models(self, query: Annotated[ListQuery, Query()]) -> Response:
         """List the stored voices, newest first."""
@@ -136,7 +139,7 @@ class FishModels:
 
     async def create_model(self, request: Request) -> Response:
         """Store a voice under a new id."""
-        given = await read_body(request, lists=_LISTS, max_files=self._max_files)
+        given = await read_body(request, lists=_LISTS, max_files=_MAX_FILES)
         voice = await self._voices.add_new(_to_new_voice(validate(given, CreateModel)))
         return JSONResponse(model_object(voice), status_code=HTTPStatus.CREATED)
 
@@ -174,9 +177,9 @@ class FishModels:
         return Response(content, media_type=media_type, headers=headers)
 
 
-def fish_models_router(services: Services, options: ServerOptions) -> GuardedRouter:
+def fish_models_router(services: Services, _: ServerOptions) -> GuardedRouter:
     """Build the routes."""
-    models = FishModels(services, options)
+    models = FishModels(services)
     router = GuardedRouter(tags=["Fish Audio"])
     one = "/model/{model_id}"
     routes: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (

@@ -44,6 +44,7 @@ from fishs2.service.clips import Keep, content_key
 from fishs2.service.services import Services
 from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService, cost
 from fishs2.service.speech.report import SpeechReport
+from fishs2.service.voices.rules import MAX_SAMPLES
 from fishs2.store.clips import Clip
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import Voice
@@ -177,8 +178,7 @@ class OpenApi:
     async def create_model(self, request: Request) -> Response:
         """Store a voice under a new id."""
         await let_in(request, self._services.accounts, None)
-        max_files = self._options.max_voice_samples
-        opening = open_form(request, max_files=max_files + 1, max_fields=_MAX_FIELDS)
+        opening = open_form(request, max_files=MAX_SAMPLES + 1, max_fields=_MAX_FIELDS)
         async with opening as form:
             voice = await self._services.voices.add_new(await _read_model(form))
         return JSONResponse(

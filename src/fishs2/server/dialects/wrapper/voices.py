@@ -17,6 +17,7 @@ from fishs2.server.edge.fields import Switch, auto_as_none
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
+from fishs2.service.voices.rules import MAX_SAMPLES
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import Voice
 from fishs2.store.voices.ids import fold_name
@@ -160,9 +161,7 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
 
     async def create_voice(request: Request) -> CreatedVoice:
         """Store a voice from audio files; one of this id or name is replaced."""
-        async with open_form(
-            request, max_files=options.max_voice_samples + 1, max_fields=_MAX_FIELDS
-        ) as form:
+        async with open_form(request, max_files=MAX_SAMPLES + 1, max_fields=_MAX_FIELDS) as form:
             voice = await services.voices.add(await _read_form(form))
         return CreatedVoice(
             id=voice.voice_id,
