@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from fishs2.store.voices.changes import NewSample, NewVoice
-from fishs2.store.voices.folder import NEW
 from fishs2.store.voices.store import VoiceStore
+from fishs2.store.voices.swap import NEW
 
 
 def die_replacing(folder: Path, voice_id: str) -> None:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from fishs2.errors import (
     UnauthorizedError,
 )
 from fishs2.service.speech.performance import SpeechPlan
+from fishs2.service.threads import Threads
 from fishs2.store.clips import Clip, ClipStore, OpenClip
 from fishs2.store.failures import store_errors
 
@@ -49,7 +49,7 @@ class Clips:
         self._flights: dict[tuple[str, str], _Flight] = {}
         # Bounded by the requests in progress, as each of these has had one that waited for it.
         self._tasks: set[asyncio.Task[Clip]] = set()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = Threads(_NUM_THREADS, "fishs2-clips")
         self._sweeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,10 +65,8 @@ class Clips:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._threads is not None:
-            # Waits for files that are being written.
-            await asyncio.to_thread(self._threads.shutdown)
-            self._threads = None
+        # Waits for files that are being written.
+        await asyncio.to_thread(self._threads.close)
 
     async def open(self, name: str) -> OpenClip | None:
         """The clip of a public name, to be read with `read`; the caller closes its file."""
@@ -164,10 +162,8 @@ class Clips:
             await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-clips")
         with store_errors("clips"):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self._threads.run(work)
 
 
 def content_key(plan: SpeechPlan, *, engine: str) -> str:

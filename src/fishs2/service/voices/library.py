@@ -1,23 +1,21 @@
 """Stored voices and reference audio: what may be stored, and how it becomes a `Reference`."""
 
 import asyncio
-import hashlib
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from fishs2.advice import did_you_mean
-from fishs2.audio.decode import DecodedAudio, decode_audio
-from fishs2.audio.pcm import Resampler, silence
-from fishs2.audio.voicing import MIN_VOICE_S, is_silent, measure_voice_s
+from fishs2.audio.decode import DecodedAudio
 from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, StoreUnavailableError, UserError
+from fishs2.service.threads import Threads
+from fishs2.service.voices.decoding import ReferenceDecoder, unusable
 from fishs2.service.voices.rules import MAX_COVER_BYTES, check_changes, check_id, check_new
 from fishs2.store.failures import store_errors
 from fishs2.store.voices.changes import NewVoice, VoiceChanges
@@ -29,9 +27,12 @@ logger = logging.getLogger(__name__)
 MAX_CACHE_BYTES = 64_000_000
 """Decoded references that are kept: 90 s at 44.1 kHz are 16 MB."""
 
-_JOIN_PAUSE_S = 0.2
-_NUM_THREADS = 2
-"""Decoding is work for the CPU, and the engine needs cores too."""
+_NUM_FILE_THREADS = 4
+"""They wait for disks: a slow read or write must not hold up the look-ups."""
+
+_LOOK_EVERY_S = 1.0
+_IN_USE_S = 60.0
+"""So long after a look-up the folder is watched, so that none has to read it all."""
 
 _T = TypeVar("_T")
 
@@ -54,7 +55,12 @@ class Voices:
         self._store = store
         self._limits = limits
         self._roots = [root.resolve() for root in roots]
-        self._threads: ThreadPoolExecutor | None = None
+        # Their queues are as short as the number of requests: each has one piece of work in one.
+        # Nothing that has to be decoded is in the way of a look-up.
+        self._files = Threads(_NUM_FILE_THREADS, "fishs2-voices")
+        self._decoder = ReferenceDecoder(limits.min_reference_s, limits.max_reference_s)
+        self._watching: asyncio.Task[None] | None = None
+        self._asked_s = -math.inf
         # Bounded by MAX_CACHE_BYTES; used in the event loop only.
         self._cache: OrderedDict[tuple[object, ...], Reference] = OrderedDict()
         self.num_voices = 0
@@ -62,9 +68,11 @@ class Voices:
 
     def close(self) -> None:
         """End the threads. No call may be in progress; the next one starts new threads."""
-        if self._threads is not None:
-            self._threads.shutdown()
-            self._threads = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        self._files.close()
+        self._decoder.close()
 
     async def prepare(self, samples: Path) -> None:
         """Make the folder, with the voices in `samples`, or register what others put there.
@@ -78,21 +86,26 @@ class Voices:
             logger.warning("%s", error.message)
         await self.refresh()
 
+    async def _list(self) -> list[Voice]:
+        voices = await self._run(self._store.list)
+        self.num_voices = len(voices)
+        return voices
+
     async def refresh(self) -> None:
         """Count the voices again. Never raises."""
         try:
-            await self.list()
+            await self._list()
         except StoreUnavailableError as error:
             logger.warning("%s", error.message)
 
     async def list(self) -> list[Voice]:
         """All voices, by id. Raises StoreUnavailableError, as all that follow may."""
-        voices = await self._run(self._store.list)
-        self.num_voices = len(voices)
-        return voices
+        self._watch()
+        return await self._list()
 
     async def find(self, name: str) -> Voice | None:
         """The voice of this id, or else of this name; `store.voices.lookup` has the rule."""
+        self._watch()
         return await self._run(lambda: self._store.find(name))
 
     async def add(self, new: NewVoice) -> Voice:
@@ -151,7 +164,7 @@ class Voices:
 
         Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`.
         """
-        return await self._run(lambda: self._decode_file(audio))
+        return await self._decoder.decode(audio)
 
     async def read_cover(self, voice: Voice) -> bytes | None:
         """The picture of a voice, if it has one."""
@@ -187,12 +200,12 @@ class Voices:
                 lambda: self._store.read_settled(voice.voice_id, MAX_SAMPLE_BYTES)
             )
         except ValueError as error:
-            raise _unreadable("the stored audio cannot be read") from error
+            raise unusable("the stored audio cannot be read") from error
         if settled is None:
             raise _gone()
         fresh, audio = settled
         if audio is None:
-            raise _unreadable("the stored audio is missing")
+            raise unusable("the stored audio is missing")
         text = _transcript_of(fresh, transcript, needs_transcript)
         return await self._decode_stored(fresh, audio, text)
 
@@ -202,7 +215,7 @@ class Voices:
         """The reference as of the voice's state; None if that state is no more."""
         text = _transcript_of(voice, transcript, needs_transcript)
         if not voice.samples:
-            raise _unreadable("the stored voice has no audio")
+            raise unusable("the stored voice has no audio")
         try:
             stamp = await self._run(lambda: self._store.sample_stamp(voice))
             if stamp is None:
@@ -214,12 +227,12 @@ class Voices:
                     return None
                 self._keep(key, await self._decode_stored(voice, audio, text))
         except ValueError as error:
-            raise _unreadable("the stored audio cannot be read") from error
+            raise unusable("the stored audio cannot be read") from error
         self._cache.move_to_end(key)
         return self._cache[key]
 
     async def _decode_stored(self, voice: Voice, audio: bytes, transcript: str) -> Reference:
-        decoded = await self._decode(audio, transcript)
+        decoded = await self._decoder.refer(audio, transcript)
         if voice.is_flat:
             return decoded
         return replace(decoded, folder=self._store.sample_path(voice, voice.samples[0]).parent)
@@ -229,10 +242,7 @@ class Voices:
 
         Raises UserError `invalid_reference_audio`, `reference_audio_too_short`, `audio_too_long`.
         """
-        references = [await self._decode(audio, text) for audio, text in parts]
-        if len(references) == 1:
-            return references[0]
-        return await self._run(lambda: self._join(references))
+        return await self._decoder.join([await self._decoder.refer(*part) for part in parts])
 
     async def read_reference_file(self, path: str) -> bytes:
         """Read a file that a request names, if it lies in one of the roots after links.
@@ -243,7 +253,7 @@ class Voices:
         try:
             return await self._run(lambda: self._read_in_roots(path))
         except (StoreUnavailableError, ValueError) as error:
-            raise _unreadable(
+            raise unusable(
                 "it is missing, or not in a folder that FISHS2_REFERENCE_ROOTS allows"
             ) from error
 
@@ -252,74 +262,6 @@ class Voices:
         if not any(real.is_relative_to(root) for root in self._roots):
             raise ValueError("it is outside the roots")
         return read_bytes(real, MAX_SAMPLE_BYTES)
-
-    async def _decode(self, audio: bytes, transcript: str) -> Reference:
-        def decode() -> Reference:
-            decoded = self._decode_sample(audio)
-            digest = hashlib.sha256(audio)
-            digest.update(b"\0" + transcript.encode("utf-8", "surrogatepass"))
-            return Reference(
-                decoded.pcm, decoded.sample_rate_hz, transcript, key=digest.hexdigest()
-            )
-
-        try:
-            return await self._run(decode)
-        except UserError as error:
-            if error.code != "invalid_audio":
-                raise
-            raise _unreadable(error.message) from error
-
-    def _decode_sample(self, audio: bytes) -> DecodedAudio:
-        """Decode one file that has a voice in it, within the limits. Raises UserError."""
-        decoded = self._decode_file(audio)
-        voice_s = measure_voice_s(decoded.pcm, decoded.sample_rate_hz)
-        if voice_s < MIN_VOICE_S:
-            seconds = len(decoded.pcm) / decoded.sample_rate_hz
-            found = "silence" if is_silent(decoded.pcm) else f"{voice_s:.2f} s of a voice"
-            raise UserError(
-                f"there is no speech in the audio: in its {seconds:.3g} s is {found}, and "
-                f"{MIN_VOICE_S:g} s of one are needed; send a clear recording of one person "
-                "speaking",
-                code="invalid_audio",
-            )
-        return decoded
-
-    def _decode_file(self, audio: bytes) -> DecodedAudio:
-        """Decode one file within the limits. Raises UserError."""
-        decoded = decode_audio(audio, max_seconds=self._limits.max_reference_s)
-        seconds = len(decoded.pcm) / decoded.sample_rate_hz
-        if seconds < self._limits.min_reference_s:
-            raise UserError(
-                f"the audio has {seconds:.2f} seconds; at least "
-                f"{self._limits.min_reference_s:g} are needed",
-                code="reference_audio_too_short",
-                param="reference_audio",
-            )
-        return decoded
-
-    def _join(self, references: Sequence[Reference]) -> Reference:
-        rate_hz = references[0].sample_rate_hz
-        pieces = []
-        for reference in references:
-            resampler = Resampler(reference.sample_rate_hz, rate_hz)
-            pieces += [resampler.resample(reference.pcm), resampler.flush()]
-            pieces.append(silence(_JOIN_PAUSE_S, rate_hz))
-        pcm = np.concatenate(pieces[:-1])
-        limit_s = self._limits.max_reference_s
-        if len(pcm) > limit_s * rate_hz:
-            raise UserError(
-                f"the references have {len(pcm) / rate_hz:.1f} seconds in all; the limit is "
-                f"{limit_s:g}",
-                code="audio_too_long",
-                param="references",
-            )
-        keys = "".join(reference.key for reference in references)
-        return Reference(
-            pcm,
-            rate_hz,
-            " ".join(reference.transcript.strip() for reference in references),
-            key=hashlib.sha256(keys.encode()).hexdigest(),
-        )
 
     def _keep(self, key: tuple[object, ...], reference: Reference) -> None:
         self._cache[key] = reference
@@ -333,23 +275,32 @@ class Voices:
         """The voice without empty files, if it may be stored."""
         new = replace(new, samples=tuple(s for s in new.samples if s.content))
         check_new(new)
-        await self._run(lambda: self._check_audio(new))
-        return new
-
-    def _check_audio(self, new: NewVoice) -> None:
         for index, sample in enumerate(new.samples, start=1):
             try:
-                self._decode_sample(sample.content)
+                await self._decoder.check(sample.content)
             except UserError as error:
                 raise UserError(
                     f"file {index}: {error.message}", code=error.code, param="files"
                 ) from error
+        return new
+
+    def _watch(self) -> None:
+        """Keep what is known of the folder young, for as long as somebody asks."""
+        self._asked_s = asyncio.get_running_loop().time()
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._look_often())
+
+    async def _look_often(self) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() - self._asked_s < _IN_USE_S:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            # Whoever asks meets the same error by themselves.
+            with suppress(StoreUnavailableError):
+                await self._run(self._store.refresh)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fishs2-voices")
         with store_errors("voices"):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self._files.run(work)
 
 
 def _transcript_of(voice: Voice, transcript: str | None, needs_transcript: bool) -> str:
@@ -383,12 +334,4 @@ def _found(voice: Voice | None, meant: str = "") -> Voice:
 def _gone() -> NotFoundError:
     return NotFoundError(
         "the stored voice was deleted just now", code="voice_not_found", param="voice"
-    )
-
-
-def _unreadable(reason: str) -> UserError:
-    return UserError(
-        f"the reference audio cannot be used: {reason}",
-        code="invalid_reference_audio",
-        param="reference_audio",
     )

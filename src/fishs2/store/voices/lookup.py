@@ -19,10 +19,9 @@ def match_voice(scan: Scan, name: str) -> Voice | None:
     found = scan.voices.get(name)
     if found is not None:
         return found
-    wanted = fold_name(name)
-    named = [voice for voice in scan.voices.values() if fold_name(voice.name) == wanted]
-    if named:
-        return max(named, key=lambda voice: (voice.created, voice.voice_id))
+    found = scan.named.get(fold_name(name))
+    if found is not None:
+        return found
     for voice_id in (name, *propose_ids(name)):
         if voice_id in scan.unread:
             raise scan.unread[voice_id]

@@ -23,9 +23,10 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -45,9 +46,10 @@ from fishs2.store.voices.files import (
     write_durably,
     write_meta,
 )
-from fishs2.store.voices.folder import GONE, NEW, OLD, Scan, VoiceFolder, aside_of
+from fishs2.store.voices.folder import Scan, VoiceFolder
 from fishs2.store.voices.ids import fold_name, propose_ids
 from fishs2.store.voices.lookup import check_free, check_same_name, match_voice, name_taken
+from fishs2.store.voices.swap import GONE, NEW, aside, clean_up, swap_in
 
 LOCK_TIMEOUT_S = 10.0
 """How long a writer waits for another; an upload takes milliseconds once its files are decoded."""
@@ -59,23 +61,36 @@ SAMPLE_VOICES = Path(__file__).parent / "sample_voices"
 class VoiceStore:
     """The voices in one folder. Thread-safe."""
 
-    def __init__(self, folder: Path) -> None:
-        """folder: created by the first writer."""
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """folder: created by the first writer. clock: seconds, which nobody sets."""
         self._folder = folder
         self._lock = FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S, thread_local=False)
         self._writing = threading.Lock()
-        self._reader = VoiceFolder(folder)
+        self._reader = VoiceFolder(folder, clock=clock)
 
     def list(self) -> list[Voice]:
         """All voices that can be read, by id. One that cannot is left out, and logged once."""
-        return sorted(self._look().voices.values(), key=lambda voice: voice.voice_id)
+        return sorted(self._look().voices.values(), key=attrgetter("voice_id"))
+
+    def refresh(self) -> None:
+        """Look at everything, so that the next one to look need not. Raises OSError."""
+        self._reader.scan()
 
     def find(self, name: str) -> Voice | None:
-        """The voice that `name` means.
+        """The voice that `name` means. As quick with many voices as with few.
 
         Raises OSError where the folder that may be it cannot be read.
         """
-        return match_voice(self._look(), name) or self._find_settled(name)
+        scan = self._look()
+        with suppress(OSError):
+            found = match_voice(scan, name)
+            if found is None and self._reader.is_settled(scan):
+                return None
+            fresh = self._reader.confirm(found) if found is not None else None
+            if fresh is not None:
+                return fresh
+        # It cannot be read, is another one by now, or its writer is at work.
+        return match_voice(self._reader.scan(), name) or self._find_settled(name)
 
     def add(self, new: NewVoice, *, created: int | None = None) -> Voice:
         """Store a voice, in place of the one that its id or name finds.
@@ -137,6 +152,7 @@ class VoiceStore:
                 raise
             if cover:
                 remove_cover(folder, voice.cover)
+            self._reader.forget(voice.voice_id)
         return changed
 
     def rename(self, voice_id: str, new_name: str) -> Voice | None:
@@ -163,6 +179,7 @@ class VoiceStore:
             except OSError:
                 new.rename(old)
                 raise
+            self._reader.forget(voice.voice_id, new_id)
         return renamed
 
     def remove(self, voice_id: str) -> Voice | None:
@@ -175,9 +192,10 @@ class VoiceStore:
         with self._exclusive():
             voice = self._reader.scan().voices.get(voice_id)
             if voice is not None and not voice.is_flat:
-                gone = self._folder / _aside(GONE, voice.voice_id)
+                gone = self._folder / aside(GONE, voice.voice_id)
                 (self._folder / voice.voice_id).rename(gone)
                 remove_tree(gone)
+                self._reader.forget(voice.voice_id)
             self._remove_flat(voice)
         return voice
 
@@ -233,9 +251,10 @@ class VoiceStore:
             return
         with self._exclusive():
             for folder in sorted(source.iterdir()):
-                draft = self._folder / _aside(NEW, folder.name)
+                draft = self._folder / aside(NEW, folder.name)
                 shutil.copytree(folder, draft)
                 draft.rename(self._folder / folder.name)
+            self._reader.forget()
 
     def register_staged(self) -> None:
         """Give every folder without metadata its `meta.json`, and finish what dead writers began.
@@ -250,6 +269,7 @@ class VoiceStore:
             for voice in self._reader.scan().voices.values():
                 if self._is_staged(voice):
                     write_meta(self._folder / voice.voice_id, voice)
+                    self._reader.forget(voice.voice_id)
 
     def _is_staged(self, voice: Voice) -> bool:
         is_folder = bool(voice.samples) and not voice.is_flat
@@ -257,10 +277,10 @@ class VoiceStore:
 
     def _look(self) -> Scan:
         """What there is; looked at once more when nobody is in the middle of swapping a voice."""
-        scan = self._reader.scan()
+        scan = self._reader.current()
         if scan.is_torn:
             with suppress(OSError, BusyError), self._exclusive():
-                return self._reader.scan()
+                return self._reader.settle()
         return scan
 
     def _find_settled(self, name: str) -> Voice | None:
@@ -269,7 +289,7 @@ class VoiceStore:
             return None
         scan = Scan()
         with suppress(OSError, BusyError), self._exclusive():
-            scan = self._reader.scan()
+            scan = self._reader.settle()
         return match_voice(scan, name)
 
     def _path_of(self, voice: Voice) -> Path:
@@ -304,7 +324,7 @@ class VoiceStore:
         return voice
 
     def _write_folder(self, voice: Voice, files: dict[str, bytes], cover: Cover | None) -> Voice:
-        draft = self._folder / _aside(NEW, voice.voice_id)
+        draft = self._folder / aside(NEW, voice.voice_id)
         try:
             draft.mkdir()
             for name, content in files.items():
@@ -312,7 +332,8 @@ class VoiceStore:
             if cover is not None:
                 voice = replace(voice, cover=write_cover(draft, cover.suffix, cover.content))
             write_meta(draft, voice)
-            self._swap_in(draft, voice.voice_id)
+            swap_in(self._folder, draft, voice.voice_id)
+            self._reader.forget(voice.voice_id)
         finally:
             remove_tree(draft)
         return voice
@@ -331,25 +352,14 @@ class VoiceStore:
         """Remove the files of a voice that is none in a folder, if it is one."""
         if voice is None or not voice.is_flat:
             return
-        gone = self._folder / _aside(GONE, voice.voice_id)
+        gone = self._folder / aside(GONE, voice.voice_id)
         gone.mkdir()
         audio = self._folder / voice.samples[0].filename
         for path in (audio, audio.with_suffix(".txt"), audio.with_suffix(".lab")):
             with suppress(FileNotFoundError):
                 path.rename(gone / path.name)
         remove_tree(gone)
-
-    def _swap_in(self, draft: Path, voice_id: str) -> None:
-        target = self._folder / voice_id
-        old = self._folder / _aside(OLD, voice_id)
-        with suppress(FileNotFoundError):
-            target.rename(old)
-        try:
-            draft.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
-        remove_tree(old)
+        self._reader.forget(audio.name)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -359,28 +369,12 @@ class VoiceStore:
             raise _busy()
         try:
             with self._lock:
-                self._clean_up()
+                clean_up(self._folder)
                 yield
         except Timeout:
             raise _busy() from None
         finally:
             self._writing.release()
-
-    def _clean_up(self) -> None:
-        """Finish what a writer that died has begun."""
-        for name in os.listdir(self._folder):
-            if name.startswith((NEW, GONE)):
-                remove_tree(self._folder / name)
-            elif name.startswith(OLD):
-                voice_id = aside_of(name)
-                if (self._folder / voice_id).exists():
-                    remove_tree(self._folder / name)
-                else:
-                    (self._folder / name).rename(self._folder / voice_id)
-
-
-def _aside(prefix: str, voice_id: str) -> str:
-    return f"{prefix}{voice_id}-{uuid.uuid4().hex}"
 
 
 def _busy() -> BusyError:
