@@ -18,7 +18,6 @@ from fishs2.errors import (
     StoreUnavailableError,
     UnauthorizedError,
 )
-from fishs2.service.accounts import accounts as accounts_module
 from fishs2.service.accounts import ledger as ledger_module
 from fishs2.service.accounts.accounts import Accounts, Principal
 from fishs2.store.accounts.keys import Key, NewKey, create_key, disable_key, find_key
@@ -32,8 +31,8 @@ def database(tmp_path: Path) -> Database:
 
 
 @asynccontextmanager
-async def opened(database: Database) -> AsyncIterator[Accounts]:
-    accounts = Accounts(database)
+async def opened(database: Database, **how: float) -> AsyncIterator[Accounts]:
+    accounts = Accounts(database, **how)  # type: ignore[arg-type]
     await accounts.start()
     try:
         yield accounts
@@ -67,11 +66,8 @@ async def test_without_a_key_everybody_may_and_no_file_is_made(
     assert not os.listdir(tmp_path)
 
 
-async def test_first_key_takes_effect_while_the_server_runs(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(accounts_module, "_KEYS_LIFE_S", 0.0)
-    async with opened(database) as accounts:
+async def test_first_key_takes_effect_while_the_server_runs(database: Database) -> None:
+    async with opened(database, keys_life_s=0) as accounts:
         await accounts.authenticate(None)
         key, token = make_key(database)
 
@@ -320,11 +316,10 @@ async def test_database_that_another_holds_fails_all_soon_and_keys_are_still_kno
 ) -> None:
     monkeypatch.setattr("fishs2.store.database._BUSY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(ledger_module, "_PATIENCE_S", 0.1)
-    monkeypatch.setattr(accounts_module, "_KEYS_LIFE_S", 0.0)
     _, token = make_key(database, granted=100)
     impatient = Database(f"sqlite:///{tmp_path / 'fishs2.db'}")
     other = sqlite3.connect(tmp_path / "fishs2.db", isolation_level=None)
-    async with opened(impatient) as accounts:
+    async with opened(impatient, keys_life_s=0) as accounts:
         principal = await accounts.authenticate(token)
         other.execute("BEGIN IMMEDIATE")
 

@@ -1,17 +1,16 @@
 """Who asks, whether they may, and what it costs them. Without any key, everybody may do everything.
 
-Keys are read again every second, so that what `fishs2 keys` changes in another process takes
-effect.
+`keyring` reads the keys, again and again, so that what `fishs2 keys` changes in another process
+takes effect.
 """
 
 import asyncio
 import logging
-import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 
 from fishs2.errors import (
@@ -19,13 +18,13 @@ from fishs2.errors import (
     Fishs2Error,
     ForbiddenError,
     QuotaError,
-    SettingsError,
     StoreUnavailableError,
     UnauthorizedError,
 )
+from fishs2.service.accounts.keyring import LIFE_S, Keyring
 from fishs2.service.accounts.ledger import Ledger
 from fishs2.service.accounts.rates import Rates
-from fishs2.store.accounts.keys import SCOPES, Key, find_key, list_keys, split_token
+from fishs2.store.accounts.keys import SCOPES, Key, find_key, split_token
 from fishs2.store.accounts.usage import DayOfUse, Outcome, Refusal, read_usage, today
 from fishs2.store.database import Database
 
@@ -34,7 +33,6 @@ logger = logging.getLogger(__name__)
 LEASE_S = 30
 """A server that has not said for so long that it is alive is dead, its reservations void."""
 
-_KEYS_LIFE_S = 1.0
 _NO_DIGEST = "0" * 64
 
 
@@ -69,31 +67,26 @@ class Reservation:
             await self._more(num_chars)
 
 
-@dataclass(slots=True)
-class _Keys:
-    """The keys as of `read_s`, by id. is_open: there are none, so that nobody needs one."""
-
-    by_id: dict[str, Key] = field(default_factory=dict)
-    read_s: float = -math.inf
-
-    @property
-    def is_open(self) -> bool:
-        return not self.by_id
-
-
 class Accounts:
     """Keys, quotas, rates and use. For one event loop."""
 
     def __init__(
-        self, database: Database, *, redis_url: str | None = None, lease_s: float = LEASE_S
+        self,
+        database: Database,
+        *,
+        redis_url: str | None = None,
+        lease_s: float = LEASE_S,
+        keys_life_s: float = LIFE_S,
     ) -> None:
-        """redis_url: where several servers share their rates; None counts in this process."""
+        """redis_url: where several servers share their rates; None counts in this process.
+
+        keys_life_s: how old what is known of a key may be.
+        """
         self._database = database
         self._lease_s = lease_s
         self._ledger = Ledger(database, lease_s=lease_s)
         self._rates = Rates(redis_url)
-        self._keys = _Keys()
-        self._reading: asyncio.Future[None] | None = None
+        self._keyring = Keyring(database, life_s=keys_life_s)
         self._used: dict[str, int] = {}
         self._alive_task: asyncio.Task[None] | None = None
 
@@ -103,37 +96,35 @@ class Accounts:
         Raises SettingsError where it can never be used, StoreUnavailableError where it may later.
         """
         self._alive_task = asyncio.create_task(self._stay_alive())
-        await self._read_keys()
+        await self._keyring.look()
 
     async def close(self) -> None:
         """Settle what is left, and close the database."""
         if self._alive_task is not None:
             self._alive_task.cancel()
             await asyncio.wait([self._alive_task])
-        if not self._keys.is_open:
+        if not self._keyring.was_open:
             with suppress(StoreUnavailableError):
                 await self._beat()
         await self._ledger.close()
+        await self._keyring.close()
         self._database.close()
 
     async def check(self) -> None:
         """Raise StoreUnavailableError unless keys can be read, and their use be written."""
-        await self._refresh()
-        if not self._keys.is_open:
+        if not await self._keyring.is_open():
             await self._ledger.run(self._database.check_writable)
 
     async def is_open(self) -> bool:
         """Whether everybody may do everything, as no key exists."""
-        await self._refresh()
-        return self._keys.is_open
+        return await self._keyring.is_open()
 
     async def authenticate(self, token: str | None) -> Principal:
         """Who has this token. Raises UnauthorizedError `invalid_token`, whatever is wrong."""
-        await self._refresh()
-        if self._keys.is_open:
+        if await self._keyring.is_open():
             return Principal()
         parts = split_token(token) if token else None
-        key = self._keys.by_id.get(parts[0]) if parts else None
+        key = await self._keyring.find(parts[0]) if parts else None
         # Compared also where there is nothing to compare with, so that time tells nothing.
         digest = parts[1] if parts else _NO_DIGEST
         is_right = compare_digest(digest, key.secret_sha256 if key else _NO_DIGEST[::-1])
@@ -209,38 +200,10 @@ class Accounts:
         remaining = await self.remaining(principal)
         return Profile(key.id, key.name, remaining, days[0] if days else DayOfUse(today()))
 
-    async def _refresh(self) -> None:
-        """Read the keys again if they are old; all who ask meanwhile wait for the same reading."""
-        if time.monotonic() - self._keys.read_s < _KEYS_LIFE_S:
-            return
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.ensure_future(self._read_keys())
-        try:
-            await asyncio.shield(self._reading)
-        except SettingsError as error:
-            # Whoever starts us gives up; whoever asks us can only wait.
-            raise StoreUnavailableError(error.message) from error
-
-    async def _read_keys(self) -> None:
-        had_keys = not self._keys.is_open
-
-        def read() -> dict[str, Key]:
-            if not self._database.exists:
-                if had_keys:
-                    # Moved or deleted: to let everybody in would be the worst answer.
-                    raise StoreUnavailableError("the database of keys has gone")
-                return {}
-            if not had_keys:
-                self._database.migrate()
-            return {key.id: key for key in list_keys(self._database)}
-
-        # Not in the ledger's thread: a writer that waits for a lock must not hold up the door.
-        self._keys = _Keys(await asyncio.to_thread(read), time.monotonic())
-
     async def _stay_alive(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            if self._keys.is_open:
+            if self._keyring.was_open:
                 continue
             try:
                 await self._beat()

@@ -8,10 +8,11 @@ fs2_4kq0x7vd_<43 characters>
 import hashlib
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, select, update
 
 from fishs2.store.database import Database, keys
 from fishs2.store.voices.ids import fold_name
@@ -20,7 +21,14 @@ PREFIX = "fs2"
 MAX_TOKEN_CHARS = 200
 SCOPES = ("speech", "voices:write", "admin")
 
+# Built once: to build one takes longer than to run it.
+_OF_IDS = select(keys).where(keys.c.id.in_(bindparam("ids", expanding=True)))
+_ANY = select(keys.c.id).limit(1)
+_MAX_ASKED = 500
+"""Parameters of one statement; databases have limits."""
+
 _ID_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that looks like something else
+_ID_LETTERS = frozenset(_ID_ALPHABET)
 _ID_CHARS = 8
 
 
@@ -132,6 +140,23 @@ def find_key(database: Database, key_id: str) -> Key | None:
     return None if row is None else _to_key(row)
 
 
+def find_keys(database: Database, ids: Collection[str]) -> dict[str, Key]:
+    """Those of the keys that there are, by id."""
+    found: dict[str, Key] = {}
+    with database.read() as connection:
+        asked = list(ids)
+        for start in range(0, len(asked), _MAX_ASKED):
+            rows = connection.execute(_OF_IDS, {"ids": asked[start : start + _MAX_ASKED]})
+            found.update((row.id, _to_key(row)) for row in rows)
+    return found
+
+
+def has_keys(database: Database) -> bool:
+    """Whether there is any key, disabled ones included."""
+    with database.read() as connection:
+        return connection.execute(_ANY).first() is not None
+
+
 def disable_key(database: Database, key_id: str) -> bool:
     """Refuse this key from now on. False if there is none."""
     return _change(database, key_id, is_disabled=True)
@@ -169,7 +194,7 @@ def split_token(token: str) -> tuple[str, str] | None:
         return None
     prefix, _, rest = token.partition("_")
     key_id, _, secret = rest.partition("_")
-    if prefix != PREFIX or len(key_id) != _ID_CHARS or not secret:
+    if prefix != PREFIX or len(key_id) != _ID_CHARS or not secret or set(key_id) - _ID_LETTERS:
         return None
     return key_id, _hash(secret)
 
