@@ -1,5 +1,6 @@
 """The folder of cached audio."""
 
+import errno
 import hmac
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fishs2.store.clip_index import SLICE
 from fishs2.store.clips import ClipStore
 
 
@@ -182,21 +184,139 @@ def test_clip_of_another_process_is_found_and_counts_from_the_next_sweep(tmp_pat
     assert there == ["theirs"]
 
 
-def test_full_store_reads_its_folder_only_now_and_then(tmp_path: Path) -> None:
-    sweeps: list[int] = []
+def test_full_store_takes_clips_without_reading_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise AssertionError("the folder was read")
 
-    class Watched(ClipStore):
-        def sweep(self, *, keep: Path | None = None, max_bytes: int | None = None) -> None:
-            sweeps.append(number)
-            super().sweep(keep=keep, max_bytes=max_bytes)
-
+    monkeypatch.setattr(os, "scandir", fail)
     clock = Clock()
-    store = Watched(tmp_path, life_s=1e9, max_bytes=10_000, clock=clock)
+    store = ClipStore(tmp_path, life_s=1e9, max_bytes=10_000, clock=clock)
     for number in range(300):
         clock.now_s += 1
         store.add(f"k{number}", "mp3", bytes(100))
+    monkeypatch.undo()
 
-    assert len(sweeps) < 60
-    assert 9_000 < sum(path.stat().st_size for path in tmp_path.glob("*.mp3")) <= 10_100
-    assert store.find("k299", "mp3") is not None
-    assert store.find("k0", "mp3") is None
+    kept = [number for number in range(300) if store.find(f"k{number}", "mp3")]
+    assert kept == list(range(199, 300))
+
+
+def test_sweep_looks_at_a_part_of_the_folder_only(tmp_path: Path) -> None:
+    num = 3 * SLICE
+    clock = Clock()
+    maker = open_store(tmp_path, clock, max_bytes=10**9)
+    names = [maker.add(f"k{number}", "mp3", b"x").name for number in range(num)]
+    store = open_store(tmp_path, clock, max_bytes=num)
+    store.sweep()
+
+    # By hand, and by another server.
+    for name in names[: num // 2]:
+        (tmp_path / name).unlink()
+    for number in range(num, 2 * num):
+        maker.add(f"k{number}", "mp3", b"x")
+    num_sweeps = 0
+    while (num_kept := len(list(tmp_path.glob("*.mp3")))) > num:
+        store.sweep()
+        num_sweeps += 1
+    store.close()
+
+    assert 2 < num_sweeps < 12
+    # As long as those that have gone are not missed, they count.
+    assert num // 2 <= num_kept <= num
+
+
+def test_files_removed_by_hand_make_room(tmp_path: Path) -> None:
+    clock = Clock()
+    store = open_store(tmp_path, clock, life_s=1e6)
+    for number in range(2):
+        clock.now_s += 1
+        store.add(f"k{number}", "mp3", bytes(500)).path.unlink()
+    store.sweep()
+
+    for number in range(2, 4):
+        clock.now_s += 1
+        store.add(f"k{number}", "mp3", bytes(500))
+
+    assert [store.find(f"k{number}", "mp3") is not None for number in range(4)] == [0, 0, 1, 1]
+
+
+def test_clip_that_another_server_uses_stays(tmp_path: Path) -> None:
+    clock = Clock()
+    ours, theirs = (open_store(tmp_path, clock, life_s=1e6) for _ in range(2))
+    for number in range(2):
+        ours.add(f"k{number}", "mp3", bytes(400))
+        clock.now_s += 100
+    assert theirs.find("k0", "mp3") is not None
+
+    clock.now_s += 100
+    ours.add("k2", "mp3", bytes(400))
+    clock.now_s += 1
+    ours.add("k3", "mp3", bytes(400))
+
+    there = [number for number in range(4) if ours.find(f"k{number}", "mp3")]
+    assert there == [0, 2, 3]
+
+
+def test_clip_that_another_server_made_anew_lives_on(tmp_path: Path) -> None:
+    clock = Clock()
+    ours, theirs = (open_store(tmp_path, clock) for _ in range(2))
+    ours.add("key", "mp3", b"old")
+    clock.now_s += 60
+    theirs.add("key", "mp3", b"new")
+
+    clock.now_s += 60
+    ours.sweep()
+    assert ours.find("key", "mp3") is not None
+    clock.now_s += 40
+    ours.sweep()
+
+    assert not list(tmp_path.glob("*.mp3"))
+
+
+def test_folder_that_cannot_be_read_for_a_moment_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    store = open_store(tmp_path, clock, life_s=1e6)
+    store.add("k0", "mp3", bytes(600))
+    store.sweep()
+
+    def fail(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(PermissionError):
+        store.sweep()
+    monkeypatch.undo()
+    clock.now_s += 1
+    store.add("k1", "mp3", bytes(600))
+    clock.now_s += 1
+    store.add("k2", "mp3", bytes(600))
+
+    assert [store.find(f"k{number}", "mp3") is not None for number in range(3)] == [0, 1, 1]
+
+
+def test_clock_that_is_set_forth_and_back_by_an_hour_costs_no_young_clip_its_turn(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    store = open_store(tmp_path, clock, life_s=7_200)
+    store.add("k0", "mp3", bytes(400))
+    clock.now_s += 3_600
+    store.add("k1", "mp3", bytes(400))
+    store.sweep()
+    clock.now_s -= 3_600 - 100
+    store.sweep()
+    # Last used in the future, k1 is used less than k0 is.
+    for key in ("k1", "k0"):
+        assert store.find(key, "mp3") is not None
+        clock.now_s += 100
+    store.add("k2", "mp3", bytes(400))
+    clock.now_s += 100
+    store.add("k3", "mp3", bytes(400))
+
+    assert [store.find(f"k{number}", "mp3") is not None for number in range(4)] == [1, 0, 1, 1]
+    clock.now_s += 2 * 7_200
+    store.sweep()
+    assert not list(tmp_path.glob("*.mp3"))

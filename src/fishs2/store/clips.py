@@ -16,7 +16,6 @@ import hmac
 import os
 import re
 import secrets
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
+from fishs2.store.clip_index import ClipIndex, Entry
 from fishs2.store.voices.files import write_durably
 
 FORMATS = ("mp3", "wav", "pcm", "opus", "aac", "flac")
@@ -37,9 +37,6 @@ _DRAFT_LIFE_S = 3600.0
 _TOUCH_EVERY_S = 60.0
 _LOCK_TIMEOUT_S = 10.0
 _SECRET_BYTES = 32
-_ROOM = 0.95
-"""What is left of a full store, so that not every clip that is added reads the whole folder: with
-20,000 clips in it, that takes a quarter of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +88,8 @@ class ClipStore:
         self._life_s = life_s
         self._max_bytes = max_bytes
         self._clock = clock
-        self._lock = threading.Lock()
+        self._index = ClipIndex(folder, life_s=life_s, list_files=self._list_clips)
         self._secret: bytes | None = None
-        self._num_bytes = 0
-        """Of all clips: those of the last sweep, and what we have added since."""
 
     def find(self, content_key: str, audio_format: str) -> Clip | None:
         """The clip with this content, if it is there and not too old."""
@@ -115,9 +110,11 @@ class ClipStore:
         if now_s >= clip.expires_s:
             # Not removed here: by now a new clip may be in its place. `sweep` does it.
             return None
-        if now_s - state.st_atime > _TOUCH_EVERY_S:
+        # Also where the clock was set back since.
+        if abs(now_s - state.st_atime) > _TOUCH_EVERY_S:
             with suppress(OSError):
                 os.utime(path, ns=(int(now_s * 1e9), state.st_mtime_ns))
+                self._index.note(name, Entry(state.st_size, state.st_mtime, now_s))
         return clip
 
     def open(self, name: str) -> OpenClip | None:
@@ -149,48 +146,39 @@ class ClipStore:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-        with self._lock:
-            self._num_bytes += len(content)
-            is_full = self._num_bytes > self._max_bytes
-        if is_full:
-            self.sweep(keep=path, max_bytes=int(_ROOM * self._max_bytes))
+        self._index.note(path.name, Entry(clip.size_bytes, clip.created_s, now_s))
+        self._index.make_room(self._max_bytes, keep=path.name)
         return clip
 
-    def sweep(self, *, keep: Path | None = None, max_bytes: int | None = None) -> None:
-        """Remove what is too old, what crashed writers left, and what is over the limit.
+    def sweep(self) -> None:
+        """Remove what is too old, and what crashed writers left, and what is over the limit.
 
-        keep: a clip that stays, and does not count. max_bytes: None is the limit of the store.
+        The first one looks at the whole folder, later ones at a part of it. Raises OSError.
         """
-        limit = self._max_bytes if max_bytes is None else max_bytes
-        now_s = self._clock()
-        with self._lock:
-            kept: list[tuple[float, int, Path]] = []
-            for path, state in self._files():
-                is_draft = path.name.startswith(_DRAFT)
-                if not (is_draft or _NAME.fullmatch(path.name)):
-                    continue  # the secret above all: without it every link is dead
-                life_s = _DRAFT_LIFE_S if is_draft else self._life_s
-                if now_s >= state.st_mtime + life_s:
-                    _remove(path)
-                elif not is_draft and path != keep:
-                    kept.append((state.st_atime, state.st_size, path))
-            kept.sort()
-            num_bytes = sum(size for _, size, _ in kept)
-            for _, size, path in kept:
-                if num_bytes <= limit:
-                    break
-                _remove(path)
-                num_bytes -= size
-            self._num_bytes = num_bytes
+        while not self._index.look() and not self._index.is_complete:
+            pass
+        self._index.remove_old(self._clock())
+        self._index.make_room(self._max_bytes)
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        try:
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    with suppress(OSError):
-                        yield Path(entry.path), entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return
+    def close(self) -> None:
+        """Give back what `sweep` keeps open."""
+        self._index.close()
+
+    def _list_clips(self) -> Iterator[os.DirEntry[str]]:
+        """The clips in the folder; old drafts are removed by the way."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as files:
+            for file in files:
+                if file.name.startswith(_DRAFT):
+                    self._remove_old_draft(file)
+                elif _NAME.fullmatch(file.name):
+                    # And nothing else, the secret above all: without it every link is dead.
+                    yield file
+
+    def _remove_old_draft(self, file: os.DirEntry[str]) -> None:
+        with suppress(OSError):
+            made_s = file.stat(follow_symlinks=False).st_mtime
+            if self._clock() >= made_s + _DRAFT_LIFE_S:
+                os.unlink(file.path)
 
     def _describe(self, path: Path, audio_format: str, state: os.stat_result) -> Clip:
         return Clip(
@@ -227,8 +215,3 @@ class ClipStore:
 
     def _draft(self) -> Path:
         return self._folder / f"{_DRAFT}{uuid.uuid4().hex}"
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()

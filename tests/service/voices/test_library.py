@@ -14,13 +14,14 @@ from fishs2.store.voices.store import VoiceStore
 from tests.recordings import make_voice, write_wav
 
 VOICE = write_wav(make_voice())
+LIMITS = VoiceLimits(min_reference_s=0, max_reference_s=90)
 
 
 async def test_look_up_does_not_wait_for_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sailor.wav").write_bytes(VOICE)
-    voices = Voices(VoiceStore(tmp_path), VoiceLimits())
+    voices = Voices(VoiceStore(tmp_path), LIMITS)
     release = threading.Event()
 
     def decode(audio: bytes, *, max_seconds: float) -> DecodedAudio:
@@ -53,7 +54,7 @@ async def test_folder_is_looked_at_while_somebody_asks(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "a.wav").write_bytes(b"sound")
     (tmp_path / "a" / "meta.json").write_text(json.dumps({"name": "Ada"}))
-    voices = Voices(Store(tmp_path), VoiceLimits())
+    voices = Voices(Store(tmp_path), LIMITS)
     try:
         assert await voices.find("ada") is not None
         await seen.wait()
