@@ -70,7 +70,7 @@ class FakeEngine:
             voices=("fake", "other"),
             speaks_tags=speaks_tags,
         )
-        self._fail_after_chunks = fail_after_chunks
+        self.fail_after_chunks = fail_after_chunks
         self._num_runaways = num_runaways
         self._num_losses = num_losses
         self._num_silent = num_silent
@@ -112,7 +112,7 @@ class FakeEngine:
                 pcm = np.zeros_like(pcm)
             chunk_len = max(1, round(self.timing.chunk_s * self._capabilities.sample_rate_hz))
             for index, start in enumerate(range(0, len(pcm), chunk_len)):
-                if index == self._fail_after_chunks:
+                if index == self.fail_after_chunks:
                     raise EngineError("the fake engine was told to fail")
                 if index > 0:
                     await self.gate.wait()

@@ -139,4 +139,4 @@ async def test_engine_that_breaks_off_is_counted_and_not_averaged() -> None:
 def _break(engine: FakeEngine, progress: str) -> None:
     """Let the engine fail once the warm-up is over."""
     if progress != "warm-up":
-        engine._fail_after_chunks = 2
+        engine.fail_after_chunks = 2

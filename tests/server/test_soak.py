@@ -61,10 +61,8 @@ async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobo
         assert metrics["fishs2_engine_restarts_total"] == 0
         assert metrics['fishs2_requests_total{dialect="openai",outcome="aborted"}'] > 10
         assert not [name for name in metrics if 'outcome="failed"' in name]
-        core = engine._thread._core
-        assert core is not None
-        assert core.is_idle
-        core.check_integrity()
+        # Its thread checks its own books whenever nobody is left: a wrong one is a restart.
+        assert engine.stats().num_running == 0
     # Closing has checked that every turn was given back.
     assert not [t.name for t in threading.enumerate() if t.name.startswith("fishs2")]
 

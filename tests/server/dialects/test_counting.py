@@ -12,10 +12,11 @@ import pytest
 import websockets
 
 from fishs2.runtime import open_database
-from fishs2.store.accounts.keys import NewKey, create_key
+from fishs2.store.accounts.keys import NewKey
 from fishs2.store.accounts.usage import read_usage
 from tests.fakes import FakeEngine
-from tests.serving import PATIENCE_S, Served, serving
+from tests.server.keyed import serving_keys
+from tests.serving import PATIENCE_S, Served
 
 TEXT = "Hello there."
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
@@ -42,15 +43,8 @@ async def with_key(
 ) -> AsyncIterator[tuple[Served, str]]:
     """A server that knows one key; yields its token."""
     key_limits = {name: limits.pop(name) for name in ("per_minute",) if name in limits}
-    async with serving(engine, **limits) as served:
-        await served.services.wait_for_stores()
-        database = open_database(served.settings)
-        database.migrate()
-        new = NewKey("me", frozenset(scopes or {"admin"}), **key_limits)
-        _, token = create_key(database, new)
-        database.close()
-        # As a second later.
-        served.services.accounts._keys.read_s = -1e9
+    new = NewKey("me", frozenset(scopes or {"admin"}), **key_limits)
+    async with serving_keys(new, engine=engine, **limits) as (served, [(_, token)]):
         yield served, token
 
 
@@ -131,7 +125,9 @@ async def test_refusal_of_a_busy_server_is_no_error_of_the_key() -> None:
             "/v1/audio/speech", json={"model": "fishs2", "input": TEXT}, headers=bearer(token)
         )
         key_id = token.split("_")[1]
-        days = read_usage(served.services.accounts._database, key_id, "2000-01-01")
+        database = open_database(served.settings)
+        days = read_usage(database, key_id, "2000-01-01")
+        database.close()
 
     assert answer.json()["error"]["code"] == "server_busy"
     assert sum(day.num_errors for day in days) == 0

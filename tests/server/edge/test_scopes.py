@@ -10,11 +10,11 @@ from starlette.routing import Mount
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from fishs2.runtime import open_database
 from fishs2.server.edge.auth import READ_VOICES, Doors, GuardedRoute, GuardedRouter
 from fishs2.store.accounts.keys import SCOPES as KEY_SCOPES
-from fishs2.store.accounts.keys import NewKey, create_key
+from fishs2.store.accounts.keys import NewKey
 from tests.fakes import FakeEngine
+from tests.server.keyed import serving_keys
 from tests.serving import Served, make_app, make_services, make_settings, serving
 
 PUBLIC, ANY = frozenset[str](), frozenset(KEY_SCOPES)
@@ -92,18 +92,9 @@ UNKNOWN = [("GET", "/nothing"), ("POST", "/v1/nothing"), ("GET", "/api/open"), (
 @asynccontextmanager
 async def with_keys() -> AsyncIterator[tuple[Served, dict[str, str]]]:
     """A server with a key of each scope; yields their tokens."""
-    async with serving() as served:
-        await served.services.wait_for_stores()
-        database = open_database(served.settings)
-        database.migrate()
-        tokens = {
-            scope: create_key(database, NewKey(scope, frozenset({scope})))[1]
-            for scope in sorted(ANY)
-        }
-        database.close()
-        # As a second later.
-        served.services.accounts._keys.read_s = -1e9
-        yield served, tokens
+    new = [NewKey(scope, frozenset({scope})) for scope in sorted(ANY)]
+    async with serving_keys(*new) as (served, keys):
+        yield served, {key.name: token for key, token in keys}
 
 
 async def ask(served: Served, method: str, path: str, token: str | None) -> int:

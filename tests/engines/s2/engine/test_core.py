@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,10 +129,16 @@ def test_prefixes_are_bounded_and_the_oldest_goes(model: Model) -> None:
     assert bounded.prefixes.num_bytes <= 2.5 * num_bytes
 
 
-def test_unset_memory_never_reaches_a_sample(model: Model) -> None:
-    core = Core(model, LIMITS)
-    for each in (*core._runner._cache.keys, *core._runner._cache.values):
-        each.fill_(float("nan"))
+def test_unset_memory_never_reaches_a_sample(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = torch.empty
+
+    def unset(*shape: Any, **options: Any) -> torch.Tensor:
+        memory = empty(*shape, **options)
+        return memory.fill_(float("nan")) if memory.is_floating_point() else memory
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "empty", unset)
+        core = Core(model, LIMITS)
 
     together = speak(core, [make(model, text, seed=seed) for seed, text in enumerate(TEXTS)])
 
@@ -208,7 +215,7 @@ def test_part_that_is_drawn_early_sounds_after_the_one_before_it(model: Model) -
     order: list[Sequence] = []
     while not second.is_spoken:
         order += [sequence for sequence, _ in core.step()]
-        if first.is_spoken and first.slot >= 0 and first in core._scheduler.running:
+        if first.is_spoken and first.slot >= 0 and first in core.running:
             assert second.num_voiced == 0
             core.release(first)
 
@@ -257,7 +264,7 @@ def test_part_that_comes_before_the_one_it_follows_keeps_nobody_waiting(model: M
 
     for _ in range(100):
         list(core.step())
-        for each in [each for each in core._scheduler.running if each.is_spoken]:
+        for each in [each for each in core.running if each.is_spoken]:
             core.release(each)
 
     assert core.is_idle
@@ -279,7 +286,7 @@ def test_part_that_comes_again_finds_a_slot_where_a_later_one_waits_in_it(model:
     heard: list[np.ndarray] = []
     for _ in range(30):
         heard += [pcm for _, pcm in core.step()]
-        for each in [each for each in core._scheduler.running if each.is_spoken]:
+        for each in [each for each in core.running if each.is_spoken]:
             core.release(each)
 
     assert core.is_idle
@@ -303,9 +310,9 @@ def test_speech_is_forgotten_when_its_end_is_said_and_its_parts_are_done(model: 
     core.add(second)
 
     core.end_speech("a speech")
-    assert len(core._vocoder._speeches) == 1
+    assert core.num_speeches == 1
     finish(core, second)
-    assert len(core._vocoder._speeches) == 0
+    assert core.num_speeches == 0
 
     core.end_speech("a speech")
     core.end_speech("never heard of")

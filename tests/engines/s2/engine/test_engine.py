@@ -15,8 +15,8 @@ from fishs2.engines.base import Part, Reference, Sampling, SpeechEngine, Utteran
 from fishs2.engines.s2.device.model import Model, Precision
 from fishs2.engines.s2.engine import engine as engine_module
 from fishs2.engines.s2.engine import references as references_module
-from fishs2.engines.s2.engine.core import Core
-from fishs2.engines.s2.engine.engine import S2Engine
+from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.engine import MIN_ROOM, S2Engine
 from fishs2.engines.s2.engine.references import ReferenceCache
 from fishs2.engines.s2.engine.runner import Runner
 from fishs2.engines.s2.engine.sequence import Sequence
@@ -122,10 +122,8 @@ async def test_failing_step_ends_those_in_work_and_the_next_speaks(
     monkeypatch.undo()
 
     assert len(await listen(engine, Utterance("Hi.", sampling=GREEDY))) > 0
-    assert engine._thread.num_restarts == 1
-    limits = engine._thread.limits
-    assert limits is not None
-    assert limits.num_slots == 2
+    stats = engine.stats()
+    assert (stats.num_restarts, stats.num_slots) == (1, 2)
 
 
 async def test_what_was_done_is_counted(engine: S2Engine) -> None:
@@ -143,17 +141,22 @@ async def test_what_was_done_is_counted(engine: S2Engine) -> None:
 
 
 async def test_model_is_unloaded_when_nobody_speaks_and_comes_back_by_itself() -> None:
-    engine = S2Engine(MODEL_FILES, Precision(), idle_unload_s=0.01)
+    codecs: list[weakref.ref[Codec]] = []
+
+    def note_codec(model: Model) -> Limits:
+        codecs.append(weakref.ref(model.codec))
+        return Limits(num_slots=4)
+
+    engine = S2Engine(MODEL_FILES, Precision(), choose_limits=note_codec, idle_unload_s=0.01)
     await engine.start()
     try:
         pcm = arrays("codec_golden")["audio_in"]
         voice = Reference(pcm, 44100, "A voice.", key="idle")
         before = await listen(engine, Utterance("Hi.", sampling=GREEDY))
         await listen(engine, Utterance("Hi.", references=(voice,), sampling=GREEDY))
-        codec = weakref.ref(engine._thread.model.codec) if engine._thread.model else lambda: None
-        await until(lambda: engine._thread.model is None)
+        await until(lambda: not engine.stats().is_loaded)
         gc.collect()
-        assert codec() is None
+        assert [codec() for codec in codecs] == [None] * len(codecs)
         after = await listen(engine, Utterance("Hi.", sampling=GREEDY))
     finally:
         await engine.close()
@@ -165,9 +168,7 @@ async def test_reference_of_90_seconds_leaves_room_to_speak() -> None:
     codes, transcript = 1938, 500  # frames of 90 s; tokens of what is said in them
     params = params_of(Sampling(max_new_tokens=1024))
 
-    room = count_frames(
-        codes + transcript + 150, params, max_positions=4096, min_room=engine_module._MIN_ROOM
-    )
+    room = count_frames(codes + transcript + 150, params, max_positions=4096, min_room=MIN_ROOM)
 
     assert room == 1024
 
@@ -284,22 +285,29 @@ async def test_guard_can_be_switched_off() -> None:
         engine = S2Engine(MODEL_FILES, Precision(), is_guarded=is_guarded)
         await engine.start()
         try:
-            sequence = await engine._prepare(Utterance("Hm."), threading.Event())
+            sequence = await engine.prepare(Utterance("Hm."), threading.Event())
         finally:
             await engine.close()
         assert (sequence.runaway_frames is not None) is is_guarded
 
 
-async def test_long_silence_is_a_runaway(engine: S2Engine) -> None:
-    model = engine._thread.model
-    assert model is not None
-    # The last convolution makes the samples: without it they are all zero.
-    last = model.codec.decoder.decoder.last
-    last.weight.zero_()
-    last.bias.zero_()
+async def test_long_silence_is_a_runaway() -> None:
+    def mute(model: Model) -> Limits:
+        # The last convolution makes the samples: without it they are all zero.
+        last = model.codec.decoder.decoder.last
+        last.weight.zero_()
+        last.bias.zero_()
+        return Limits(num_slots=4)
 
-    with pytest.raises(RunawaySpeechError, match=r"silent for 1[78]. frames"):
-        await listen(engine, Utterance("A text of some length. " * 5, sampling=Sampling(seed=1)))
+    engine = S2Engine(MODEL_FILES, Precision(), choose_limits=mute)
+    await engine.start()
+    try:
+        with pytest.raises(RunawaySpeechError, match=r"silent for 1[78]. frames"):
+            await listen(
+                engine, Utterance("A text of some length. " * 5, sampling=Sampling(seed=1))
+            )
+    finally:
+        await engine.close()
 
 
 async def test_parts_of_a_speech_are_one_stream_through_the_engine(engine: S2Engine) -> None:
@@ -331,7 +339,7 @@ async def test_parts_enter_in_order_whichever_is_prepared_first(
         for index, text in enumerate(texts)
     ]
     expected = np.concatenate(await asyncio.gather(*(listen(engine, each) for each in spoken)))
-    prepare, second_is_in = engine._prepare, asyncio.Event()
+    prepare, second_is_in = engine.prepare, asyncio.Event()
 
     async def prepare_first_last(utterance: Utterance, is_aborted: threading.Event) -> Sequence:
         part = utterance.part
@@ -343,7 +351,7 @@ async def test_parts_enter_in_order_whichever_is_prepared_first(
             asyncio.get_running_loop().call_soon(second_is_in.set)
         return sequence
 
-    monkeypatch.setattr(engine, "_prepare", prepare_first_last)
+    monkeypatch.setattr(engine, "prepare", prepare_first_last)
     heard = await asyncio.gather(
         *(listen(engine, replace(each, part=replace_speech(each))) for each in spoken)
     )
@@ -359,7 +367,7 @@ def replace_speech(utterance: Utterance) -> Part:
 async def test_frames_that_were_asked_for_are_no_runaway(engine: S2Engine) -> None:
     wished = Utterance("Hm.", sampling=Sampling(min_tokens_before_end=500))
 
-    sequence = await engine._prepare(wished, threading.Event())
+    sequence = await engine.prepare(wished, threading.Event())
 
     assert sequence.runaway_frames == 500 + 184
 

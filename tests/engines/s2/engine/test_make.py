@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from fishs2.engines.s2.device.model import Model, Precision, load_model
-from fishs2.engines.s2.engine import make as opening
-from fishs2.engines.s2.engine.make import S2Place, S2Wishes, choose_limits, choose_precision
+from fishs2.engines.s2.engine import make
+from fishs2.engines.s2.engine.make import (
+    STREAM_BYTES,
+    S2Place,
+    S2Wishes,
+    choose_limits,
+    choose_precision,
+)
 from fishs2.engines.s2.engine.runner import slot_bytes
 from fishs2.errors import EngineUnavailableError
 from tests.engines.s2.golden import MODEL_FILES, load_golden_model
@@ -29,8 +35,8 @@ def test_half_of_the_free_memory_goes_to_slots(
     max_batch: int | None,
     expected: int,
 ) -> None:
-    slot = slot_bytes(model.ar, 1024) + opening._STREAM_BYTES
-    monkeypatch.setattr(opening, "_free_bytes", lambda _: free_slots * slot)
+    slot = slot_bytes(model.ar, 1024) + STREAM_BYTES
+    monkeypatch.setattr(make, "free_bytes", lambda _: free_slots * slot)
 
     limits = choose_limits(model, S2Wishes(max_seq=1024, max_batch=max_batch))
 
@@ -74,4 +80,4 @@ def test_memory_that_loading_has_left_behind_counts_as_free(
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free_bytes.update(now=5_000))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes["now"], 9_000))
 
-    assert opening._free_bytes(torch.device("cuda:0")) == 5_000
+    assert make.free_bytes(torch.device("cuda:0")) == 5_000

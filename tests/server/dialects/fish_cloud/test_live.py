@@ -21,10 +21,11 @@ from fishs2.runtime import open_database, server_options
 from fishs2.server.dialects.fish_cloud.live import LiveSession
 from fishs2.server.edge.stopping import Stopping
 from fishs2.service.accounts.accounts import Principal
-from fishs2.store.accounts.keys import Key, NewKey, create_key, find_key
+from fishs2.store.accounts.keys import Key, NewKey, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing
 from tests.server.dialects.fish_cloud.conftest import CLOUD, error_of
 from tests.server.dialects.fish_cloud.live_client import LIVE, LiveClient, live
+from tests.server.keyed import serving_keys
 from tests.serving import Served, serving, until
 
 SENTENCES = [f"Sentence number {n} goes on for a while. " for n in range(12)]
@@ -532,13 +533,7 @@ async def with_key(
     engine: FakeEngine | None = None, **limits: Any
 ) -> AsyncIterator[tuple[Served, Key, dict[str, str]]]:
     """A server that has a key; the headers that carry it."""
-    async with serving(engine) as served:
-        database = open_database(served.settings)
-        database.migrate()
-        key, token = create_key(database, NewKey("me", **limits))
-        database.close()
-        await served.services.wait_for_stores()
-        served.services.accounts._keys.read_s = -1e9
+    async with serving_keys(NewKey("me", **limits), engine=engine) as (served, [(key, token)]):
         yield served, key, {"Authorization": f"Bearer {token}", "model": "s2-pro"}
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from fishs2.engines.base import Capabilities
 from fishs2.runtime import open_database
-from fishs2.store.accounts.keys import Key, NewKey, create_key, disable_key, find_key
+from fishs2.store.accounts.keys import Key, NewKey, disable_key, find_key
 from fishs2.store.clips import ClipStore
 from tests.fakes import FakeEngine
+from tests.server.keyed import serving_keys
 from tests.server.recorded import sine_wav
 from tests.serving import Served, serving, until
 
@@ -56,6 +57,12 @@ class OpenClient:
     async def speak(self, **body: Any) -> httpx.Response:
         return await self.post("tts", **{"reference_id": "default", "text": TEXT, **body})
 
+    async def until_refused(self) -> None:
+        """Wait until the server has heard that the key is not valid any more."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        while (await self.served.client.get("/v1/models", headers=headers)).status_code != 401:  # noqa: ASYNC110 - it is the server that we wait for
+            await asyncio.sleep(0.02)
+
 
 @asynccontextmanager
 async def opened(engine: FakeEngine | None = None, **settings: Any) -> AsyncIterator[OpenClient]:
@@ -69,15 +76,9 @@ async def with_key(
     engine: FakeEngine | None = None, **limits: Any
 ) -> AsyncIterator[tuple[OpenClient, Key]]:
     """A server that has a key from its start."""
-    async with opened(engine) as client:
-        database = open_database(client.served.settings)
-        database.migrate()
-        key, token = create_key(database, NewKey("me", **limits))
-        database.close()
-        # As a second later.
-        await client.served.services.wait_for_stores()
-        client.served.services.accounts._keys.read_s = -1e9
-        yield OpenClient(client.served, token), key
+    engine = engine or FakeEngine(capabilities=CAPABILITIES)
+    async with serving_keys(NewKey("me", **limits), engine=engine) as (served, [(key, token)]):
+        yield OpenClient(served, token), key
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:
@@ -546,9 +547,13 @@ async def test_database_that_has_gone_lets_nobody_in() -> None:
         assert (await client.speak()).status_code == 200
         data = client.served.settings.data_dir
         data.rename(data.with_name("elsewhere"))
-        client.served.services.accounts._keys.read_s = -1e9
 
-        answer = await client.served.client.delete("/v1/voices/sample_male")
+        # What it has read holds for a second.
+        while (
+            answer := await client.served.client.delete("/v1/voices/sample_male")
+        ).status_code != 503:
+            assert answer.status_code == 401
+            await asyncio.sleep(0.02)
         spoken = await client.speak()
         data.with_name("elsewhere").rename(data)
 
@@ -659,7 +664,7 @@ async def test_tokens_that_are_not_valid_are_401_in_each_dialect(
         database = open_database(client.served.settings)
         if damage == "disabled":
             disable_key(database, key.id)
-            client.served.services.accounts._keys.read_s = -1e9
+            await client.until_refused()
         database.close()
         header = {
             "disabled": f"Bearer {client.token}",

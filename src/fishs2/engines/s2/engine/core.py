@@ -7,6 +7,7 @@ Knows no queue, event loop or client. Engine thread only.
 
 import time
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,6 +86,16 @@ class Core:
     @property
     def is_idle(self) -> bool:
         return self._scheduler.is_idle
+
+    @property
+    def running(self) -> SequenceOf[Sequence]:
+        """All that have a slot, oldest first."""
+        return self._scheduler.running
+
+    @property
+    def num_speeches(self) -> int:
+        """Speeches of which something is carried over from part to part."""
+        return self._vocoder.num_speeches
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for a slot."""

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 # The model loses the voice in long texts: best below 800 frames, 37 s, at 15 characters per second
 # and some room (spec 9.17).
 MAX_UTTERANCE_CHARS = 400
-_MIN_ROOM = 1024
+MIN_ROOM = 1024
 """Frames that must fit behind a prompt: the longest utterance, and 90 s of reference before it."""
 
 _PROGRESS_S = 3.0
@@ -168,7 +168,7 @@ class S2Engine:
         is_aborted = threading.Event()
         try:
             async with self._in_order(utterance.part):
-                sequence = await self._prepare(utterance, is_aborted)
+                sequence = await self.prepare(utterance, is_aborted)
                 if not self._is_running:
                     # Closed while the reference was encoded: the thread would never answer.
                     raise EngineError("the s2 engine was closed")
@@ -215,7 +215,7 @@ class S2Engine:
             return asyncio.Lock()
         return self._entrances.setdefault(part.speech, asyncio.Lock())
 
-    async def _prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
+    async def prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
         """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
         params = params_of(utterance.sampling)
         model = self._thread.model or await self._load_model()
@@ -225,7 +225,7 @@ class S2Engine:
         turns = build_turns(model.tokenizer, utterance.text, num_codebooks=num_codebooks)
         prompt = np.concatenate((system, turns), axis=1)
         max_frames = count_frames(
-            prompt.shape[1], params, max_positions=self._max_positions, min_room=_MIN_ROOM
+            prompt.shape[1], params, max_positions=self._max_positions, min_room=MIN_ROOM
         )
         sequence = Sequence(prompt, system.shape[1], params, max_frames)
         sequence.part = utterance.part

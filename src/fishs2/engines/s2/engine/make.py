@@ -19,7 +19,7 @@ _SMALL_BYTES = 1_000_000_000
 
 
 _SLOTS_SHARE, _PREFIX_SHARE = 0.5, 0.1
-_STREAM_BYTES = 30_000_000
+STREAM_BYTES = 30_000_000
 """What the codec remembers of one stream, and what a step needs for it."""
 
 _MAX_BATCH_CPU, _MAX_BATCH_CARD = 8, 192
@@ -71,10 +71,10 @@ def choose_limits(model: Model, wishes: S2Wishes) -> Limits:
     """What fits into the memory that is free once the model is loaded."""
     is_card = model.ar.device.type == "cuda"
     max_positions = min(wishes.max_seq, model.ar.config.slow.max_positions)
-    free_bytes = _free_bytes(model.ar.device)
-    slot = slot_bytes(model.ar, max_positions) + _STREAM_BYTES
+    free = free_bytes(model.ar.device)
+    slot = slot_bytes(model.ar, max_positions) + STREAM_BYTES
     most = _MAX_BATCH_CARD if is_card else _MAX_BATCH_CPU
-    fitting = max(1, min(most, int(_SLOTS_SHARE * free_bytes) // slot))
+    fitting = max(1, min(most, int(_SLOTS_SHARE * free) // slot))
     # More at once is cheaper per token, and holds up longer those who speak.
     piece = 512 if is_card else 128
     return Limits(
@@ -82,11 +82,12 @@ def choose_limits(model: Model, wishes: S2Wishes) -> Limits:
         max_positions=max_positions,
         piece_tokens=piece,
         step_tokens=piece,
-        prefix_bytes=int(_PREFIX_SHARE * free_bytes),
+        prefix_bytes=int(_PREFIX_SHARE * free),
     )
 
 
-def _free_bytes(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
+    """Of the memory that caches of this device would lie in."""
     if device.type == "cuda":
         # What loading and the check of the kernels needed is still held, and free for caches.
         torch.cuda.empty_cache()

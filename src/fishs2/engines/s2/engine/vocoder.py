@@ -143,6 +143,11 @@ class Vocoder:
         """Of the states of all slots."""
         return self._rows.num_bytes
 
+    @property
+    def num_speeches(self) -> int:
+        """Speeches of which something is carried over from part to part."""
+        return len(self._speeches)
+
     def enter(self, sequence: Sequence) -> None:
         """A sequence will come; to be followed by `leave`."""
         self._speeches.enter(sequence)
