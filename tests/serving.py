@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,9 @@ from fishs2.server.app import create_app
 from fishs2.service.services import EngineChoice, Services
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
+
+# Other tests set the seed of the usual one.
+_random = random.SystemRandom()
 
 PATIENCE_S = 200.0
 """Against what hangs for ever, for those who must name a limit; no machine is too busy for it."""
@@ -173,18 +177,22 @@ def wait_until_up(url: str, process: subprocess.Popen[str], *, engine: bool = Tr
 
     The test's own time limit bounds it.
     """
-    while True:
-        if process.poll() is not None:
-            raise AssertionError(f"the server ended: {process.communicate()[0]}")
-        try:
-            if httpx.get(f"{url}/health", timeout=PATIENCE_S).json()["ready"] or not engine:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
+    # One client, and one that reads no certificates: that takes longer than a hundred requests.
+    with httpx.Client(timeout=PATIENCE_S, verify=False) as client:
+        while True:
+            if process.poll() is not None:
+                raise AssertionError(f"the server ended: {process.communicate()[0]}")
+            try:
+                if client.get(f"{url}/health").json()["ready"] or not engine:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.02)
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A TCP port that nobody has, and that no system gives to whoever asks for any."""
+    while True:
+        port = _random.randrange(10_000, 32_768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

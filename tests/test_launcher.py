@@ -19,7 +19,7 @@ import pytest
 from tests.bootstrap.file_server import Faults, file_server
 from tests.cli.running import Done
 from tests.cli.running import run as run_here
-from tests.serving import PATIENCE_S, free_port
+from tests.serving import PATIENCE_S, free_port, wait_until_up
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ours must not decide what these tests see.
@@ -62,13 +62,7 @@ def launched(
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        while True:
-            assert process.poll() is None, process.communicate()[0]
-            try:
-                assert httpx.get(f"{url}/health", timeout=PATIENCE_S).json()["status"] == "ok"
-                break
-            except httpx.TransportError:
-                time.sleep(0.02)
+        wait_until_up(url, process, engine=False)
         yield url
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
@@ -353,18 +347,11 @@ def test_env_file_written_by_others_is_read(tmp_path: Path) -> None:
         text=True,
     )
     try:
-        while True:
-            assert process.poll() is None
-            try:
-                health = httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE_S).json()
-                break
-            except httpx.TransportError:
-                time.sleep(0.02)
+        wait_until_up(f"http://127.0.0.1:{port}", process, engine=False)
     finally:
         process.terminate()
         said, _ = process.communicate(timeout=PATIENCE_S)
 
-    assert health["status"] == "ok"
     assert "FISHS2_LATER_SETTING is no setting" in said
 
 
