@@ -85,7 +85,7 @@ def test_many_who_open_a_fresh_database_at_once_all_get_their_turn(
     pipe = subprocess.PIPE
     at_once = [
         subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe)
-        for _ in range(8)
+        for _ in range(5)
     ]
     for process in at_once:
         assert process.stdout is not None
