@@ -1,7 +1,5 @@
 """The eSpeak processes of this one; other tests may have servers running meanwhile."""
 
-from pathlib import Path
-
 import psutil
 
 
@@ -12,7 +10,7 @@ def find_workers() -> list[psutil.Process]:
 
 def _is_worker(child: psutil.Process) -> bool:
     try:
-        return any(Path(argument).match("espeak/worker.py") for argument in child.cmdline())
+        return any("fishs2.engines.espeak.worker" in argument for argument in child.cmdline())
     except psutil.ZombieProcess:
         return True
     except psutil.NoSuchProcess:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from fishs2.engines.hosted.engine import HostedEngine
-from fishs2.engines.hosted.link import HostLimits
+from fishs2.engines.hosted.watch import HostLimits
 from fishs2.engines.s2cpp.engine import S2cppOptions, open_s2cpp
 from tests.engines.s2.golden import MODEL_FILE, TOKENIZER_FILE
 from tests.native.building import COMPILER, NO_COMPILER, build_library

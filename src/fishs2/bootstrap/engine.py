@@ -9,8 +9,8 @@ from fishs2.bootstrap.files import model_file, tokenizer_file
 from fishs2.engines.base import SpeechEngine
 from fishs2.engines.espeak.engine import BuiltinEngine
 from fishs2.engines.hosted.engine import HostedEngine
-from fishs2.engines.hosted.link import HostLimits
 from fishs2.engines.hosted.messages import Recipe, to_plain
+from fishs2.engines.hosted.watch import HostLimits
 from fishs2.engines.missing import MissingEngine
 from fishs2.engines.s2cpp.engine import S2cppOptions, open_s2cpp
 from fishs2.settings import Settings

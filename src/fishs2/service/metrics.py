@@ -122,7 +122,10 @@ def _engine_metrics(engine: EngineStats) -> Iterator[Metric]:
         "voice_cache_hits": ("Utterances whose voice was ready.", engine.num_voice_hits),
         "voice_cache_misses": ("Utterances whose voice was not.", engine.num_voice_misses),
         "runaways": ("Utterances whose speech ran away.", engine.num_runaways),
-        "restarts": ("Failed steps, after which the engine began anew.", engine.num_restarts),
+        "restarts": (
+            "Times the engine began anew: a failed step, or a lost process.",
+            engine.num_restarts,
+        ),
     }
     for name, (text, value) in gauges.items():
         yield GaugeMetricFamily(f"fishs2_engine_{name}", text, value)

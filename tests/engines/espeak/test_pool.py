@@ -12,9 +12,10 @@ import espeakng_loader
 import psutil
 import pytest
 
-from fishs2.engines.espeak.pool import EspeakPool, Limits
+from fishs2.engines.espeak.pool import EspeakPool
 from fishs2.engines.espeak.worker import MAX_ORDERS, Order
 from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError
+from fishs2.processes.pool import PoolLimits
 from tests.engines.workers import find_workers
 from tests.serving import PATIENCE_S
 
@@ -25,7 +26,7 @@ SHORT = Order(voice="gmw/en-US", text="hello")
 @pytest.fixture
 async def pool() -> AsyncIterator[EspeakPool]:
     """One worker, however slow it is."""
-    pool = EspeakPool(1, Limits(PATIENCE_S, PATIENCE_S, PATIENCE_S, PATIENCE_S))
+    pool = EspeakPool(1, PoolLimits(PATIENCE_S, PATIENCE_S, PATIENCE_S, PATIENCE_S))
     await pool.start()
     yield pool
     await pool.close()
@@ -34,7 +35,7 @@ async def pool() -> AsyncIterator[EspeakPool]:
 @pytest.fixture
 async def hasty() -> AsyncIterator[EspeakPool]:
     """One worker, which counts as lost after a second; a healthy one needs a thousandth of it."""
-    pool = EspeakPool(1, Limits(stall_s=1, abort_s=1))
+    pool = EspeakPool(1, PoolLimits(stall_s=1, abort_s=1))
     await pool.start()
     yield pool
     await pool.close()
@@ -100,6 +101,7 @@ async def test_worker_killed_in_mid_speech_is_an_error_and_replaced(pool: Espeak
 
     assert await render(pool, SHORT)
     assert find_worker() != worker
+    assert pool.num_restarts == 1
 
 
 @pytest.mark.parametrize("end", [psutil.Process.suspend, psutil.Process.kill])
@@ -152,7 +154,7 @@ async def test_stall_in_mid_speech_is_an_error(hasty: EspeakPool) -> None:
 
 
 async def test_waiting_for_a_worker_has_an_end() -> None:
-    pool = EspeakPool(1, Limits(turn_s=0.05))
+    pool = EspeakPool(1, PoolLimits(turn_s=0.05))
     await pool.start()
     try:
         async with aclosing(pool.speak(ENDLESS)) as pieces:
@@ -205,7 +207,7 @@ async def test_worker_that_never_gets_ready_is_unavailable(
     monkeypatch.setattr(espeakng_loader, "get_library_path", lambda: str(endless))
 
     with pytest.raises(EngineUnavailableError, match="no sign of life"):
-        await EspeakPool(1, Limits(start_s=0.1)).start()
+        await EspeakPool(1, PoolLimits(start_s=0.1)).start()
 
     assert not find_workers()
 

@@ -21,8 +21,8 @@ import pytest_asyncio
 from fishs2 import errors as errors_module
 from fishs2.engines.base import Part, Reference, Sampling, Utterance
 from fishs2.engines.hosted.engine import HostedEngine
-from fishs2.engines.hosted.link import HostLimits
 from fishs2.engines.hosted.messages import Recipe
+from fishs2.engines.hosted.watch import HostLimits
 from fishs2.errors import (
     EngineError,
     EngineLostError,
@@ -132,8 +132,6 @@ async def test_audio_of_a_reference_goes_over_once_and_arrives_whole(engine: Hos
     rng = np.random.default_rng(1)
     huge = Reference(rng.random(90 * 48_000, np.float32), 48_000, "long", key="huge")
     small = Reference(rng.random(1_000, np.float32), 8_000, "short", key="small")
-    link = engine._link
-    assert link is not None
 
     heard = await listen(engine, "reference", references=(small, huge))
     again = await listen(engine, "reference", references=(replace(huge, pcm=huge.pcm[:1]), small))
@@ -408,11 +406,10 @@ async def test_child_that_does_not_stop_is_killed(hasty: HostedEngine) -> None:
     assert len(await listen(hasty)) > 0
 
 
-async def test_stopped_child_is_killed_while_others_are_answered(hasty: HostedEngine) -> None:
-    link = hasty._link
-    assert link is not None
-    assert link._child is not None
-    child = psutil.Process(link._child.pid)
+async def test_stopped_child_is_killed_while_others_are_answered(
+    hasty: HostedEngine, tmp_path: Path
+) -> None:
+    (child,) = [each for each in find_children() if str(tmp_path) in " ".join(each.cmdline())]
     child.suspend()
 
     assert len(await hear(hasty, Utterance(TEXT))) > 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fishs2.engines.base import AudioChunk, Capabilities, Pcm, Reference, Utterance
+from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Pcm, Reference, Utterance
 from fishs2.engines.espeak.pool import EspeakPool
 from fishs2.engines.espeak.prosody import Prosody, measure_speech
 from fishs2.engines.espeak.voices import VoiceCatalogue, read_catalogue
@@ -117,8 +117,14 @@ class BuiltinEngine:
     def end_speech(self, speech: str) -> None:
         """It carries nothing over."""
 
-    def stats(self) -> None:
-        """It counts nothing."""
+    def stats(self) -> EngineStats:
+        """As SpeechEngine says; its slots are the workers."""
+        return EngineStats(
+            num_slots=self._num_workers,
+            num_running=self._pool.num_busy,
+            num_restarts=self._pool.num_restarts,
+            trouble=self._pool.trouble,
+        )
 
     async def close(self) -> None:
         await self._pool.close()

@@ -1,37 +1,25 @@
-"""The child process that owns eSpeak NG: orders in at stdin, PCM out at stdout.
+"""The process that owns eSpeak NG: orders in at stdin, PCM out at stdout.
 
-`espeak.pool` starts this file by its path, with the standard library only, and imports it for the
-messages; importing it does nothing. eSpeak keeps global state in its C library, parses text in C
-and reads files by name, so it lives out here: a crash costs one utterance, never the server.
+`espeak.pool` starts it without site-packages, so it needs the standard library and
+`processes.inside` only; importing it does nothing. eSpeak keeps global state in its C library,
+parses text in C and reads files by name, so it lives out here: a crash costs one utterance, never
+the server.
 
-Every message is a header (kind, order number, payload bytes) and a payload:
-
-    parent -> worker   SPEAK    an encoded Order
-                       ABORT    nothing; stop the order with this number
-    worker -> parent   READY    the voices and variants, one a line; the order number is 0
-                       PCM      int16 samples in this machine's byte order
-                       FAILED   why, for the log; DONE or LAST follows
-                       DONE     nothing; the order has ended, by itself or by ABORT
-                       LAST     the same, and the worker leaves
-
-Orders are worked on one at a time, in the order of arrival. The worker leaves when stdin ends, so
-it outlives no parent, and only then: a Ctrl-C or SIGTERM meant for the server reaches the whole
-process group, and the server may still want to finish its speech.
+It speaks as `processes.inside` says. READY brings the voices and variants, one a line; an ORDER is
+an encoded Order, its PIECEs are int16 samples in this machine's byte order, and FAILED says why for
+the log.
 """
 
 import _ctypes
 import ctypes
-import os
-import queue
-import signal
 import struct
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 from pathlib import Path
+
+from fishs2.processes.inside import Inbox, Kind, Outbox, claim_stdout, ignore_signals
 
 SAMPLE_RATE_HZ = 22_050
 CHUNK_MS = 100
@@ -49,7 +37,6 @@ MAX_PITCH = 99
 # that switches languages. 200 orders are 75 MB at most, and a new worker costs 50 ms.
 MAX_ORDERS = 200
 
-HEADER = struct.Struct("<BII")  # kind, order number, payload bytes
 _ORDER = struct.Struct("<HBB")  # words per minute, pitch, bytes of the voice's name
 
 # Values from eSpeak NG 1.52, src/include/espeak-ng/speak_lib.h.
@@ -66,18 +53,6 @@ _EE_OK = 0
 _SynthCallback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_int16), ctypes.c_int, ctypes.c_void_p
 )
-
-
-class Kind(IntEnum):
-    """What a message says."""
-
-    SPEAK = 1
-    ABORT = 2
-    READY = 3
-    PCM = 4
-    DONE = 5
-    FAILED = 6
-    LAST = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,58 +206,6 @@ class Espeak:
         return 0
 
 
-class _Inbox:
-    """Orders and aborts from stdin, read on a thread of its own so that an abort is seen early."""
-
-    def __init__(self, stdin_fd: int) -> None:
-        self._stdin_fd = stdin_fd
-        # Unbounded: the parent sends an order only to an idle worker.
-        self._orders: queue.SimpleQueue[tuple[int, Order]] = queue.SimpleQueue()
-        self._last_aborted = 0
-        threading.Thread(target=self._read_messages, daemon=True).start()
-
-    def wait_for_order(self) -> tuple[int, Order]:
-        return self._orders.get()
-
-    def is_aborted(self, number: int) -> bool:
-        return number <= self._last_aborted
-
-    def _read_messages(self) -> None:
-        while True:
-            kind, number, payload_bytes = HEADER.unpack(self._read_exactly(HEADER.size))
-            payload = self._read_exactly(payload_bytes)
-            if kind == Kind.ABORT:
-                self._last_aborted = number
-            elif kind == Kind.SPEAK:
-                self._orders.put((number, Order.decode(payload)))
-
-    def _read_exactly(self, num_bytes: int) -> bytes:
-        read = bytearray()
-        while len(read) < num_bytes:
-            piece = os.read(self._stdin_fd, num_bytes - len(read))
-            if not piece:
-                # The parent is gone. The main thread may be deep in eSpeak or in a blocked write,
-                # and there is nothing to tidy up.
-                os._exit(0)
-            read += piece
-        return bytes(read)
-
-
-class _Outbox:
-    """Messages to the parent. Main thread only."""
-
-    def __init__(self, stdout_fd: int) -> None:
-        self._stdout_fd = stdout_fd
-
-    def send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
-        rest = memoryview(HEADER.pack(kind, number, len(payload)) + payload)
-        while rest:
-            try:
-                rest = rest[os.write(self._stdout_fd, rest) :]
-            except OSError:
-                os._exit(0)  # nobody reads any more
-
-
 class _Pieces:
     """Gathers PCM into pieces that grow fourfold: early first audio, then few messages.
 
@@ -307,19 +230,6 @@ class _Pieces:
             self._gathered.clear()
 
 
-def _claim_stdout() -> int:
-    """Return a descriptor of stdout for messages; what C code prints goes to stderr instead."""
-    messages_fd = os.dup(1)
-    os.dup2(2, 1)
-    return messages_fd
-
-
-def _ignore_signals() -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if number := getattr(signal, name, None):
-            signal.signal(number, signal.SIG_IGN)
-
-
 def _describe_voices(espeak: Espeak) -> bytes:
     """The voices that eSpeak lists, then its variants as `+name`."""
     variants = sorted(f"+{path.name}" for path in Path("espeak-ng-data/voices/!v").iterdir())
@@ -328,9 +238,9 @@ def _describe_voices(espeak: Espeak) -> bytes:
 
 def main(library_path: str) -> None:
     """Serve orders until stdin ends. The working directory is the parent of `espeak-ng-data`."""
-    _ignore_signals()
-    outbox = _Outbox(_claim_stdout())
-    inbox = _Inbox(0)
+    ignore_signals()
+    outbox = Outbox(claim_stdout())
+    inbox = Inbox(0)
     try:
         espeak = Espeak(library_path)
         outbox.send(Kind.READY, 0, _describe_voices(espeak))
@@ -338,8 +248,9 @@ def main(library_path: str) -> None:
         outbox.send(Kind.FAILED, 0, str(error).encode())
         return
     for num_orders_left in reversed(range(MAX_ORDERS)):
-        number, order = inbox.wait_for_order()
-        pieces = _Pieces(partial(outbox.send, Kind.PCM, number))
+        number, payload = inbox.wait_for_order()
+        order = Order.decode(payload)
+        pieces = _Pieces(partial(outbox.send, Kind.PIECE, number))
         try:
             espeak.speak(order, send_pcm=pieces.add, is_stopped=partial(inbox.is_aborted, number))
             pieces.flush()
@@ -349,7 +260,3 @@ def main(library_path: str) -> None:
             outbox.send(Kind.LAST, number)
             return
         outbox.send(Kind.DONE, number)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -15,7 +15,6 @@ import importlib
 import logging
 import os
 import shutil
-import signal
 import socket
 import sys
 import threading
@@ -47,6 +46,7 @@ from fishs2.engines.hosted.messages import (
 )
 from fishs2.engines.hosted.references import ReferenceStock
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, UserError
+from fishs2.processes.inside import ignore_signals
 
 logger = logging.getLogger("fishs2.engines.hosted.child")  # __name__ is __main__ here
 
@@ -59,10 +59,7 @@ _MAX_LOG_CHARS = 4_000
 def main() -> None:
     """Run until the server says CLOSE or goes away."""
     channel, folder = sys.argv[1:]
-    # Ctrl-C and SIGTERM reach the whole process group; the server may still finish its speech.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    ignore_signals()
     faulthandler.enable()  # a crash in a C library names the Python lines that led there
     connection = _open_channel(channel)
     threading.Thread(target=_end_with_server, args=(folder,), daemon=True).start()

@@ -1,13 +1,11 @@
 """Any engine in a supervised child process, behind the same Protocol.
 
-A crash, a hang or a leak of the engine costs the utterances in work and never the server. Here
-lives the supervision: restarts, the pause between them, and when to give up for a while. Whether
+A crash, a hang or a leak of the engine costs the utterances in work and never the server. Whether
 what was lost is spoken again is for the service to say, which knows what was heard of it.
-`hosted.link` is one child, `hosted.child` what runs in it.
+`hosted.link` is one child, `hosted.child` what runs in it, `processes.supervisor` starts the next.
 """
 
 import asyncio
-import logging
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -28,11 +26,11 @@ from fishs2.engines.base import (
     Pcm,
     Utterance,
 )
-from fishs2.engines.hosted.link import HostLimits, Link, LostError
+from fishs2.engines.hosted.link import Link
 from fishs2.engines.hosted.messages import NOBODY, Failure, Profile, Recipe, error_of
+from fishs2.engines.hosted.watch import HostLimits
 from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError, Fishs2Error
-
-logger = logging.getLogger(__name__)
+from fishs2.processes.supervisor import LostError, NoWorkerError, Supervisor
 
 _T = TypeVar("_T")
 
@@ -53,18 +51,8 @@ class HostedEngine:
         self._temp_dir = temp_dir
         self._folder: Path | None = None
         self._profile: Profile | None = None
-        self._link: Link | None = None
-        # Every link that may have a process, so that `close` misses none.
-        self._links: set[Link] = set()
-        # Tasks of their own, never cancelled: asyncio leaves a process behind when the coroutine
-        # that creates it is cancelled. `close` kills the process instead and waits.
-        self._launches: set[asyncio.Task[tuple[Link, Profile]]] = set()
-        self._keeper: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
-        self._losses = _Losses(self._limits)
-        self._num_launched = self._num_restarts = 0
-        self._trouble = ""
-        self._is_closed = False
+        self._num_launched = 0
+        self._supervisor = Supervisor("the engine", self._make_link, rules=self._limits.rules)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -82,7 +70,7 @@ class HostedEngine:
                 "where they go"
             ) from error
         try:
-            link, self._profile = await asyncio.shield(self._launch())
+            await self._supervisor.start()
         except LostError as error:
             await self.close()
             raise EngineUnavailableError(
@@ -91,8 +79,6 @@ class HostedEngine:
         except BaseException:
             await self.close()
             raise
-        self._set_link(link)
-        self._keeper = asyncio.create_task(self._keep(link))
 
     @property
     def codes(self) -> "HostedCodes | None":
@@ -125,31 +111,23 @@ class HostedEngine:
 
     def end_speech(self, speech: str) -> None:
         """As SpeechEngine says. A child that is lost has forgotten it."""
-        if self._link is not None:
-            self._link.end_speech(speech)
+        for link in self._supervisor.workers:
+            link.end_speech(speech)
 
     def stats(self) -> EngineStats:
         """What the child has last said, with the restarts of the child among its own."""
-        link = self._link
+        links = self._supervisor.workers
         # Without a child there is no model in memory.
-        stats = (link.stats if link is not None else None) or EngineStats(link is not None)
+        stats = (links[0].stats if links else None) or EngineStats(bool(links))
         return replace(
-            stats, num_restarts=stats.num_restarts + self._num_restarts, trouble=self._trouble
+            stats,
+            num_restarts=stats.num_restarts + self._supervisor.num_restarts,
+            trouble=self._supervisor.trouble,
         )
 
     async def close(self) -> None:
         """End the child; speech under way fails with EngineError."""
-        self._is_closed = True
-        self._announce()
-        for link in self._links:
-            link.ask_to_leave()
-        if self._keeper is not None:
-            if self._link is None:
-                self._keeper.cancel()
-            # Otherwise it listens until the child has left: one that cannot send does not leave.
-            await asyncio.wait([self._keeper])
-        await asyncio.gather(*self._launches, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in set(self._links)))
+        await self._supervisor.close()
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -161,11 +139,11 @@ class HostedEngine:
                 return await ask(await self._take_link())
             except LostError as error:
                 num_losses += 1
-                if num_losses > MAX_LOSSES or self._is_closed:
+                if num_losses > MAX_LOSSES or self._supervisor.is_closed:
                     raise self._failure_of(error) from None
 
     def _failure_of(self, loss: LostError) -> EngineError:
-        if self._is_closed:
+        if self._supervisor.is_closed:
             return EngineError("the engine was closed")
         return EngineLostError(f"the engine's process {loss} while it worked")
 
@@ -176,91 +154,23 @@ class HostedEngine:
 
     async def _take_link(self) -> Link:
         """The child that runs; waits while one is started."""
-        while True:
-            if self._is_closed:
-                raise EngineUnavailableError("the engine was closed")
-            if self._trouble:
-                raise EngineUnavailableError(self._trouble)
-            if self._link is not None and self._link.is_alive:
-                return self._link
-            await self._changed.wait()
-
-    async def _keep(self, link: Link) -> None:
-        """Keep a child running, until the engine is closed."""
-        while True:
-            reason = await link.listen()
-            self._set_link(None)
-            await self._forget(link)
-            if self._is_closed:
-                return
-            if link.is_to_blame:
-                self._losses.note(reason, has_served=link.num_finished > 0)
-            logger.error("the engine's process %s", reason)
-            link = await self._restart()
-            self._set_link(link)
-
-    async def _restart(self) -> Link:
-        """Start another child, as often as it takes."""
-        while True:
-            self._set_trouble(self._losses.describe_if_too_many())
-            pause_s = self._losses.pause_s
-            logger.warning("another one is started in %g s", pause_s)
-            await asyncio.sleep(pause_s)
-            try:
-                link, profile = await asyncio.shield(self._launch())
-            except LostError as error:
-                self._losses.note(f"{error} while it started", has_served=False)
-                logger.error("the engine's process %s while it started", error)
-                continue
-            except Fishs2Error as error:
-                self._losses.give_up(error.message)
-                logger.error("the engine cannot be started again: %s", error.message)
-                continue
-            if _is_same(profile, self._known_profile()):
-                self._num_restarts += 1
-                return link
-            self._losses.give_up("its model has changed; restart the server")
-            link.ask_to_leave()
-            await self._forget(link)
-
-    def _launch(self) -> "asyncio.Task[tuple[Link, Profile]]":
-        """Start a child; its task fails with LostError or what the engine raises."""
-        launch = asyncio.create_task(self._start_link())
-        self._launches.add(launch)
-        launch.add_done_callback(self._launches.discard)
-        return launch
-
-    async def _start_link(self) -> tuple[Link, Profile]:
-        assert self._folder is not None
-        link = Link(self._recipe, self._limits, self._folder / str(self._num_launched))
-        self._num_launched += 1
-        self._links.add(link)
-        if self._is_closed:
-            link.kill("was stopped")
         try:
-            return link, await link.start()
-        except (LostError, Fishs2Error):
-            await self._forget(link)
-            raise
+            return await self._supervisor.take()
+        except NoWorkerError as error:
+            raise EngineUnavailableError(str(error)) from None
 
-    async def _forget(self, link: Link) -> None:
-        await link.close()
-        self._links.discard(link)
+    def _make_link(self) -> Link:
+        assert self._folder is not None
+        folder = self._folder / str(self._num_launched)
+        self._num_launched += 1
+        return Link(self._recipe, self._limits, folder, self._check_profile)
 
-    def _set_link(self, link: Link | None) -> None:
-        self._link = link
-        if link is not None:
-            self._trouble = ""
-        self._announce()
-
-    def _set_trouble(self, trouble: str) -> None:
-        self._trouble = trouble
-        self._announce()
-
-    def _announce(self) -> None:
-        """Wake those who wait for a child."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _check_profile(self, profile: Profile) -> None:
+        """Take what the first child says of itself, and let no other kind follow it."""
+        if self._profile is None:
+            self._profile = profile
+        elif not _is_same(profile, self._profile):
+            raise EngineUnavailableError("its model has changed; restart the server")
 
 
 class _Ask(Protocol):
@@ -292,44 +202,6 @@ class HostedCodes:
     async def decode(self, codes: Codes) -> Pcm:
         """As CodesEngine says."""
         return await self._ask(lambda link: link.decode(codes))
-
-
-class _Losses:
-    """How often the child was lost in a row, and what follows from it."""
-
-    def __init__(self, limits: HostLimits) -> None:
-        self._limits = limits
-        self._num = 0
-        self._reason = ""
-        self._is_hopeless = False
-
-    def note(self, reason: str, *, has_served: bool) -> None:
-        """Another loss. has_served: the child had spoken an utterance to its end."""
-        self._num = 1 if has_served else self._num + 1
-        self._reason = f"its process {reason}"
-        self._is_hopeless = False
-
-    def give_up(self, reason: str) -> None:
-        """The engine itself says that it cannot work."""
-        self._num += 1
-        self._reason = reason
-        self._is_hopeless = True
-
-    @property
-    def pause_s(self) -> float:
-        """How long to wait before the next child."""
-        if self.describe_if_too_many():
-            return self._limits.open_s
-        return self._limits.pause_s * 2 ** (self._num - 2) if self._num > 1 else 0.0
-
-    def describe_if_too_many(self) -> str:
-        """Why nothing is spoken for a while; "" while the next child may be expected to work."""
-        if not self._is_hopeless and self._num < self._limits.max_losses:
-            return ""
-        return (
-            f"the engine was lost {self._num} times in a row, last because: {self._reason}; "
-            f"it is tried again every {self._limits.open_s:g} s"
-        )
 
 
 def _is_same(new: Profile, old: Profile) -> bool:

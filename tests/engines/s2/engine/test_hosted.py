@@ -11,8 +11,8 @@ import pytest
 from fishs2.bootstrap.engine import make_engine
 from fishs2.engines.base import CodesEngine, Pcm, Reference, Sampling, SpeechEngine, Utterance
 from fishs2.engines.hosted.engine import HostedEngine
-from fishs2.engines.hosted.link import HostLimits
 from fishs2.engines.hosted.messages import Recipe
+from fishs2.engines.hosted.watch import HostLimits
 from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine import engine as engine_module
 from fishs2.engines.s2.engine.engine import S2Engine

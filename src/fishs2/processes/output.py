@@ -1,4 +1,4 @@
-"""What a child prints, line by line into the server's log: its own error text, a library's chatter.
+"""What a process prints, line by line into the server's log: its own errors, a library's chatter.
 
 Bounded in both directions, because nobody knows what a library prints.
 """
@@ -14,10 +14,13 @@ _MAX_LAST_LINES, _MAX_LAST_BYTES = 40, 8_192
 
 
 class OutputLog:
-    """Logs the first lines of one stream, how many there were, and the last ones."""
+    """Logs the first lines of one stream, how many there were, and the last ones.
 
-    def __init__(self, name: str, logger: logging.Logger, *, level: int) -> None:
-        self._name = name
+    owner: whose process it is, as in `Program`. name: of the stream.
+    """
+
+    def __init__(self, owner: str, name: str, logger: logging.Logger, *, level: int) -> None:
+        self._owner, self._name = owner, name
         self._logger = logger
         self._level = level
         self._num_lines = 0
@@ -51,7 +54,7 @@ class OutputLog:
     def _log(self, lines: list[bytes]) -> None:
         for line in filter(None, map(_clean, lines)):
             self._logger.log(
-                self._level, "the engine's process printed to %s: %s", self._name, line
+                self._level, "%s's process printed to %s: %s", self._owner, self._name, line
             )
 
 
