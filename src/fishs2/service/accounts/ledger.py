@@ -1,7 +1,8 @@
 """What keys reserve and spend, written by one thread in the order in which it was asked for.
 
 What it is told to end is ended whatever becomes of the task that asked, and is tried again while
-the database does not answer.
+the database does not answer. What waits for that is bounded: when it is much, nothing is reserved
+until it has been written.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 import math
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -32,14 +34,22 @@ logger = logging.getLogger(__name__)
 _PATIENCE_S = 5.0
 """How long work waits for its turn, while another program holds the database."""
 
+MAX_UNENDED = 10_000
+"""Requests that wait to be settled; with so many of them no other begins. 4 MB."""
+
 _T = TypeVar("_T")
 
 
 class Ledger:
     """The database's thread. For one event loop."""
 
-    def __init__(self, database: Database, *, lease_s: float) -> None:
-        """lease_s: silent for so long, we are dead, and what we have reserved is void."""
+    def __init__(
+        self, database: Database, *, lease_s: float, max_unended: int = MAX_UNENDED
+    ) -> None:
+        """lease_s: silent for so long, we are dead, and what we have reserved is void.
+
+        max_unended: requests that may wait to be settled before others are refused.
+        """
         self._database = database
         self._lease_s = lease_s
         self._owner_id = uuid.uuid4().hex
@@ -48,7 +58,14 @@ class Ledger:
         self._thread: ThreadPoolExecutor | None = None
         # Only the thread touches these.
         self._alive_until_s = -math.inf
-        self._unended: list[Callable[[], None]] = []
+        # Bounded by `max_unended` and the requests in progress, each of which ends once.
+        self._max_unended = max_unended
+        self._unended: deque[Callable[[], None]] = deque()
+
+    @property
+    def num_unended(self) -> int:
+        """Requests that wait to be settled, as the database did not answer."""
+        return len(self._unended)
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Do this in the thread. It is done also if the caller is cancelled meanwhile.
@@ -71,10 +88,17 @@ class Ledger:
         Raises StoreUnavailableError. Nothing stays reserved if it raises or is cancelled.
         """
 
+        is_tried = False
+
         def work() -> Refusal | None:
+            nonlocal is_tried
+            if len(self._unended) >= self._max_unended:
+                # Raises as long as the database fails, so that no more of them come.
+                self._end_unended()
             if time.time() >= self._alive_until_s:
                 # Others would take what we reserve for a dead server's.
                 self._say_alive()
+            is_tried = True
             return reserve(
                 self._database,
                 key_id,
@@ -87,7 +111,8 @@ class Ledger:
             def work() -> None:
                 forget(self._database, key_id, reservation_id)
 
-            self._end(work, or_later=work)
+            if is_tried:
+                self._end(work, or_later=work)
 
         try:
             return await self.run(work)
@@ -130,9 +155,7 @@ class Ledger:
 
         def work() -> None:
             self._say_alive()
-            while self._unended:
-                self._unended[0]()
-                del self._unended[0]
+            self._end_unended()
             if uses:
                 note_uses(self._database, uses)
 
@@ -155,6 +178,11 @@ class Ledger:
         except StoreUnavailableError as error:
             logger.error("a request will be settled later: %s", error.message)
             self._unended.append(or_later)
+
+    def _end_unended(self) -> None:
+        while self._unended:
+            self._unended[0]()
+            self._unended.popleft()
 
     def _say_alive(self) -> None:
         now_s = time.time()
