@@ -22,6 +22,7 @@ from fishs2.cli.serve import listen, server_config
 from fishs2.engines.base import SpeechEngine
 from fishs2.runtime import open_services, server_options
 from fishs2.server.app import create_app
+from fishs2.server.wire.connections import WireLimits
 from fishs2.service.services import EngineChoice, Services
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
@@ -45,8 +46,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(engine: SpeechEngine | None = None, **settings: Any) -> AsyncIterator[Served]:
-    """Run a server in this event loop; yields when the port is open."""
+async def serving(
+    engine: SpeechEngine | None = None, *, limits: WireLimits | None = None, **settings: Any
+) -> AsyncIterator[Served]:
+    """Run a server in this event loop; yields when the port is open.
+
+    limits: of connections; None means the server's own.
+    """
     # Tests that bring an engine of their own do not look at it as a fake one.
     fake = cast(FakeEngine, engine or FakeEngine())
     files = tempfile.TemporaryDirectory(prefix="fishs2-")
@@ -54,7 +60,8 @@ async def serving(engine: SpeechEngine | None = None, **settings: Any) -> AsyncI
     folders = {"voices_dir": folder / "voices", "data_dir": folder / "data"}
     made = make_settings(**{**folders, **settings})
     services = make_services(fake, made)
-    config = server_config(make_app(services, made), made, shutdown_s=1)
+    app = create_app(services, server_options(made), limits=limits)
+    config = server_config(app, made, shutdown_s=1)
     server = _Server(config)
     with listen(make_settings(host="127.0.0.1", port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

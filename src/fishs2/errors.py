@@ -4,8 +4,13 @@
     ├── UserError              the request is wrong; carries a stable `code` and a `param`
     │   ├── NotFoundError      it names something that does not exist
     │   ├── UnauthorizedError  it has no valid key
-    │   └── ForbiddenError     its key does not allow this
+    │   ├── ForbiddenError     its key does not allow this
+    │   ├── LargeHeadError     its headers are more than the server reads
+    │   ├── LongTargetError    its path and query are
+    │   ├── SlowRequestError   it does not come
+    │   └── WrongHostError     a browser sent it here under a name that is not this server's
     ├── BusyError              no room at present; carries `retry_after_s`
+    │   ├── NoRoomError        no room for the connection, or for the files of the request
     │   └── QuotaError         the key has nothing left; carries a `code`
     ├── EngineError            the engine failed at this utterance
     │   ├── EngineLostError          its process was lost; spoken again, all may be well
@@ -56,6 +61,22 @@ class ForbiddenError(UserError):
     """The key of the request does not allow this."""
 
 
+class LargeHeadError(UserError):
+    """The headers of the request have more bytes or fields than the server reads."""
+
+
+class LongTargetError(UserError):
+    """The path and query of the request have more bytes than the server reads."""
+
+
+class SlowRequestError(UserError):
+    """The request did not come in the time that it may take."""
+
+
+class WrongHostError(UserError):
+    """A browser sent the request here under a name that may not be this server's."""
+
+
 class BusyError(Fishs2Error):
     """There is no room for another request at present.
 
@@ -69,6 +90,13 @@ class BusyError(Fishs2Error):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.code = code
+
+
+class NoRoomError(BusyError):
+    """There is no room for another connection, or the system lets no more files be open."""
+
+    def __init__(self, message: str, *, retry_after_s: int | None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, code="too_many_connections")
 
 
 class QuotaError(BusyError):

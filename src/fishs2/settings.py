@@ -209,6 +209,20 @@ class Settings(BaseModel):
         "set their own limit and are left alone, but for the 1,024 that clients of Fish Audio's "
         "APIs always send.",
     )
+    max_connections: int = Field(
+        2_048,
+        ge=1,
+        le=100_000,
+        description="Connections at once, fewer where the system gives fewer files; idle ones give "
+        "way, then a new one is answered 503.",
+    )
+    max_connections_per_address: int = Field(
+        512,
+        ge=1,
+        le=100_000,
+        description="Connections from one address (IPv6: one /64 network); one more is 429. This "
+        "machine and `FISHS2_TRUSTED_PROXIES` may have any number.",
+    )
     client_stall_s: float = Field(
         300.0, gt=0, le=86_400, description="A client that takes no bytes for this long is cut off."
     )

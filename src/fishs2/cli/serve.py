@@ -8,17 +8,17 @@ import socket
 from typing import Annotated
 
 import typer
-import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from fishs2.bootstrap.plan import Plan, plan_here
 from fishs2.cli.planning import describe_home
 from fishs2.errors import SettingsError
 from fishs2.runtime import check_database, log_files, open_here, server_options
 from fishs2.server.app import create_app
-from fishs2.server.edge.protocols import HttpProtocol, WebSocketProtocol
-from fishs2.server.edge.stopping import DrainingServer
 from fishs2.server.logs import log_to_files
+from fishs2.server.wire import descriptors
+from fishs2.server.wire.protocols import WireConfig
+from fishs2.server.wire.stopping import DrainingServer
 from fishs2.settings import (
     Settings,
     describe_unknown,
@@ -39,6 +39,9 @@ _PING_INTERVAL_S = 20
 _KEEP_ALIVE_S = 65
 """Longer than the clients and proxies that reuse a connection for a minute, so that none of them
 sends into one that is just being closed."""
+
+_BACKLOG = 2048
+"""Connections that may wait to be accepted, where there are descriptors for them."""
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FISHS2_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (FISHS2_PORT).")]
@@ -69,6 +72,7 @@ def run_server(settings: Settings, plan: Plan) -> None:
     services = open_here(settings, plan)
     # Before the port opens: nobody is to see a server that is about to give up.
     check_database(settings)
+    descriptors.raise_limit()
     with listen(settings) as listener, log_to_files(log_files(settings)):
         for name in unknown_names():
             logger.warning("%s", describe_unknown(name))
@@ -85,14 +89,12 @@ def run_server(settings: Settings, plan: Plan) -> None:
         raise services.failure
 
 
-def server_config(
-    app: ASGIApp, settings: Settings, *, shutdown_s: int | None = None
-) -> uvicorn.Config:
+def server_config(app: FastAPI, settings: Settings, *, shutdown_s: int | None = None) -> WireConfig:
     """How uvicorn is to serve the app."""
-    return uvicorn.Config(
+    return WireConfig(
         app,
-        http=HttpProtocol,
-        ws=WebSocketProtocol,
+        connections=app.state.connections,
+        backlog=descriptors.backlog(_BACKLOG),
         # The largest is a start with recordings in it, which over HTTP would be a body.
         ws_max_size=server_options(settings).max_body_bytes,
         ws_ping_interval=_PING_INTERVAL_S,
@@ -114,7 +116,9 @@ def listen(settings: Settings) -> socket.socket:
     """Open the port. Raises SettingsError that says who to blame and what to do."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server(
+            (settings.host, settings.port), family=family, backlog=_BACKLOG
+        )
     except OSError as error:
         raise SettingsError(_why_not_listening(settings, error)) from None
     listener.set_inheritable(False)

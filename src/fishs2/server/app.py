@@ -20,11 +20,13 @@ from fishs2.server.edge.errors import install_error_handlers
 from fishs2.server.edge.middleware import BodyLimits, Edge
 from fishs2.server.edge.paths import Paths
 from fishs2.server.edge.proxies import Proxies, prefix_of
-from fishs2.server.edge.stopping import Stopping
 from fishs2.server.examples import show_examples
 from fishs2.server.options import ServerOptions
 from fishs2.server.status import EXAMPLES as STATUS_EXAMPLES
 from fishs2.server.status import docs_router, install_docs_files, status_router
+from fishs2.server.wire.addresses import Addresses
+from fishs2.server.wire.connections import Connections, WireLimits
+from fishs2.server.wire.stopping import Stopping
 from fishs2.service.services import Services
 
 DIALECTS = Dialects(
@@ -32,8 +34,18 @@ DIALECTS = Dialects(
 )
 
 
-def create_app(services: Services, options: ServerOptions) -> FastAPI:
-    """Build the app around `services`, which it starts and closes."""
+_ALWAYS = frozenset({"/health", "/v1/health", "/metrics"})
+"""What is answered although there is no room: whoever watches the server asks just then."""
+
+
+def create_app(
+    services: Services, options: ServerOptions, *, limits: WireLimits | None = None
+) -> FastAPI:
+    """Build the app around `services`, which it starts and closes.
+
+    Whoever serves it needs `state.stopping` and `state.connections`. limits: of connections; None
+    means ours.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -60,8 +72,11 @@ def create_app(services: Services, options: ServerOptions) -> FastAPI:
     app.add_middleware(Guard, accounts=services.accounts, dialects=DIALECTS, doors=doors)
     app.add_middleware(WebPages, origins=options.cors_origins, dialects=DIALECTS)
     app.state.stopping = Stopping()
+    connections = app.state.connections = _connections(options, limits or WireLimits())
     app.add_middleware(
         Edge,
+        body_stall_s=connections.limits.body_stall_s,
+        always=_ALWAYS,
         dialects=DIALECTS,
         stopping=app.state.stopping,
         limits=_body_limits(options),
@@ -84,6 +99,15 @@ def create_app(services: Services, options: ServerOptions) -> FastAPI:
         app.router.routes.extend(router.routes)
     install_docs_files(app, doors)
     return app
+
+
+def _connections(options: ServerOptions, limits: WireLimits) -> Connections:
+    return Connections(
+        most=options.max_connections,
+        most_per_address=options.max_connections_per_address,
+        exempt=Addresses(options.trusted_proxies),
+        limits=limits,
+    )
 
 
 def _body_limits(options: ServerOptions) -> BodyLimits:

@@ -18,6 +18,8 @@ class ServerOptions:
     live_idle_s: float
     live_max_chars: int
     loudness_lufs: float
+    max_connections: int
+    max_connections_per_address: int
     max_input_chars: int
     max_upload_bytes: int
     model_aliases: tuple[str, ...]

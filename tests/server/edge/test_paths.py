@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from fishs2.runtime import open_database
 from fishs2.server.edge.paths import clean_path
 from fishs2.store.accounts.keys import NewKey, create_key
-from tests.server.edge.raw import connecting, request
+from tests.server.wire.raw import connecting, request
 from tests.serving import PATIENCE_S, Served, make_app, make_settings, serving
 
 BODY = {"model": "fishs2", "input": "Hello there.", "response_format": "wav"}

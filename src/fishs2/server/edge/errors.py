@@ -22,13 +22,16 @@ from fishs2.errors import (
     EngineUnavailableError,
     Fishs2Error,
     ForbiddenError,
+    NoRoomError,
     NotFoundError,
     ShutdownError,
     StoreFullError,
     StoreUnavailableError,
     UnauthorizedError,
     UserError,
+    WrongHostError,
 )
+from fishs2.server.wire import refusals
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,11 @@ STORE_CODES = frozenset({"store_not_available", "store_full"})
 """Their statuses are the same everywhere, for whoever watches the server."""
 
 _CONFLICT_CODES = frozenset({"voice_exists"})
+
+_BROKEN: dict[type[UserError], HTTPStatus] = {
+    **refusals.STATUSES,
+    WrongHostError: HTTPStatus.MISDIRECTED_REQUEST,
+}
 
 _HTTP_MESSAGES = {
     HTTPStatus.BAD_REQUEST: "the body cannot be read: send JSON in UTF-8",
@@ -107,6 +115,9 @@ def install_error_handlers(
 
 
 def _describe(request: Request, error: Exception) -> Problem:
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, Fishs2Error):
+        # FastAPI says only that it met something while it read the body.
+        error = error.__cause__
     if isinstance(error, RequestValidationError):
         return _describe_invalid(request, error)
     if isinstance(error, HTTPException):
@@ -143,8 +154,9 @@ def describe_error(error: Fishs2Error) -> Problem:
             return _describe_user_error(error)
         case BusyError():
             wait = error.retry_after_s
+            is_full = isinstance(error, NoRoomError)
             return Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
+                HTTPStatus.SERVICE_UNAVAILABLE if is_full else HTTPStatus.TOO_MANY_REQUESTS,
                 error.message,
                 error.code,
                 headers={"X-Should-Retry": "false"} if wait is None else {"Retry-After": str(wait)},
@@ -189,6 +201,10 @@ def _describe_user_error(error: UserError) -> Problem:
             headers = {"WWW-Authenticate": "Bearer"}
         case ForbiddenError():
             status = HTTPStatus.FORBIDDEN
+        case _ if type(error) in _BROKEN:
+            status = _BROKEN[type(error)]
+            # What is left of the request cannot be told from the next one.
+            headers = {"Connection": "close"}
         case _ if error.code in _CONFLICT_CODES:
             status = HTTPStatus.CONFLICT
         case _ if error.code in _BAD_UPLOAD_CODES:

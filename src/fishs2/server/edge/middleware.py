@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fishs2.errors import ShutdownError
+from fishs2.errors import BusyError, Fishs2Error, NoRoomError, ShutdownError
 from fishs2.server.edge import json_body
 from fishs2.server.edge.dialect import Dialect, Dialects
 from fishs2.server.edge.errors import Problem, describe_error
-from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
+from fishs2.server.wire import descriptors
+from fishs2.server.wire.refusals import late_body
+from fishs2.server.wire.stopping import CLOSE_RESTART, Stopping
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("fishs2.access")
@@ -72,8 +74,13 @@ class Edge:
         limits: BodyLimits,
         request_id_header: str,
         stopping: Stopping,
+        body_stall_s: float,
+        always: frozenset[str],
     ) -> None:
+        """body_stall_s: how long a body may pause. always: paths that are answered without room."""
         self._app = app
+        self._body_stall_s = body_stall_s
+        self._always = always
         self._dialects = dialects
         self._stopping = stopping
         self._limits = limits
@@ -129,7 +136,8 @@ class Edge:
     async def _run_socket(self, exchange: "_Exchange") -> None:
         try:
             with self._stopping.watching():
-                await self._app(exchange.scope, exchange.receive, exchange.send)
+                if not await self._has_refused(exchange):
+                    await self._app(exchange.scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             if not self._stopping.is_cut:
                 raise
@@ -144,19 +152,43 @@ class Edge:
         finally:
             exchange.log()
 
+    async def _has_refused(self, exchange: "_Exchange") -> bool:
+        """Answer what was refused before anybody looked at it."""
+        scope = exchange.scope
+        error: Fishs2Error | None = scope["state"].get("refused")
+        is_upload = scope["path"] in self._dialects.of(scope["path"]).uploads
+        if error is None and is_upload and descriptors.are_short(descriptors.lowest_free()):
+            error = NoRoomError(
+                "the server can open no more files at present; try again in 5 s", retry_after_s=5
+            )
+        if error is None or (isinstance(error, BusyError) and scope["path"] in self._always):
+            return False
+        problem = describe_error(error)
+        await self._dialects.send_error(scope, exchange.receive, exchange.send, problem)
+        return True
+
     async def _run(self, exchange: "_Exchange") -> None:
+        if await self._has_refused(exchange):
+            return
         path = exchange.scope["path"]
         limit = self._limits.of(self._dialects.of(path), path)
         headers = Headers(scope=exchange.scope)
         announced = headers.get("content-length", "0")
         is_too_large = not announced.isdecimal() or int(announced) > limit
-        num_received, num_values = 0, 0
+        num_received, num_values, is_whole = 0, 0, False
         is_json = "json" in headers.get("content-type", "")
 
         async def receive_limited() -> Message:
-            nonlocal num_received, num_values
+            nonlocal num_received, num_values, is_whole
             # Refused where it is read and not here, so that every route's own headers are added.
-            message = {} if is_too_large else await exchange.receive()
+            if is_too_large:
+                message: Message = {}
+            elif is_whole:
+                # What is waited for is that the client leaves.
+                message = await exchange.receive()
+            else:
+                message = await self._receive_in_time(exchange)
+            is_whole = not message.get("more_body", False)
             body = message.get("body", b"")
             num_received += len(body)
             if is_too_large or num_received > limit:
@@ -171,6 +203,14 @@ class Edge:
             return message
 
         await self._app(exchange.scope, receive_limited, exchange.send)
+
+    async def _receive_in_time(self, exchange: "_Exchange") -> Message:
+        """More of a body. Raises SlowRequestError."""
+        try:
+            async with asyncio.timeout(self._body_stall_s):
+                return await exchange.receive()
+        except TimeoutError:
+            raise late_body(self._body_stall_s) from None
 
 
 class _Exchange:

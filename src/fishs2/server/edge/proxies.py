@@ -6,14 +6,13 @@ Traefik send them.
 
 import re
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-EVERYBODY = "*"
+from fishs2.server.wire.addresses import Addresses
 
 _HOST = re.compile(r"(?:[A-Za-z0-9_.\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~@:+,=-]+)+")
@@ -43,21 +42,20 @@ class Proxies:
 
     def __init__(self, app: ASGIApp, *, trusted: tuple[str, ...], prefix: str) -> None:
         self._app = app
-        self._trusts_everybody = EVERYBODY in trusted
-        self._networks = [ip_network(each, strict=False) for each in trusted if each != EVERYBODY]
+        self._trusted = Addresses(trusted)
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             peer = scope["client"][0] if scope.get("client") else ""
-            said = _read(Headers(scope=scope)) if self._is_trusted(peer) else _Said()
+            said = _read(Headers(scope=scope)) if peer in self._trusted else _Said()
             scope = self._apply(scope, said)
         await self._app(scope, receive, send)
 
     def _apply(self, scope: Scope, said: _Said) -> Scope:
         headers = [pair for pair in scope["headers"] if not _LIES.fullmatch(pair[0])]
         scope = {**scope, "headers": headers}
-        client = next((each for each in reversed(said.clients) if not self._is_trusted(each)), None)
+        client = next((each for each in reversed(said.clients) if each not in self._trusted), None)
         if client is None and said.clients:
             client = said.clients[0]
         if client is not None:
@@ -69,17 +67,6 @@ class Proxies:
             _set_host(scope, said)
         _take_prefix(scope, said.prefix or self._prefix)
         return scope
-
-    def _is_trusted(self, address: str) -> bool:
-        if self._trusts_everybody:
-            return True
-        try:
-            found = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        return any(found in network for network in self._networks)
 
 
 def prefix_of(public_url: str | None) -> str:

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from fishs2.audio.decode import decode_audio
 from fishs2.runtime import open_database, server_options
 from fishs2.server.dialects.fish_cloud.live import LiveSession
-from fishs2.server.edge.stopping import Stopping
+from fishs2.server.wire.stopping import Stopping
 from fishs2.service.accounts.accounts import Principal
 from fishs2.store.accounts.keys import Key, NewKey, find_key
 from tests.fakes import CHARS_PER_S, FakeEngine, Timing

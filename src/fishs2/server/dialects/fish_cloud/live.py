@@ -33,8 +33,8 @@ from fishs2.server.dialects.fish_cloud.request import to_speech_request
 from fishs2.server.dialects.fish_cloud.times import Timeline, Times
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
-from fishs2.server.edge.stopping import CLOSE_RESTART, Stopping
 from fishs2.server.options import ServerOptions
+from fishs2.server.wire.stopping import CLOSE_RESTART, Stopping
 from fishs2.service.services import Services
 from fishs2.service.speech.live import LiveSpeech, LiveText
 from fishs2.service.speech.performance import SpeechRequest, cost

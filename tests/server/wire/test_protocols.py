@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.serve import server_config
 from tests.fakes import FakeEngine
-from tests.server.edge.raw import connecting, request
+from tests.server.wire.raw import connecting, request
 from tests.serving import PATIENCE_S, make_app, serving
 
 SPEECH = "/v1/audio/speech"

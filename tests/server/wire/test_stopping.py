@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.serve import listen, server_config
-from fishs2.server.edge.stopping import DrainingServer
+from fishs2.server.wire.stopping import DrainingServer
 from tests.fakes import FakeEngine
 from tests.serving import (
     PATIENCE_S,

@@ -1,0 +1,1 @@
+"""Between the socket and the app: connections, their limits, and how the server ends."""
