@@ -22,6 +22,7 @@ from fishs2.settings_values import (
     Format,
     HomePath,
     Host,
+    HostNames,
     HttpUrl,
     Instructions,
     Kernels,
@@ -266,6 +267,12 @@ class Settings(BaseModel):
     )
     clips_max_bytes: int = Field(
         2_147_483_648, ge=0, description="Cached audio kept at most; the least recently used goes."
+    )
+    allowed_hosts: HostNames = Field(
+        (),
+        description="More names that browsers may call this server by, `*.example.com` for all "
+        "below one, `*` for any; its addresses, names without dots, those of a local network and "
+        "that of `FISHS2_PUBLIC_URL` need not be named.",
     )
     cors_origins: Origins = Field(
         (),

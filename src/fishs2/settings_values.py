@@ -63,6 +63,15 @@ def _read_network(text: str) -> str:
         ) from None
 
 
+def _read_host_name(text: str) -> str:
+    """A name that browsers may call the server by."""
+    if "/" in text or re.search(r":\d+$", text):
+        raise ValueError(
+            f"{text!r} is no name: leave out https:// and the port, as in tts.example.com"
+        )
+    return text
+
+
 def _without_slash(value: str) -> str:
     return value.rstrip("/")
 
@@ -92,6 +101,9 @@ PathList = Annotated[tuple[Path, ...], BeforeValidator(_expand_paths)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_without_slash)], ...], BeforeValidator(split_list)
+]
+HostNames = Annotated[
+    tuple[Annotated[str, AfterValidator(_read_host_name)], ...], BeforeValidator(split_list)
 ]
 Networks = Annotated[
     tuple[Annotated[str, AfterValidator(_read_network)], ...], BeforeValidator(split_list)

@@ -17,6 +17,7 @@ from fishs2.server.edge.cors import WebPages
 from fishs2.server.edge.dialect import Dialects
 from fishs2.server.edge.error_bodies import describe_errors
 from fishs2.server.edge.errors import install_error_handlers
+from fishs2.server.edge.hosts import Hosts
 from fishs2.server.edge.middleware import BodyLimits, Edge
 from fishs2.server.edge.paths import Paths
 from fishs2.server.edge.proxies import Proxies, prefix_of
@@ -70,7 +71,8 @@ def create_app(
     doors = Doors()
     app.state.accounts = services.accounts
     app.add_middleware(Guard, accounts=services.accounts, dialects=DIALECTS, doors=doors)
-    app.add_middleware(WebPages, origins=options.cors_origins, dialects=DIALECTS)
+    hosts = Hosts(options.allowed_hosts, public_url=options.public_url)
+    app.add_middleware(WebPages, origins=options.cors_origins, hosts=hosts, dialects=DIALECTS)
     app.state.stopping = Stopping()
     connections = app.state.connections = _connections(options, limits or WireLimits())
     app.add_middleware(

@@ -10,6 +10,7 @@ _MAX_BODY_BYTES = 33_554_432
 class ServerOptions:
     """See the settings of the same names, where their defaults are."""
 
+    allowed_hosts: tuple[str, ...]
     client_stall_s: float
     cors_origins: tuple[str, ...]
     default_format: str | None

@@ -12,9 +12,10 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fishs2.errors import ForbiddenError
+from fishs2.errors import ForbiddenError, WrongHostError
 from fishs2.server.edge.dialect import Dialects, is_in
-from fishs2.server.edge.errors import Problem
+from fishs2.server.edge.errors import Problem, describe_error
+from fishs2.server.edge.hosts import Hosts, is_browser
 
 _OTHER_ORIGIN = Problem(
     HTTPStatus.FORBIDDEN,
@@ -26,10 +27,18 @@ _EXPOSED = ("X-Request-ID", "X-Audio-Sample-Rate", "X-Audio-Channels", "X-Audio-
 
 
 class WebPages:
-    """Answers browsers' questions. origins: who may call everything; empty is the default above."""
+    """Answers browsers' questions.
 
-    def __init__(self, app: ASGIApp, *, origins: tuple[str, ...], dialects: Dialects) -> None:
+    origins: who may call everything; empty is the default above. hosts: names that browsers may
+    call the server by.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, origins: tuple[str, ...], hosts: Hosts, dialects: Dialects
+    ) -> None:
         self._app = app
+        self._hosts = hosts
+        self._origins = origins
         self._dialects = dialects
         self._is_for_every_route = bool(origins)
         self._cors = CORSMiddleware(
@@ -44,6 +53,11 @@ class WebPages:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        try:
+            self._check_hosts(scope)
+        except WrongHostError as error:
+            await self._dialects.send_error(scope, receive, send, describe_error(error))
+            return
         is_open = self._is_for_every_route or self._is_for_all(scope["path"])
         is_refused = not self._may_change(scope, is_open=is_open)
         if is_refused or (_is_question(scope) and not self._may_call(scope, is_open=is_open)):
@@ -52,6 +66,19 @@ class WebPages:
             await self._cors(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _check_hosts(self, scope: Scope) -> None:
+        """Whether a browser may use this name for the server. Raises WrongHostError."""
+        headers = Headers(scope=scope)
+        # A page that may call everything gains nothing by another name.
+        if not is_browser(headers) or self._is_named(headers.get("origin", "")):
+            return
+        # Both: a page in a browser on this machine could write the proxy's header itself.
+        for host in {headers.get("host", ""), scope["state"].get("sent_host", "")}:
+            self._hosts.check(host)
+
+    def _is_named(self, origin: str) -> bool:
+        return "*" in self._origins or origin in self._origins
 
     def _is_for_all(self, path: str) -> bool:
         return any(is_in(path, root) for root in self._dialects.of(path).for_pages)

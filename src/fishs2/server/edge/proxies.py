@@ -35,7 +35,8 @@ class _Said:
 class Proxies:
     """Puts what trusted proxies say into the scope, and takes its headers out of every request.
 
-    So that nothing behind it can believe a stranger. prefix: under which path the server lies if
+    So that nothing behind it can believe a stranger; `state.sent_host` keeps the Host that came.
+    prefix: under which path the server lies if
     no proxy says so. The path loses its prefix, which `state.prefix` has: keys and routes look at
     paths without it.
     """
@@ -48,8 +49,10 @@ class Proxies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             peer = scope["client"][0] if scope.get("client") else ""
-            said = _read(Headers(scope=scope)) if peer in self._trusted else _Said()
-            scope = self._apply(scope, said)
+            headers = Headers(scope=scope)
+            said = _read(headers) if peer in self._trusted else _Said()
+            state = {**scope.get("state", {}), "sent_host": headers.get("host", "")}
+            scope = self._apply({**scope, "state": state}, said)
         await self._app(scope, receive, send)
 
     def _apply(self, scope: Scope, said: _Said) -> Scope:
