@@ -1,5 +1,6 @@
 """/metrics: what an operator sees of requests and engine."""
 
+import asyncio
 import re
 
 import pytest
@@ -40,6 +41,28 @@ async def test_requests_are_counted_by_dialect_and_outcome() -> None:
     assert value(text, "fishs2_streams") == 0
     assert value(text, "fishs2_ready") == 1
     assert health["rtf"] > 0
+
+
+async def test_tasks_come_with_requests_and_go_with_them() -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with serving(engine) as served:
+
+        async def num_tasks() -> float:
+            return value((await served.client.get("/metrics")).text, "fishs2_tasks")
+
+        await served.client.get("/metrics")
+        before = await num_tasks()
+        streaming = served.client.stream("POST", "/v1/audio/speech", json={**BODY, "stream": True})
+        async with streaming as answer:
+            await anext(answer.aiter_bytes())
+            during = await num_tasks()
+        await until(lambda: served.services.status().num_streams == 0)
+        await until(lambda: len(asyncio.all_tasks()) <= before)
+        after = await num_tasks()
+
+    assert before < during
+    assert after <= before
 
 
 async def test_no_number_has_a_twin_that_says_since_when() -> None:

@@ -25,10 +25,14 @@ _RTF_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What goes on at this moment. num_streams: requests in progress; num_queued: waiting."""
+    """What goes on at this moment. num_streams: requests in progress; num_queued: waiting.
+
+    num_tasks: of the event loop, with those that wait; what forgets to end one makes them grow.
+    """
 
     num_streams: int
     num_queued: int
+    num_tasks: int
     is_ready: bool
     engine: EngineStats | None
 
@@ -102,6 +106,7 @@ class _LoadCollector:
         load = self._read_load()
         yield GaugeMetricFamily("fishs2_streams", "Requests in progress.", load.num_streams)
         yield GaugeMetricFamily("fishs2_queued", "Requests that wait.", load.num_queued)
+        yield GaugeMetricFamily("fishs2_tasks", "Tasks of the event loop.", load.num_tasks)
         yield GaugeMetricFamily("fishs2_ready", "Whether the engine can speak.", load.is_ready)
         if load.engine is not None:
             yield from _engine_metrics(load.engine)

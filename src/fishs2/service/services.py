@@ -206,7 +206,8 @@ class Services:
         status = self.status()
         is_ready = status.state == "ready"
         engine = self._choice.engine.stats() if self._admission is not None else None
-        return Load(status.num_streams, status.num_queued, is_ready, engine)
+        num_tasks = len(asyncio.all_tasks())
+        return Load(status.num_streams, status.num_queued, num_tasks, is_ready, engine)
 
     async def _start_accounts(self) -> None:
         try:
