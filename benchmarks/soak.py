@@ -63,12 +63,16 @@ def store_voices(url: str) -> list[str]:
     return names
 
 
-async def wait_until_idle(url: str) -> dict[str, float]:
+async def wait_until_idle(url: str, token: str = "") -> dict[str, float]:
     """Wait until the server has nothing in progress; returns its metrics by name and labels.
 
+    token: the key of a server that asks for one.
     Raises AssertionError when that takes longer than a request could.
     """
-    async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with httpx2.AsyncClient(
+        base_url=url, timeout=30, trust_env=False, headers=headers
+    ) as client:
         ends_s = time.monotonic() + _IDLE_S
         while True:
             health = (await client.get("/health")).json()
@@ -112,23 +116,27 @@ async def _settled_footprint(process: psutil.Process, folder: Path, wanted: int)
         await asyncio.sleep(0.05)
 
 
-@contextmanager
-def s2_server(folder: Path, model: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A server with its files in `folder` and temporary ones in `folder/tmp`."""
-    (folder / "tmp").mkdir()
-    environment = {
+def s2_environment(model: Path) -> dict[str, str]:
+    """The settings of a server with the model in this folder."""
+    return {
         "FISHS2_ENGINE": "s2",
         "FISHS2_BACKEND": "cpu",
         "FISHS2_MODEL_PATH": str(model / "model.gguf"),
         "FISHS2_TOKENIZER_PATH": str(model / "tokenizer.json"),
         "FISHS2_MAX_SEQ": "1024",
-        "TMPDIR": str(folder / "tmp"),
         "OMP_NUM_THREADS": "1",
         # The kernels' threads would only wait for each other on products this small.
         "NUMBA_NUM_THREADS": "1",
         # With an arena per thread, glibc's resident memory wanders by more than a leak would show.
         "MALLOC_ARENA_MAX": "1",
     }
+
+
+@contextmanager
+def s2_server(folder: Path, model: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A server with its files in `folder` and temporary ones in `folder/tmp`."""
+    (folder / "tmp").mkdir()
+    environment = {**s2_environment(model), "TMPDIR": str(folder / "tmp")}
     known = {child.pid for child in psutil.Process().children()}
     with server_process(folder, wait_for_engine=True, arguments=("serve",), **environment) as url:
         (process,) = (c for c in psutil.Process().children() if c.pid not in known)

@@ -163,11 +163,11 @@ class Connection:
         limit = 512 if is_slow else 1 << 20
         return cls(*await asyncio.open_connection(sock=connection, limit=limit))
 
-    async def send(self, body: bytes, *, share: float = 1.0) -> None:
-        """Send a request, or only the first `share` of its body."""
+    async def send(self, body: bytes, *, share: float = 1.0, headers: str = "") -> None:
+        """Send a request, or only the first `share` of its body. headers: more lines of them."""
         head = (
             "POST /v1/audio/speech HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
         )
         self._writer.write(head.encode() + body[: int(share * len(body))])
         await self._writer.drain()
@@ -215,10 +215,10 @@ def parse_answer(received: bytes) -> Heard:
             raise BrokenOffError("the answer is shorter than announced")
     if headers["content-type"].startswith("text/event-stream"):
         return Heard(status, _audio_of_events(content))
-    return Heard(status, _without_serial(content))
+    return Heard(status, without_serial(content))
 
 
-def _without_serial(content: bytes) -> bytes:
+def without_serial(content: bytes) -> bytes:
     """Ogg pages without the number that each file draws, and their checksums. Source: RFC 3533."""
     if not content.startswith(b"OggS"):
         return content
@@ -249,7 +249,7 @@ def _audio_of_events(content: bytes) -> bytes:
     if events[-1]["type"] != "speech.audio.done":
         raise BrokenOffError(f"the last event is {events[-1]['type']}")
     audio = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
-    return _without_serial(audio) + json.dumps(events[-1]).encode()
+    return without_serial(audio) + json.dumps(events[-1]).encode()
 
 
 async def hear_alone(url: str, kinds: Sequence[Kind]) -> list[Heard]:
