@@ -2,8 +2,8 @@
 
 Written are docs/settings.md, docs/cli.md and the list of modules in docs/architecture.md. --check
 fails when one of them is stale, a relative link points nowhere, docs/api.md lacks a route, field,
-header or error code that the server has, or the picture in docs/architecture.md has another folder
-than the code.
+header or error code that the server has, the picture in docs/architecture.md has another folder
+than the code, or nothing says where a module is tested.
 """
 
 import ast
@@ -25,6 +25,7 @@ from fishs2.settings_values import allowed_values
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "fishs2"
+TESTS = ROOT / "tests"
 _MODULES_BEGIN, _MODULES_END = "<!-- modules: made by scripts/docs.py -->\n", "<!-- end -->\n"
 
 
@@ -191,6 +192,46 @@ def find_wrong_folders() -> list[str]:
     ]
 
 
+def find_untested_modules() -> list[str]:
+    """Modules whose tests cannot be found, and files of tests that do not say what they test.
+
+    A module's tests are in the file of its name in its folder below tests/, or where the docstring
+    of that folder's `__init__.py` says: `name, other: path of the file below tests/`.
+    """
+    problems: list[str] = []
+    for folder in [SOURCE, *_packages()]:
+        path = folder.relative_to(SOURCE)
+        mirror = next(each for each in (TESTS / path, *(TESTS / path).parents) if each.is_dir())
+        elsewhere = _tested_elsewhere(mirror)
+        for module in sorted(folder.glob("[!_]*.py")):
+            name = (TESTS / path / module.stem).relative_to(mirror).as_posix()
+            own = TESTS / path / f"test_{module.name}"
+            if own.exists() == (name in elsewhere):
+                problems.append(
+                    f"who tests {module.relative_to(ROOT)}? {own.relative_to(ROOT)}, or else what "
+                    f"a line `{name}: FILE` in {mirror.relative_to(ROOT)}/__init__.py names"
+                )
+    return problems
+
+
+def _tested_elsewhere(folder: Path) -> set[str]:
+    """The modules that a folder of tests says are tested in a file that is there."""
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+    rows = re.findall(r"^([\w/, ]+): (\S+)$", docstring, flags=re.MULTILINE)
+    named = [names for names, file in rows if (TESTS / f"{file}.py").is_file()]
+    return {name for names in named for name in names.split(", ")}
+
+
+def find_nameless_tests() -> list[str]:
+    """Files of tests that have neither the name of a module nor a word on what they test."""
+    return [
+        f"{each.relative_to(ROOT)} has no docstring, and no module has its name"
+        for each in sorted(TESTS.rglob("test_*.py"))
+        if not (SOURCE / each.relative_to(TESTS)).with_name(each.name[5:]).exists()
+        and not _first_line(each)
+    ]
+
+
 def main() -> int:
     """Write the pages, or with --check report what is wrong; returns the exit status."""
     if sys.argv[1:] != ["--check"]:
@@ -202,6 +243,8 @@ def main() -> int:
         *find_broken_links(),
         *find_undocumented_api(),
         *find_wrong_folders(),
+        *find_untested_modules(),
+        *find_nameless_tests(),
     ]
     for problem in problems:
         print(problem)

@@ -1,0 +1,8 @@
+"""The tests mirror src/fishs2: a module's are in a file of its name, or where its folder here says.
+
+advice: test_home
+env_file: test_settings
+errors: server/dialects/openai/test_bad_input
+runtime: test_home
+settings_sources, settings_values: test_settings
+"""

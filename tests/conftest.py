@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,11 +20,25 @@ os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 # A shell that starts the suite in the background has it ignore Ctrl-C, and its children with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Where Python is told to keep no bytecode, each server and command would compile all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # The same examples in every run and no limit of time; `--hypothesis-profile=search` looks for new
 # ones.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=2_000)
 settings.load_profile("same")
+
+
+_STARTED_S = time.monotonic()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what CI is asked to hold: how long it took, and that nothing was left out."""
+    num_skipped = len(terminalreporter.stats.get("skipped", []))
+    skipped = f"{num_skipped} skipped, see above" if num_skipped else "nothing skipped"
+    terminalreporter.write_line(f"tests took {time.monotonic() - _STARTED_S:.0f} s; {skipped}")
 
 
 @pytest.fixture(autouse=True, scope="session")

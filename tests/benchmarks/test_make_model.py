@@ -1,3 +1,5 @@
+"""Models of random weights, made for benchmarks."""
+
 import csv
 import json
 from pathlib import Path

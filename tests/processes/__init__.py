@@ -1,0 +1,5 @@
+"""Where modules without a file of their name here are tested.
+
+child, output: engines/hosted/test_engine
+inside: processes/test_supervisor
+"""

@@ -1,0 +1,4 @@
+"""Where modules without a file of their name here are tested.
+
+commands: cli/test_s2
+"""

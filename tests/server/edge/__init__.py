@@ -1,0 +1,8 @@
+"""Where modules without a file of their name here are tested.
+
+auth: server/edge/test_scopes
+bodies, fields: server/dialects/test_absent
+cors: server/edge/test_options
+error_bodies, errors, json_body: server/dialects/openai/test_bad_input
+middleware: server/edge/test_streaming
+"""
