@@ -60,7 +60,7 @@ def test_wrong_checksum_leaves_nothing(tmp_path: Path) -> None:
     with file_server({PATH: CONTENT}) as server:
         done = fetch(server, path, sha256="0" * 64)
 
-    assert "refused: s2-pro-q6_k.gguf has not the SHA-256" in done.stderr
+    assert "refused: s2-pro-q6_k.gguf does not have the SHA-256" in done.stderr
     assert not path.exists()
     assert not list((tmp_path / "models").rglob("*.gguf"))
 

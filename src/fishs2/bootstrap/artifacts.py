@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ from fishs2.bootstrap.archive import extract_zip
 from fishs2.bootstrap.download import Source, download, has_sha256
 from fishs2.bootstrap.files import has_library, model_file, tokenizer_file
 from fishs2.bootstrap.hub import download_from_hub
+from fishs2.bootstrap.pins import Pin, read_pins
 from fishs2.bootstrap.progress import Progress
 from fishs2.engines.s2cpp.bundle import library_name
 from fishs2.errors import DownloadError
@@ -31,7 +32,7 @@ LICENCE = (
     "non-commercial use; commercial use needs a licence from Fish Audio."
 )
 
-_TOKENIZER = "tokenizer.json"
+TOKENIZER = "tokenizer.json"
 
 _BUNDLE_URL = (
     "https://github.com/subspecs/FishS2Sharp/releases/download/v1.0.2/"
@@ -43,11 +44,15 @@ _BUNDLE_SHA256 = "15c2036ce0a3a5e6d4c8f81a2834e683f7f40a8155179c66858fd27a15d4cc
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a Hugging Face repository."""
+    """A file of a Hugging Face repository. sha256: what a setting asks for, also of what is there.
+
+    pin: what a download must be where no setting asks for anything.
+    """
 
     repo_id: str
     filename: str
     sha256: str | None = None
+    pin: Pin = field(default_factory=Pin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +66,27 @@ class LocalFile:
 class Artifact:
     """A file that is needed at `path`. unpack_to: folder that it is an archive for, or None.
 
-    num_bytes: about; None if unknown.
+    sum_setting: which setting says its SHA-256. num_bytes: about; None if unknown.
     """
 
     label: str
     path: Path
     source: Source | HubFile | LocalFile
+    sum_setting: str
     num_bytes: int | None = None
     unpack_to: Path | None = None
+
+    @property
+    def without_sum(self) -> str | None:
+        """A sentence for people if nothing says what a download must be; else None."""
+        source = self.source
+        is_pinned = isinstance(source, HubFile) and source.pin.sha256 is not None
+        if source.sha256 is not None or is_pinned or isinstance(source, LocalFile):
+            return None
+        return (
+            f"no SHA-256 is known for {self.path.name}: it is taken as it comes; "
+            f"{self.sum_setting} says what it must be"
+        )
 
 
 def needed_artifacts(
@@ -81,12 +99,14 @@ def needed_artifacts(
             f"S2 Pro {quant}",
             model,
             _source(settings, settings.model_url, _hub_name(model, quant), settings.model_sha256),
+            "FISHS2_MODEL_SHA256",
             MODEL_BYTES.get(quant),
         ),
         Artifact(
             "tokenizer",
             tokenizer_file(settings, quant),
-            _source(settings, settings.tokenizer_url, _TOKENIZER, settings.tokenizer_sha256),
+            _source(settings, settings.tokenizer_url, TOKENIZER, settings.tokenizer_sha256),
+            "FISHS2_TOKENIZER_SHA256",
         ),
     ]
     if engine == "s2cpp":
@@ -132,12 +152,14 @@ def _fetch(artifact: Artifact, progress: Progress, *, force: bool) -> None:
     if isinstance(source, LocalFile):
         if not has_sha256(artifact.path, source.sha256):
             raise DownloadError(
-                f"{artifact.path.name} has not the SHA-256 {source.sha256}; get it again, or "
-                "correct the expected value"
+                f"{artifact.path.name} does not have the SHA-256 {source.sha256}; get it again, "
+                f"or correct {artifact.sum_setting}"
             )
         return
     size = f", about {artifact.num_bytes / 1e9:.1f} GB" if artifact.num_bytes else ""
     progress.say(f"downloading {artifact.label}: {artifact.path.name}{size}")
+    if artifact.without_sum is not None:
+        progress.say(artifact.without_sum)
     if isinstance(source, HubFile):
         download_from_hub(
             source.repo_id,
@@ -145,6 +167,7 @@ def _fetch(artifact: Artifact, progress: Progress, *, force: bool) -> None:
             artifact.path,
             progress,
             sha256=source.sha256,
+            pinned=source.pin.sha256,
             force=force,
         )
     else:
@@ -152,7 +175,10 @@ def _fetch(artifact: Artifact, progress: Progress, *, force: bool) -> None:
 
 
 def _source(settings: Settings, url: str | None, name: str, sha256: str | None) -> Source | HubFile:
-    return Source(url, sha256) if url else HubFile(settings.hf_repo_id, name, sha256)
+    if url:
+        return Source(url, sha256)
+    pin = Pin() if sha256 else read_pins().find(settings.hf_repo_id, name)
+    return HubFile(settings.hf_repo_id, name, sha256, pin)
 
 
 def _hub_name(model: Path, quant: str) -> str:
@@ -186,7 +212,8 @@ def _bundle(settings: Settings) -> list[Artifact]:
             "folder with FISHS2_RUNTIME_DIR or the library with FISHS2_S2_DLL_PATH, or name an "
             "archive with FISHS2_RUNTIME_ZIP_PATH or FISHS2_RUNTIME_ZIP_URL"
         )
-    return [Artifact("s2.cpp library", archive, source, unpack_to=folder)]
+    setting = "FISHS2_RUNTIME_ZIP_SHA256"
+    return [Artifact("s2.cpp library", archive, source, setting, unpack_to=folder)]
 
 
 def _is_there(artifact: Artifact) -> bool:

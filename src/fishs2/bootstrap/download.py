@@ -81,7 +81,8 @@ def download(
             if not has_sha256(part, source.sha256):
                 _forget(part)
                 raise DownloadError(
-                    f"{path.name} has not the SHA-256 {source.sha256}; the download was removed. "
+                    f"{path.name} does not have the SHA-256 {source.sha256}; the download was "
+                    "removed. "
                     "Try again, or correct the expected value"
                 )
             part.replace(path)

@@ -17,10 +17,12 @@ def download_from_hub(
     progress: Progress,
     *,
     sha256: str | None = None,
+    pinned: str | None = None,
     force: bool = False,
 ) -> None:
     """Bring `filename` of a repository to `path`. Raises DownloadError.
 
+    sha256: what a setting asks for, also of a file that is there; pinned: asked of a download only.
     The hub's own progress bar shows. A file that is there stays until its successor is complete.
     """
     # Imported here: it takes longer to load than most starts need in all.
@@ -48,10 +50,22 @@ def download_from_hub(
         if not has_sha256(came, sha256):
             came.unlink()
             raise DownloadError(
-                f"{filename} has not the SHA-256 {sha256}; the download was removed. "
+                f"{filename} does not have the SHA-256 {sha256}; the download was removed. "
                 "Try again, or correct the expected value"
             )
+        if not has_sha256(came, pinned):
+            came.unlink()
+            raise DownloadError(_not_as_pinned(repo_id, filename, pinned))
         came.replace(path)
+
+
+def _not_as_pinned(repo_id: str, filename: str, pinned: str | None) -> str:
+    return (
+        f"{filename} of {repo_id} does not have the SHA-256 {pinned} that fishs2 expects: it was "
+        "damaged on its way, or the repository has another file by this name. The download was "
+        "removed. Try again; if you know that the new file is right, `fishs2 fetch --pin` takes "
+        "over what the hub says"
+    )
 
 
 def _unreachable(repo_id: str) -> str:

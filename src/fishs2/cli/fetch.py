@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from fishs2.bootstrap.artifacts import (
+    TOKENIZER,
     Artifact,
     HubFile,
     LocalFile,
@@ -12,10 +13,13 @@ from fishs2.bootstrap.artifacts import (
     missing_artifacts,
     needed_artifacts,
 )
+from fishs2.bootstrap.files import model_file, tokenizer_file
 from fishs2.bootstrap.hardware import find_nvidia_gpus
+from fishs2.bootstrap.pins import Pin, Pins, read_pins, renew_pins, write_pins
 from fishs2.bootstrap.plan import choose_quant
 from fishs2.bootstrap.progress import Progress
 from fishs2.cli.planning import read_settings
+from fishs2.errors import DownloadError
 from fishs2.settings import Settings, export_other_lines
 
 EngineName = Annotated[
@@ -25,7 +29,15 @@ EngineName = Annotated[
 Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
 Q4 = Annotated[bool, typer.Option("--model-q4", help="The same as --model-quant q4_k_m.")]
 Force = Annotated[bool, typer.Option(help="Download again what is already there.")]
-DryRun = Annotated[bool, typer.Option(help="Only say what would be downloaded.")]
+DryRun = Annotated[bool, typer.Option(help="Only say what would be downloaded, or pinned.")]
+PinNow = Annotated[
+    bool,
+    typer.Option(
+        "--pin",
+        help="Download nothing: learn which SHA-256 the published files have, from the hub or from "
+        "the files that are here. Downloads from then on must have it.",
+    ),
+]
 
 
 def fetch(
@@ -34,10 +46,16 @@ def fetch(
     model_q4: Q4 = False,
     force: Force = False,
     dry_run: DryRun = False,
+    pin: PinNow = False,
 ) -> None:
     """Download the model, its tokenizer and, for s2cpp, the library. Resumes what broke off."""
     export_other_lines()
     settings = read_settings(engine=engine, model_quant="q4_k_m" if model_q4 else model_quant)
+    if pin:
+        pins = _learn_pins(settings)
+        if not dry_run:
+            write_pins(pins)
+        return
     quant, reason = choose_quant(settings, tuple(find_nvidia_gpus()))
     typer.echo(f"{quant}: {reason}")
     artifacts = needed_artifacts(settings, quant, engine=_engine(settings))
@@ -48,6 +66,27 @@ def fetch(
         typer.echo(_describe(artifact))
     if not dry_run:
         fetch_artifacts(wanted, Progress(), force=force or settings.force_downloads)
+
+
+def _learn_pins(settings: Settings) -> Pins:
+    """The pins as they are to be; says each. Raises DownloadError if nothing could be learned."""
+    old = read_pins()
+    quants = {name: name.removeprefix("s2-pro-").removesuffix(".gguf") for name in old.files}
+    local = {
+        name: tokenizer_file(settings) if name == TOKENIZER else model_file(settings, quant)
+        for name, quant in quants.items()
+        if name == TOKENIZER or settings.model_path is None
+    }
+    files: dict[str, Pin] = {}
+    for name, found, origin in renew_pins(old, local):
+        files[name] = found
+        typer.echo(f"{name}: {found.sha256 or 'no SHA-256'} ({origin})")
+    if not any(found.sha256 for found in files.values()):
+        raise DownloadError(
+            f"no SHA-256 could be learned: the hub says none for {old.repo_id}, and none of its "
+            "files is here; try again with the network, or after `fishs2 fetch`"
+        )
+    return Pins(old.repo_id, files)
 
 
 def _engine(settings: Settings) -> Literal["s2", "s2cpp"]:
@@ -68,4 +107,5 @@ def _describe(artifact: Artifact) -> str:
         case _:
             origin = source.url
     size = f", about {artifact.num_bytes / 1e9:.1f} GB" if artifact.num_bytes else ""
-    return f"{artifact.label}: {origin} -> {artifact.path}{size}"
+    unsure = f" ({artifact.without_sum})" if artifact.without_sum else ""
+    return f"{artifact.label}: {origin} -> {artifact.path}{size}{unsure}"
