@@ -104,3 +104,15 @@ BROKEN = {
     "whole numbers": make_voice() * 32_767,
 }
 """Samples that only a float file can hold, by what they are."""
+
+
+def make_adts(payload: bytes, *, num_bytes: int) -> bytes:
+    """A file of AAC frames that each have a header and this in them: a million of nothing.
+
+    Source: ISO/IEC 13818-7, 6.2, adts_fixed_header and adts_variable_header.
+    """
+    size = 7 + len(payload)
+    header = bytes(
+        (0xFF, 0xF1, 0x50, 0x40 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC)
+    )
+    return (header + payload) * (num_bytes // size)

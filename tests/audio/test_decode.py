@@ -13,7 +13,7 @@ from fishs2.audio.decode import decode_audio
 from fishs2.audio.encode import FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.errors import UserError
-from tests.recordings import write_wav
+from tests.recordings import make_adts, write_wav
 
 RATE_HZ = 48_000
 
@@ -72,6 +72,45 @@ def test_usual_uploads_decode_whatever_their_container(kind: str) -> None:
     assert len(decoded.pcm) / RATE_HZ == pytest.approx(0.3, abs=0.06)
     spectrum = np.abs(np.fft.rfft(decoded.pcm[4000:12_000] * np.hanning(8000)))
     assert np.argmax(spectrum) * RATE_HZ / 8000 == pytest.approx(440, abs=6)
+
+
+def id3_picture(num_bytes: int) -> bytes:
+    """A tag with a picture, as files of music have it in front. Source: ID3v2.3.0, 3.1, 4.15."""
+    body = b"\0image/png\0\3\0" + bytes(num_bytes)
+    frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\3\0\0" + size + frame
+
+
+def test_large_pictures_do_not_hide_the_sound() -> None:
+    wav = UPLOADS["wav"]
+    junk = b"JUNK" + (3_000_000).to_bytes(4, "little") + bytes(3_000_000)
+    flac = UPLOADS["flac"]
+    padding = b"\1" + (3_000_000).to_bytes(3, "big") + bytes(3_000_000)
+    for source in (
+        id3_picture(3_000_000) + UPLOADS["mp3"],
+        wav[:12] + junk + wav[12:],
+        flac[:4] + flac[4:42] + padding + flac[42:],
+    ):
+        assert len(decode_audio(source, max_seconds=1).pcm) / RATE_HZ == pytest.approx(0.3, abs=0.1)
+
+
+def test_title_in_another_encoding_is_no_damage() -> None:
+    wav = write_wav(make_tone(0.1), rate_hz=RATE_HZ)
+
+    titled = wav.replace(b"Lavf", b"L\xe4vf")
+
+    assert titled != wav
+    np.testing.assert_array_equal(
+        decode_audio(titled, max_seconds=1).pcm, decode_audio(wav, max_seconds=1).pcm
+    )
+
+
+def test_file_of_packets_without_sound_is_refused() -> None:
+    with pytest.raises(UserError, match="packets in a row have no sound") as caught:
+        decode_audio(make_adts(b"\xe0", num_bytes=200_000), max_seconds=90)
+
+    assert caught.value.code == "invalid_audio"
 
 
 def decode_channels(*channels: np.ndarray) -> np.ndarray:

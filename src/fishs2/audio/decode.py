@@ -6,7 +6,7 @@ what comes out is limited while it comes.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -30,9 +30,15 @@ _CODECS = (
     "mp2,mp2float,flac,vorbis,libvorbis,opus,libopus,aac,alac,ac3,eac3"
 )
 
-_MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 192_000
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 
 _MAX_CHANNELS = 8
+
+# To find out what a file is, and what is in it: FFmpeg's own 5 MB are a million packets of nothing.
+_PROBE_BYTES = 1_000_000
+
+# In a row, without one sample: minutes of damage in a recording, or a file that is made of nothing.
+_MAX_EMPTY_PACKETS = 5_000
 
 # Floats may exceed full scale, by 20 dB where somebody was careless. What exceeds it by 30 dB holds
 # whole numbers of 8, 16 or more bits that were never divided.
@@ -47,18 +53,21 @@ class DecodedAudio:
     sample_rate_hz: int
 
 
-def decode_audio(source: bytes, *, max_seconds: float) -> DecodedAudio:
+def decode_audio(
+    source: bytes, *, max_seconds: float, check: Callable[[], None] = lambda: None
+) -> DecodedAudio:
     """Decode the first audio stream of a file and mix it down to mono.
 
     `audio.channels` says how. Floats over full scale are scaled down to it. Damaged places are left
-    out, as players do. Raises UserError `invalid_audio`, or
-    `audio_too_long` as soon as there is more than `max_seconds`. Blocks: call it in a thread.
+    out, as players do. check: called at every packet; what it raises ends the decoding. Raises
+    UserError `invalid_audio`, or `audio_too_long` as soon as there is more than `max_seconds`.
+    Blocks, and trusts FFmpeg: what strangers send is `audio.decoder`'s matter.
     """
     if not source:
         raise _invalid("the file is empty")
     parts: list[Pcm] = []
     rate_hz, stats = 0, None
-    for samples, rate_hz in _decode_channels(source, max_seconds):  # noqa: B007 - used below
+    for samples, rate_hz in _decode_channels(source, max_seconds, check):  # noqa: B007 - used below
         if samples.shape[1] == 1:
             parts.append(samples[:, 0])
         else:
@@ -67,15 +76,17 @@ def decode_audio(source: bytes, *, max_seconds: float) -> DecodedAudio:
     if stats is not None:
         # Once more: to keep every channel until the weights are known would take much memory.
         weights = stats.weights()
-        parts = [samples @ weights for samples, _ in _decode_channels(source, max_seconds)]
+        parts = [samples @ weights for samples, _ in _decode_channels(source, max_seconds, check)]
     if not parts:
         raise _invalid("it has no sound in it")
     pcm = np.concatenate(parts)
-    peak = max(1.0, float(np.abs(pcm).max()))
-    return DecodedAudio(np.clip(pcm / np.float32(peak), -1.0, 1.0), rate_hz)
+    pcm /= np.float32(max(1.0, float(pcm.max()), -float(pcm.min())))
+    return DecodedAudio(np.clip(pcm, -1.0, 1.0, out=pcm), rate_hz)
 
 
-def _decode_channels(source: bytes, max_seconds: float) -> Iterator[tuple[Pcm, int]]:
+def _decode_channels(
+    source: bytes, max_seconds: float, check: Callable[[], None]
+) -> Iterator[tuple[Pcm, int]]:
     """Yield pieces [n, channels], finite, and their sample rate, which is the same for all."""
     # Without protocols a demuxer can open nothing beside these bytes.
     options = {
@@ -83,11 +94,16 @@ def _decode_channels(source: bytes, max_seconds: float) -> Iterator[tuple[Pcm, i
         # For the decoding that FFmpeg does on its own to find out what the streams are.
         "codec_whitelist": _CODECS,
         "protocol_whitelist": "none",
+        "probesize": str(_PROBE_BYTES),
     }
     num_samples = 0
     try:
-        with av.open(io.BytesIO(source), "r", options=options) as container:
-            for samples, sample_rate_hz in _convert_frames(container, _open_stream(container)):
+        # A title in Latin-1 is none of our business.
+        with av.open(
+            io.BytesIO(source), "r", options=options, metadata_errors="ignore"
+        ) as container:
+            frames = _decode_frames(container, _open_stream(container), check)
+            for samples, sample_rate_hz in _convert_frames(frames):
                 _check_samples(samples)
                 num_samples += len(samples)
                 if num_samples > max_seconds * sample_rate_hz:
@@ -97,6 +113,8 @@ def _decode_channels(source: bytes, max_seconds: float) -> Iterator[tuple[Pcm, i
                         code="audio_too_long",
                     )
                 yield samples, sample_rate_hz
+    except MemoryError:  # PyAV's own is an FFmpegError too
+        raise
     except (av.FFmpegError, ValueError) as error:
         # ValueError: PyAV found a value in the file that it cannot represent.
         raise _invalid("it is not audio in a known format") from error
@@ -125,10 +143,10 @@ def _check_samples(samples: Pcm) -> None:
         )
 
 
-def _convert_frames(container: InputContainer, stream: AudioStream) -> Iterator[tuple[Pcm, int]]:
+def _convert_frames(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[Pcm, int]]:
     converter = AudioResampler(format="flt")
     shape = None
-    for frame in _decode_frames(container, stream):
+    for frame in frames:
         num_channels = frame.layout.nb_channels
         if shape is None:
             shape = (frame.sample_rate, num_channels, frame.format.name)
@@ -143,20 +161,27 @@ def _convert_frames(container: InputContainer, stream: AudioStream) -> Iterator[
 
 
 def _check_shape(sample_rate_hz: int, num_channels: int) -> None:
-    if not _MIN_RATE_HZ <= sample_rate_hz <= _MAX_RATE_HZ:
+    if not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ:
         raise _invalid(
-            f"its sample rate is {sample_rate_hz} Hz; use {_MIN_RATE_HZ} to {_MAX_RATE_HZ}"
+            f"its sample rate is {sample_rate_hz} Hz; use {MIN_RATE_HZ} to {MAX_RATE_HZ}"
         )
     if not 1 <= num_channels <= _MAX_CHANNELS:
         raise _invalid(f"it has {num_channels} channels; use 1 to {_MAX_CHANNELS}")
 
 
-def _decode_frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+def _decode_frames(
+    container: InputContainer, stream: AudioStream, check: Callable[[], None]
+) -> Iterator[av.AudioFrame]:
+    num_empty = 0
     for packet in container.demux(stream):
+        check()
         try:
             frames = packet.decode()
         except av.InvalidDataError:
-            continue  # tags and damage between frames; players skip them too
+            frames = []  # tags and damage between frames; players skip them too
+        num_empty = 0 if frames else num_empty + 1
+        if num_empty > _MAX_EMPTY_PACKETS:
+            raise _invalid(f"{_MAX_EMPTY_PACKETS:,} of its packets in a row have no sound in them")
         yield from (frame for frame in frames if isinstance(frame, av.AudioFrame))
 
 

@@ -154,7 +154,7 @@ def _run(settings: Settings, work: Callable[[Voices], Awaitable[_T]]) -> _T:
         try:
             return await work(voices)
         finally:
-            voices.close()
+            await voices.close()
 
     return asyncio.run(run())
 

@@ -15,6 +15,9 @@ from fishs2.processes.output import OutputLog
 
 _logger = logging.getLogger(__name__)
 
+_FEW_BYTES = 1 << 14
+"""Joined for less than another write costs."""
+
 _LAST_WORDS_S = 0.5
 """How long what a process has printed may take to come, once it has ended."""
 
@@ -90,10 +93,13 @@ class Child(asyncio.SubprocessProtocol):
         for log in self._logs.values():
             log.end()
 
-    def write(self, raw: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
         """Send to its stdin; never waits. One that is gone is noticed elsewhere."""
-        if not self._stdin().is_closing():
-            self._stdin().write(raw)
+        if sum(map(len, parts)) < _FEW_BYTES:
+            parts = (b"".join(parts),)
+        for part in parts:
+            if not self._stdin().is_closing():
+                self._stdin().write(part)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)  # nothing else makes us

@@ -96,14 +96,14 @@ class WorkerPool:
         """
         return (await self._supervisor.start())[0].greeting
 
-    async def ask(self, order: bytes) -> AsyncGenerator[bytes]:
-        """Yield the pieces that an order brings.
+    async def ask(self, *order: bytes) -> AsyncGenerator[bytes]:
+        """Yield the pieces that an order, made of these parts, brings.
 
         Closing the generator stops the worker. Raises RefusedError, LostError if the worker is
         lost, NoTurnError, NoWorkerError.
         """
         worker = await self._take_worker()
-        answer = worker.begin(order)
+        answer = worker.begin(*order)
         try:
             while (piece := await answer.pieces.get()) is not _HAS_ENDED:
                 if isinstance(piece, Exception):
@@ -193,13 +193,13 @@ class _Worker:
             raise EngineUnavailableError(self._broken)
         self._is_alive = not self._verdict
 
-    def begin(self, order: bytes) -> _Answer:
+    def begin(self, *order: bytes) -> _Answer:
         """Send an order; only a worker that is free may get one."""
         assert self._answer is None
         self._last_number += 1
         self._answer = _Answer(self._last_number)
         # Not drained: it goes to a worker that waits for nothing else.
-        self._send(Kind.ORDER, order)
+        self._send(Kind.ORDER, *order)
         self._set_watchdog(self._limits.stall_s)
         return self._answer
 
@@ -274,10 +274,11 @@ class _Worker:
                 self._end_answer(_HAS_ENDED)
                 self._announce()
 
-    def _send(self, kind: Kind, payload: bytes = b"") -> None:
+    def _send(self, kind: Kind, *payload: bytes) -> None:
         # A worker that is gone is noticed where we read.
         if self._child is not None:
-            self._child.write(HEADER.pack(kind, self._last_number, len(payload)) + payload)
+            header = HEADER.pack(kind, self._last_number, sum(map(len, payload)))
+            self._child.write(header, *payload)
 
     def _end_answer(self, outcome: LostError | None) -> None:
         self._set_watchdog(None)

@@ -28,6 +28,7 @@ class Load:
     """What goes on at this moment. num_streams: requests in progress; num_queued: waiting.
 
     num_tasks: of the event loop, with those that wait; what forgets to end one makes them grow.
+    num_decoder_restarts: since the start.
     """
 
     num_streams: int
@@ -35,6 +36,7 @@ class Load:
     num_tasks: int
     is_ready: bool
     engine: EngineStats | None
+    num_decoder_restarts: int
 
 
 class Metrics:
@@ -108,6 +110,11 @@ class _LoadCollector:
         yield GaugeMetricFamily("fishs2_queued", "Requests that wait.", load.num_queued)
         yield GaugeMetricFamily("fishs2_tasks", "Tasks of the event loop.", load.num_tasks)
         yield GaugeMetricFamily("fishs2_ready", "Whether the engine can speak.", load.is_ready)
+        yield CounterMetricFamily(
+            "fishs2_decoder_restarts",
+            "Processes that decode uploads and were lost: a file crashed one, or took too much.",
+            load.num_decoder_restarts,
+        )
         if load.engine is not None:
             yield from _engine_metrics(load.engine)
 

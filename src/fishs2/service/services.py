@@ -198,7 +198,7 @@ class Services:
         await self.store.close()
         await self.clips.close()
         await self.accounts.close()
-        self.voices.close()
+        await self.voices.close()
         if self._admission is not None:
             self._admission.check_integrity()
 
@@ -206,8 +206,14 @@ class Services:
         status = self.status()
         is_ready = status.state == "ready"
         engine = self._choice.engine.stats() if self._admission is not None else None
-        num_tasks = len(asyncio.all_tasks())
-        return Load(status.num_streams, status.num_queued, num_tasks, is_ready, engine)
+        return Load(
+            num_streams=status.num_streams,
+            num_queued=status.num_queued,
+            num_tasks=len(asyncio.all_tasks()),
+            is_ready=is_ready,
+            engine=engine,
+            num_decoder_restarts=self.voices.num_decoder_restarts,
+        )
 
     async def _start_accounts(self) -> None:
         try:

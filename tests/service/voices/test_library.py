@@ -2,44 +2,34 @@
 
 import asyncio
 import json
-import threading
 from pathlib import Path
 
-import pytest
-
-from fishs2.audio.decode import DecodedAudio, decode_audio
-from fishs2.service.voices import decoding
+from fishs2.audio.decoder import Decoder
+from fishs2.errors import ShutdownError
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.store.voices.store import VoiceStore
+from tests.audio.steered_decoder import make_steered
 from tests.recordings import make_voice, write_wav
 
 VOICE = write_wav(make_voice())
 LIMITS = VoiceLimits(min_reference_s=0, max_reference_s=90)
 
 
-async def test_look_up_does_not_wait_for_decoding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_look_up_does_not_wait_for_decoding(tmp_path: Path) -> None:
     (tmp_path / "sailor.wav").write_bytes(VOICE)
-    voices = Voices(VoiceStore(tmp_path), LIMITS)
-    release = threading.Event()
-
-    def decode(audio: bytes, *, max_seconds: float) -> DecodedAudio:
-        release.wait()
-        return decode_audio(audio, max_seconds=max_seconds)
-
-    monkeypatch.setattr(decoding, "decode_audio", decode)
-    uploads = [asyncio.create_task(voices.decode(VOICE)) for _ in range(20)]
+    decoder = Decoder(make_program=make_steered)
+    voices = Voices(VoiceStore(tmp_path), LIMITS, decoder=decoder)
+    uploads = [asyncio.create_task(voices.decode(b"hang")) for _ in range(20)]
     try:
         found = await voices.find("sailor")
         listed = await voices.list()
     finally:
-        release.set()
-        await asyncio.gather(*uploads)
-        voices.close()
+        await voices.close()
+    outcomes = await asyncio.gather(*uploads, return_exceptions=True)
 
     assert found is not None
     assert len(listed) == 1
+    assert all(isinstance(each, ShutdownError) for each in outcomes)
 
 
 async def test_folder_is_looked_at_while_somebody_asks(tmp_path: Path) -> None:
@@ -59,4 +49,4 @@ async def test_folder_is_looked_at_while_somebody_asks(tmp_path: Path) -> None:
         assert await voices.find("ada") is not None
         await seen.wait()
     finally:
-        voices.close()
+        await voices.close()

@@ -1,6 +1,6 @@
-"""Reference audio from the bytes of files: decoded, measured and joined in threads of its own.
+"""Reference audio from the bytes of files: decoded in other processes, measured in threads.
 
-Nothing else waits for these threads: a look-up is never behind audio that takes long to decode.
+Nothing else waits for either: a look-up is never behind audio that takes long to decode.
 """
 
 import hashlib
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fishs2.audio.decode import DecodedAudio, decode_audio
+from fishs2.audio.decode import DecodedAudio
+from fishs2.audio.decoder import Decoder
 from fishs2.audio.pcm import Resampler, silence
 from fishs2.audio.voicing import MIN_VOICE_S, is_silent, measure_voice_s
 from fishs2.engines.base import Reference
@@ -17,77 +18,36 @@ from fishs2.service.threads import Threads
 
 _JOIN_PAUSE_S = 0.2
 _NUM_THREADS = 2
-"""Decoding is work for the CPU, and the engine needs cores too."""
+"""Measuring is work for the CPU, and the engine needs cores too."""
 
 
 class ReferenceDecoder:
     """Decodes within the limits of references. For one event loop."""
 
-    def __init__(self, min_s: float, max_s: float) -> None:
+    def __init__(self, decoder: Decoder, min_s: float, max_s: float) -> None:
         """min_s, max_s: seconds of each file, and of what is joined."""
+        self._decoder = decoder
         self._min_s = min_s
         self._max_s = max_s
         self._threads = Threads(_NUM_THREADS, "fishs2-decoding")
 
-    def close(self) -> None:
-        """End the threads; no call may be in progress."""
+    async def close(self) -> None:
+        """End processes and threads; no call may be in progress."""
+        await self._decoder.close()
         self._threads.close()
 
+    @property
+    def num_restarts(self) -> int:
+        """How often a decoding process was lost and replaced."""
+        return self._decoder.num_restarts
+
     async def decode(self, audio: bytes) -> DecodedAudio:
-        """Decode one file.
+        """Decode one file within the limits.
 
-        Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`.
+        Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`; BusyError,
+        EngineUnavailableError and ShutdownError as `Decoder` does.
         """
-        return await self._threads.run(lambda: self._decode_file(audio))
-
-    async def check(self, audio: bytes) -> None:
-        """Raise what `decode` raises, and UserError `invalid_audio` where nobody speaks."""
-        await self._threads.run(lambda: self._decode_sample(audio))
-
-    async def refer(self, audio: bytes, transcript: str) -> Reference:
-        """One file as a reference. Raises UserError: `decode` has the codes, with
-        `invalid_reference_audio` for `invalid_audio`.
-        """
-
-        def decode() -> Reference:
-            decoded = self._decode_sample(audio)
-            digest = hashlib.sha256(audio)
-            digest.update(b"\0" + transcript.encode("utf-8", "surrogatepass"))
-            return Reference(
-                decoded.pcm, decoded.sample_rate_hz, transcript, key=digest.hexdigest()
-            )
-
-        try:
-            return await self._threads.run(decode)
-        except UserError as error:
-            if error.code != "invalid_audio":
-                raise
-            raise unusable(error.message) from error
-
-    async def join(self, references: Sequence[Reference]) -> Reference:
-        """References as one, in order, a breath between them. Raises UserError `audio_too_long`."""
-        if len(references) == 1:
-            return references[0]
-        return await self._threads.run(lambda: self._join(references))
-
-    def _decode_sample(self, audio: bytes) -> DecodedAudio:
-        """Decode one file that has a voice in it, within the limits. Raises UserError."""
-        decoded = self._decode_file(audio)
-        voice_s = measure_voice_s(decoded.pcm, decoded.sample_rate_hz)
-        if voice_s < MIN_VOICE_S:
-            seconds = len(decoded.pcm) / decoded.sample_rate_hz
-            found = "silence" if is_silent(decoded.pcm) else f"{voice_s:.2f} s of a voice"
-            raise UserError(
-                f"there is no speech in the audio: in its {seconds:.3g} s is {found}, and "
-                f"{MIN_VOICE_S:g} s of one are needed; send a clear recording of one person "
-                "speaking",
-                code="invalid_audio",
-            )
-        return decoded
-
-    def _decode_file(self, audio: bytes) -> DecodedAudio:
-        """Decode one file within the limits. Raises UserError."""
-        decoded = decode_audio(audio, max_seconds=self._max_s)
+        decoded = await self._decoder.decode(audio, max_seconds=self._max_s)
         seconds = len(decoded.pcm) / decoded.sample_rate_hz
         if seconds < self._min_s:
             raise UserError(
@@ -96,6 +56,32 @@ class ReferenceDecoder:
                 param="reference_audio",
             )
         return decoded
+
+    async def check(self, audio: bytes) -> DecodedAudio:
+        """As `decode`; raises UserError `invalid_audio` where nobody speaks, too."""
+        decoded = await self.decode(audio)
+        await self._threads.run(lambda: _check_voice(decoded))
+        return decoded
+
+    async def refer(self, audio: bytes, transcript: str) -> Reference:
+        """One file as a reference. Raises UserError: `decode` has the codes, with
+        `invalid_reference_audio` for `invalid_audio`.
+        """
+
+        try:
+            decoded = await self.check(audio)
+        except UserError as error:
+            if error.code != "invalid_audio":
+                raise
+            raise unusable(error.message) from error
+        key = await self._threads.run(lambda: _digest(audio, transcript))
+        return Reference(decoded.pcm, decoded.sample_rate_hz, transcript, key=key)
+
+    async def join(self, references: Sequence[Reference]) -> Reference:
+        """References as one, in order, a breath between them. Raises UserError `audio_too_long`."""
+        if len(references) == 1:
+            return references[0]
+        return await self._threads.run(lambda: self._join(references))
 
     def _join(self, references: Sequence[Reference]) -> Reference:
         rate_hz = references[0].sample_rate_hz
@@ -120,6 +106,26 @@ class ReferenceDecoder:
             " ".join(reference.transcript.strip() for reference in references),
             key=hashlib.sha256(keys.encode()).hexdigest(),
         )
+
+
+def _check_voice(decoded: DecodedAudio) -> None:
+    """Raise UserError `invalid_audio` where nobody speaks."""
+    voice_s = measure_voice_s(decoded.pcm, decoded.sample_rate_hz)
+    if voice_s < MIN_VOICE_S:
+        seconds = len(decoded.pcm) / decoded.sample_rate_hz
+        found = "silence" if is_silent(decoded.pcm) else f"{voice_s:.2f} s of a voice"
+        raise UserError(
+            f"there is no speech in the audio: in its {seconds:.3g} s is {found}, and "
+            f"{MIN_VOICE_S:g} s of one are needed; send a clear recording of one person "
+            "speaking",
+            code="invalid_audio",
+        )
+
+
+def _digest(audio: bytes, transcript: str) -> str:
+    digest = hashlib.sha256(audio)
+    digest.update(b"\0" + transcript.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def unusable(reason: str) -> UserError:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from fishs2.advice import did_you_mean
 from fishs2.audio.decode import DecodedAudio
+from fishs2.audio.decoder import Decoder
 from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.threads import Threads
@@ -49,16 +50,23 @@ class Voices:
     """The stored voices, and any other reference audio. Files are read and decoded in threads."""
 
     def __init__(
-        self, store: VoiceStore, limits: VoiceLimits, *, roots: Sequence[Path] = ()
+        self,
+        store: VoiceStore,
+        limits: VoiceLimits,
+        *,
+        roots: Sequence[Path] = (),
+        decoder: Decoder | None = None,
     ) -> None:
-        """roots: folders that references may be read from by path."""
+        """roots: folders that references may be read from by path. decoder: `close` closes it."""
         self._store = store
         self._limits = limits
         self._roots = [root.resolve() for root in roots]
         # Their queues are as short as the number of requests: each has one piece of work in one.
         # Nothing that has to be decoded is in the way of a look-up.
         self._files = Threads(_NUM_FILE_THREADS, "fishs2-voices")
-        self._decoder = ReferenceDecoder(limits.min_reference_s, limits.max_reference_s)
+        self._decoder = ReferenceDecoder(
+            decoder or Decoder(), limits.min_reference_s, limits.max_reference_s
+        )
         self._watching: asyncio.Task[None] | None = None
         self._asked_s = -math.inf
         # Bounded by MAX_CACHE_BYTES; used in the event loop only.
@@ -66,13 +74,18 @@ class Voices:
         self.num_voices = 0
         """As of the last listing."""
 
-    def close(self) -> None:
-        """End the threads. No call may be in progress; the next one starts new threads."""
+    async def close(self) -> None:
+        """End threads and processes. No call may be in progress; the next one starts new ones."""
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
         self._files.close()
-        self._decoder.close()
+        await self._decoder.close()
+
+    @property
+    def num_decoder_restarts(self) -> int:
+        """How often a process that decodes was lost and replaced."""
+        return self._decoder.num_restarts
 
     async def prepare(self, samples: Path) -> None:
         """Make the folder, with the voices in `samples`, or register what others put there.
