@@ -57,8 +57,7 @@ def speak(core: Core, sequences: list[Sequence]) -> list[float]:
     left, steps = list(sequences), []
     while left:
         started_s = time.perf_counter()
-        for _ in core.step():
-            pass
+        core.step()
         steps.append(time.perf_counter() - started_s)
         for each in [each for each in left if each.is_spoken]:
             left.remove(each)
@@ -70,7 +69,7 @@ def first_audio_s(core: Core, sequence: Sequence) -> float:
     """Seconds from adding a sequence to its first samples."""
     started_s = time.perf_counter()
     core.add(sequence)
-    while not list(core.step()):
+    while not core.step():
         pass
     took_s = time.perf_counter() - started_s
     core.release(sequence)

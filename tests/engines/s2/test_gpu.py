@@ -51,10 +51,10 @@ def spoken(model: Model, count: int, *, temperature: float = 0.8) -> list[Sequen
         each.params = replace(each.params, temperature=temperature)
         core.add(each)
         for _ in range(3):
-            list(core.step())
+            core.step()
     left = set(sequences)
     while left:
-        list(core.step())
+        core.step()
         for each in list(left):
             if each.is_spoken:
                 left.remove(each)
@@ -106,7 +106,7 @@ def test_graph_draws_what_the_same_kernels_draw_one_by_one(kernels: str) -> None
         again = Sequence(sequence.prompt, sequence.num_prefix, sequence.params, sequence.max_frames)
         core.add(again)
         while not again.is_spoken:
-            list(core.step())
+            core.step()
         core.release(again)
         np.testing.assert_array_equal(again.frames, sequence.frames)
 

@@ -106,7 +106,7 @@ def test_voice_that_was_read_before_sounds_the_same_and_is_not_read_again(model:
     [first] = speak(core, [make(model, TEXTS[0], voice=1)])
     again = make(model, TEXTS[0], voice=1)
     core.add(again)
-    next(core.step(), None)
+    core.step()
 
     # Only what follows the voice was left to read.
     assert core.prefixes.num_hits == 1
@@ -179,7 +179,7 @@ def test_first_sound_needs_two_frames_however_long_the_text(model: Model, text: 
     core, sequence = Core(model, LIMITS), make(model, text, frames=40)
     core.add(sequence)
 
-    while not list(core.step()):
+    while not core.step():
         pass
 
     assert len(sequence.frames) == 2
@@ -227,11 +227,11 @@ def test_part_that_failed_is_waited_for(model: Model) -> None:
     core = Core(model, LIMITS)
     for each in (first, second):
         core.add(each)
-    list(core.step())
+    core.step()
     first.fail("it ran away")
     core.release(first)
     for _ in range(30):
-        assert list(core.step()) == []
+        assert core.step() == []
     assert core.is_stuck
     assert len(second.frames) == 9
 
@@ -246,7 +246,7 @@ def test_last_part_that_was_given_up_goes_on_where_the_one_before_it_ended(model
     core = Core(model, LIMITS)
     heard = speak(core, [first])
     core.add(second)
-    list(core.step())
+    core.step()
     core.release(second)
 
     _, again = parts(model, TEXTS[:2])
@@ -263,7 +263,7 @@ def test_part_that_comes_before_the_one_it_follows_keeps_nobody_waiting(model: M
         core.add(each)
 
     for _ in range(100):
-        list(core.step())
+        core.step()
         for each in [each for each in core.running if each.is_spoken]:
             core.release(each)
 
@@ -275,11 +275,11 @@ def test_part_that_comes_again_finds_a_slot_where_a_later_one_waits_in_it(model:
     core = Core(model, LIMITS.with_slots(1))
     core.add(first)
     core.add(second)
-    list(core.step())
+    core.step()
     first.fail("it ran away")
     core.release(first)
     for _ in range(6):
-        list(core.step())
+        core.step()
     again, _ = parts(model, TEXTS[:2], frames=4)
 
     core.add(again)
@@ -324,7 +324,7 @@ def test_runaway_is_ended_and_its_slot_is_free(model: Model) -> None:
     sequence.runaway_frames = 30
     core.add(sequence)
     while not sequence.is_spoken:
-        list(core.step())
+        core.step()
     core.release(sequence)
 
     assert sequence.fault == "it spoke 30 frames and found no end"

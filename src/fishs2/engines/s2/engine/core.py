@@ -6,7 +6,6 @@ Knows no queue, event loop or client. Engine thread only.
 """
 
 import time
-from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 
@@ -113,8 +112,8 @@ class Core:
         self._scheduler.release(sequence)
 
     @torch.inference_mode()
-    def step(self) -> Iterator[tuple[Sequence, Pcm]]:
-        """Go on with everybody by one frame. Yields the samples that became ready.
+    def step(self) -> list[tuple[Sequence, Pcm]]:
+        """Go on with everybody by one frame. Returns the samples that became ready.
 
         Whoever added a sequence releases it once it `is_spoken`.
         """
@@ -124,17 +123,15 @@ class Core:
         self._read_prompts(batch)
         frames = self._runner.decode(batch.decode) if batch.decode else []
         self._scheduler.update(batch, frames)
-        num_chunks = 0
-        for chunk in self._vocoder.collect(self._scheduler.running):
-            num_chunks += 1
-            yield chunk
-        self._is_stuck = not (batch.prefill or batch.decode or num_chunks)
+        chunks = list(self._vocoder.collect(self._scheduler.running))
+        self._is_stuck = not (batch.prefill or batch.decode or chunks)
         if self._is_stuck and self._scheduler.num_waiting:
             # With fewer slots than utterances, the part that they wait for may be the one without.
             for sequence in list(self._scheduler.running):
                 if not (sequence.num_chunks or sequence.is_spoken):
                     self._scheduler.park(sequence)
         self._count(batch, time.perf_counter() - started_s)
+        return chunks
 
     def warm_up(self, model: Model) -> None:
         """Speak a word that nobody hears: what is compiled or allocated at first use, is then."""
@@ -149,8 +146,7 @@ class Core:
         word = Sequence(prompt, system.shape[1], params, num_frames)
         self.add(word)
         while not word.is_spoken:
-            for _ in self.step():
-                pass
+            self.step()
         self.release(word)
         self._stats = EngineStats()
         self.prefixes.num_misses = 0
