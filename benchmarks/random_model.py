@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from benchmarks.make_model import Size, tokenizer_json
 from fishs2.engines.s2.device.choose_ops import Kernels, choose_ops
 from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.device.ops import PLAIN, RowOps
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.fast_ar import FastAr
 from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.linear import Embedding, Linear, QuantEmbedding, QuantLinear
 from fishs2.engines.s2.model.loader import Loader
-from fishs2.engines.s2.model.ops import PLAIN, RowOps
 from fishs2.engines.s2.model.slow_ar import SlowAr
 from fishs2.engines.s2.model.tokenizer import load_tokenizer
 from fishs2.engines.s2.weights.quant import Packed, PackedInt8, PackedUint4
@@ -105,17 +105,17 @@ def make_random_model(
     # As `load_model` makes it: dense float32 whatever the ARs are.
     codec = Codec(size.codec, replace(load, dtype=torch.float32, width="bf16"))
     ops: RowOps | None = choose_ops(slow.layers, fast.layers, kernels) if is_card else PLAIN
-    ar = DualAr(size.ar, slow, fast, size.end_id, dtype, device, ops)
+    ar = DualAr(size.ar, slow, fast, size.end_id, dtype, device)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "tokenizer.json"
         path.write_text(json.dumps(tokenizer_json(size)), encoding="utf-8")
-        return Model(ar, codec, load_tokenizer(path))
+        return Model(ar, codec, load_tokenizer(path), ops)
 
 
 def with_plain_ops(model: Model) -> Model:
     """The same weights without Triton. The matrices are shared: use one of both at a time."""
     use_product(model, None)
-    return replace(model, ar=replace(model.ar, ops=PLAIN))
+    return replace(model, ops=PLAIN)
 
 
 def use_product(

@@ -41,12 +41,12 @@ from benchmarks.s2_gpu_parts import (
 )
 from fishs2.engines.s2.device.graphs import CudaRecorder, DecodeGraphs
 from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.device.ops import PLAIN
 from fishs2.engines.s2.device.step import StepColumn, allocate_tables
 from fishs2.engines.s2.engine.core import Core, Limits
 from fishs2.engines.s2.engine.runner import Runner, describe_row, slot_bytes
 from fishs2.engines.s2.engine.scheduler import Piece
 from fishs2.engines.s2.engine.sequence import Sequence
-from fishs2.engines.s2.model.ops import PLAIN
 from fishs2.engines.s2.model.params import GenerateParams
 
 _LATE_S = 0.1
@@ -119,9 +119,9 @@ def open_graphs(model: Model, num_rows: int, plan: Plan) -> DecodeGraphs:
     tables = allocate_tables(model.ar, num_rows, plan.max_positions)
     for each in (*tables.cache.keys, *tables.cache.values):
         each.normal_()
-    assert model.ar.ops is not None
+    assert model.ops is not None
     recorder = CudaRecorder(plan.device, priority=-1) if plan.device.type == "cuda" else None
-    return DecodeGraphs(model.ar, model.ar.ops, tables, recorder)
+    return DecodeGraphs(model.ar, model.ops, tables, recorder)
 
 
 def measure_single(model: Model, plan: Plan, bandwidth: float) -> Iterator[tuple[str, float | str]]:
@@ -223,7 +223,7 @@ def measure_kernels(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
     """The same weights without Triton, in graphs; and without graphs. With it: `measure_steps`."""
     rows = [each for each in (1, 16) if each <= max(plan.batches)]
     with torch.inference_mode():
-        ops = model.ar.ops
+        ops = model.ops
         assert ops is not None
         plain = with_plain_ops(model)
         try:
@@ -240,8 +240,7 @@ def measure_kernels(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
 
 def unfused_ms(model: Model, plan: Plan) -> float:
     """A plain loop over the same model: every operation launched by itself."""
-    alone = replace(model.ar, ops=None)
-    runner = Runner(alone, num_slots=1, max_positions=plan.max_positions)
+    runner = Runner(replace(model, ops=None), num_slots=1, max_positions=plan.max_positions)
     sequence = make(model, 5, frames=plan.frames, voice=9)
     sequence.slot = 0
     runner.prefill(Piece(sequence, 0, sequence.num_prompt))

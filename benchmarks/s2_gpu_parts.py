@@ -118,7 +118,7 @@ def _time_codec(codec: Codec, kind: CodecType, plan: Plan) -> Iterator[tuple[str
 
 def measure_products(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]:
     """GB/s of the matrices of one block, by number of vectors: where the kernels should switch."""
-    ops = model.ar.ops
+    ops = model.ops
     assert ops is not None
     blocks = list(model.ar.slow.layers)
     for name in ("wqkv", "w2"):

@@ -20,11 +20,11 @@ from fishs2.engines.s2.device.codec_stream import (
 )
 from fishs2.engines.s2.device.graphs import CudaRecorder
 from fishs2.engines.s2.device.model import Model, Precision, load_model
+from fishs2.engines.s2.device.ops import PLAIN
 from fishs2.engines.s2.engine.core import Core, Limits
 from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.engines.s2.model.codec import decode_frames
-from fishs2.engines.s2.model.generate import DualAr, generate_frames
-from fishs2.engines.s2.model.ops import PLAIN
+from fishs2.engines.s2.model.generate import generate_frames
 from tests.engines.s2.golden import MODEL_FILES, load_golden_model
 
 pytestmark = [
@@ -91,7 +91,7 @@ def test_all_kernels_pass_in_bfloat16_at_another_size(
         model = make_random_model(sizes()["small"], width, CARD)
 
     assert not caplog.records
-    assert model.ar.ops == triton_ops()
+    assert model.ops == triton_ops()
 
 
 @pytest.mark.parametrize("kernels", ["triton", "torch"])
@@ -147,10 +147,9 @@ def test_codec_type_is_near_float32_and_the_stream_equals_the_whole() -> None:
 
 def test_plain_ops_on_a_card_are_those_of_the_plain_loop() -> None:
     model = on_card("torch")
-    assert model.ar.ops is PLAIN
+    assert model.ops is PLAIN
     sequence = spoken(model, 1)[0]
-    plain: DualAr = replace(model.ar, ops=None)
 
-    frames = list(generate_frames(plain, sequence.prompt, sequence.params))
+    frames = list(generate_frames(model.ar, sequence.prompt, sequence.params))
 
     np.testing.assert_array_equal(frames, sequence.frames)

@@ -15,10 +15,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from triton.runtime.jit import JITFunction
 
+from fishs2.engines.s2.device.ops import RowPlaces
 from fishs2.engines.s2.device.triton import attend, draws, matrix, rows, tiles
 from fishs2.engines.s2.model.layers import Attention, RmsNorm
 from fishs2.engines.s2.model.linear import Linear, QuantLinear
-from fishs2.engines.s2.model.ops import RowPlaces
 from fishs2.engines.s2.model.sampler import SamplingRows
 from fishs2.engines.s2.weights.config import TransformerConfig
 from fishs2.engines.s2.weights.quant import PackedInt8, PackedUint4

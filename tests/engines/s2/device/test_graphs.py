@@ -10,11 +10,11 @@ import torch
 
 from fishs2.engines.s2.device.graphs import DecodeGraphs, batch_sizes, spans
 from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.device.ops import PLAIN, RowOps
 from fishs2.engines.s2.device.step import NUM_COLUMNS, StepColumn, allocate_tables
 from fishs2.engines.s2.engine.core import Core
 from fishs2.engines.s2.engine.runner import pack_rows
 from fishs2.engines.s2.engine.sequence import Sequence
-from fishs2.engines.s2.model.ops import PLAIN, RowOps
 from tests.engines.s2.engine.test_core import LIMITS, TEXTS, make, speak
 from tests.engines.s2.golden import load_golden_model
 
@@ -51,7 +51,7 @@ def plain() -> Model:
 @pytest.fixture(scope="module")
 def model(plain: Model) -> Model:
     """The same for decoding in rows."""
-    return replace(plain, ar=replace(plain.ar, ops=PLAIN))
+    return replace(plain, ops=PLAIN)
 
 
 def open_graphs(

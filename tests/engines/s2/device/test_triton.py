@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 pytest.importorskip("triton", reason="Triton is made for Linux only")
 
+from fishs2.engines.s2.device import ops as row_ops
 from fishs2.engines.s2.device.choose_ops import choose_ops, triton_ops, use_kernels
+from fishs2.engines.s2.device.ops import PLAIN, RowPlaces
 from fishs2.engines.s2.device.triton import attend, draws, matrix, rows, tiles
-from fishs2.engines.s2.model import ops as row_ops
 from fishs2.engines.s2.model.layers import Attention, RmsNorm
 from fishs2.engines.s2.model.linear import Linear, QuantLinear
-from fishs2.engines.s2.model.ops import PLAIN, RowPlaces
 from fishs2.engines.s2.model.sampler import NO_CODE, SamplingRows, uniform_numbers
 from fishs2.engines.s2.weights.config import TransformerConfig
 from fishs2.engines.s2.weights.quant import PackedInt8, PackedUint4

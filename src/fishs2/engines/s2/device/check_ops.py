@@ -11,9 +11,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from fishs2.engines.s2.device.ops import RowOps, RowPlaces
 from fishs2.engines.s2.model.layers import Block
 from fishs2.engines.s2.model.linear import Linear, QuantLinear
-from fishs2.engines.s2.model.ops import RowOps, RowPlaces
 from fishs2.engines.s2.model.sampler import NO_CODE, RAS_WINDOW, SamplingRows
 
 Check = Callable[[RowOps], Iterator[Tensor]]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from fishs2.engines.s2.device.check_ops import NUM_ROWS, Check, checks
+from fishs2.engines.s2.device.ops import PLAIN, RowOps
 from fishs2.engines.s2.model.linear import QuantLinear
-from fishs2.engines.s2.model.ops import PLAIN, RowOps
 from fishs2.errors import EngineUnavailableError
 
 logger = logging.getLogger(__name__)

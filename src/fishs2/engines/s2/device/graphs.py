@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fishs2.engines.s2.device.ops import RowOps
 from fishs2.engines.s2.device.step import NUM_COLUMNS, FrameStep, SlotTables, StepColumn
 from fishs2.engines.s2.model.generate import DualAr
-from fishs2.engines.s2.model.ops import RowOps
 
 logger = logging.getLogger(__name__)
 

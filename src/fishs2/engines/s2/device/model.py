@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from fishs2.engines.s2.device.choose_ops import Kernels, choose_ops
+from fishs2.engines.s2.device.ops import RowOps
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.fast_ar import FastAr
 from fishs2.engines.s2.model.generate import DualAr
@@ -58,11 +59,16 @@ class Precision:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """Everything that speaks. One thread at a time may use it."""
+    """Everything that speaks. One thread at a time may use it.
+
+    ops: what decode steps are made of where they are captured as graphs, on NVIDIA cards; None
+    decodes as the layers say.
+    """
 
     ar: DualAr
     codec: Codec
     tokenizer: Tokenizer
+    ops: RowOps | None = None
 
 
 def load_model(
@@ -80,8 +86,8 @@ def load_model(
     codec = Codec(codec_config, Loader(weights, device=device, on_progress=on_progress))
     weights.check_all_taken(codec=True)
     ops = choose_ops(slow.layers, fast.layers, precision.kernels)
-    ar = DualAr(ar_config, slow, fast, tokenizer.end_id, precision.dtype, device, ops)
-    return Model(ar, codec, tokenizer)
+    ar = DualAr(ar_config, slow, fast, tokenizer.end_id, precision.dtype, device)
+    return Model(ar, codec, tokenizer, ops)
 
 
 def load_codec(

@@ -13,11 +13,11 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from fishs2.engines.s2.device.ops import RowOps, RowPlaces
 from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.model.layers import Block
 from fishs2.engines.s2.model.linear import Embedding, Linear
-from fishs2.engines.s2.model.ops import RowOps, RowPlaces
 from fishs2.engines.s2.model.sampler import END, NO_CODE, RAS_WINDOW, SamplingRows
 from fishs2.engines.s2.model.slow_ar import embed
 

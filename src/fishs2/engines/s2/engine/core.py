@@ -57,9 +57,7 @@ class Core:
             step_tokens=limits.step_tokens,
             end_id=model.ar.end_id,
         )
-        self._runner = Runner(
-            model.ar, num_slots=limits.num_slots, max_positions=limits.max_positions
-        )
+        self._runner = Runner(model, num_slots=limits.num_slots, max_positions=limits.max_positions)
         self._vocoder = Vocoder(
             model.codec, num_slots=limits.num_slots, max_positions=limits.max_positions
         )

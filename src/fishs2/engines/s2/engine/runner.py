@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.s2.device.graphs import CudaRecorder, DecodeGraphs, Recorder
+from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.step import allocate_tables
 from fishs2.engines.s2.engine.scheduler import Piece
 from fishs2.engines.s2.engine.sequence import Sequence
@@ -37,14 +38,14 @@ class Prefix:
 class Runner:
     """The caches of `num_slots` sequences, and the passes over them."""
 
-    def __init__(self, ar: DualAr, *, num_slots: int, max_positions: int) -> None:
-        self._ar = ar
+    def __init__(self, model: Model, *, num_slots: int, max_positions: int) -> None:
+        self._ar = ar = model.ar
         self._graphs: DecodeGraphs | None = None
-        if ar.ops is not None:
+        if model.ops is not None:
             tables = allocate_tables(ar, num_slots, max_positions)
             self._cache, self._hidden = tables.cache, tables.hidden
             self._fast_cache = KvCache((), ())  # the graphs have one of their own
-            self._graphs = DecodeGraphs(ar, ar.ops, tables, _open_recorder(ar.device))
+            self._graphs = DecodeGraphs(ar, model.ops, tables, _open_recorder(ar.device))
             return
         self._cache = allocate_kv_cache(
             ar.config.slow, num_slots, max_positions, dtype=ar.dtype, device=ar.device

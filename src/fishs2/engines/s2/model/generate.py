@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fishs2.engines.s2.model.fast_ar import FastAr, decode_codes
 from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
-from fishs2.engines.s2.model.ops import RowOps
 from fishs2.engines.s2.model.params import Frame, GenerateParams, check_params, count_frames
 from fishs2.engines.s2.model.prompt import Prompt
 from fishs2.engines.s2.model.sampler import (
@@ -36,8 +35,7 @@ Uniforms = Callable[[int], Tensor]
 class DualAr:
     """Both ARs with what is needed to run them.
 
-    end_id: token id of `<|im_end|>`. ops: what decode steps are made of where they are captured as
-    graphs, on NVIDIA cards; None decodes step by step, as the layers say.
+    end_id: token id of `<|im_end|>`.
     """
 
     config: ArConfig
@@ -46,7 +44,6 @@ class DualAr:
     end_id: int
     dtype: torch.dtype
     device: torch.device
-    ops: RowOps | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,6 @@
 """The steps of decoding as Triton kernels, for NVIDIA GPUs.
 
-Every function here has a twin of the same name and meaning in `model.ops`, in plain PyTorch, which
+Every function here has a twin of the same name and meaning in `device.ops`, in plain PyTorch, which
 is the truth; `device.choose_ops` compares the two on the device before one is used. Triton is
 imported here and nowhere else. With TRITON_INTERPRET=1 the kernels run on CPU tensors, slowly.
 

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fishs2.engines.s2.model.ops import RowPlaces
+from fishs2.engines.s2.device.ops import RowPlaces
 
 _PROGRAMS = 256  # enough to fill a large card; splitting further costs more than it brings
 _MAX_SPLITS = 32
@@ -21,7 +21,7 @@ _MIN_DOT = 16  # least size that tl.dot takes
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, at: RowPlaces) -> Tensor:
-    """See `model.ops.attend`."""
+    """See `device.ops.attend`."""
     num_rows, num_heads, size = q.shape
     num_kv = keys.shape[1]
     block = _BLOCK if at.span > _MIN_DOT else _MIN_DOT

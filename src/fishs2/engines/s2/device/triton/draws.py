@@ -57,7 +57,7 @@ def _uniform_numbers(seeds, frames, out, NUM_DRAWS: tl.constexpr, BLOCK: tl.cons
 
 
 def draw_code(logits: Tensor, sampling: SamplingRows, uniform: Tensor) -> Tensor:
-    """See `model.ops.draw_code`."""
+    """See `device.ops.draw_code`."""
     num_rows, num_tokens = logits.shape
     out = torch.empty(num_rows, dtype=torch.int64, device=logits.device)
     _draw[(num_rows,)](
@@ -83,7 +83,7 @@ def draw_code(logits: Tensor, sampling: SamplingRows, uniform: Tensor) -> Tensor
 def draw_semantic(
     logits: Tensor, sampling: SamplingRows, window: Tensor, uniforms: Tensor, may_end: Tensor
 ) -> Tensor:
-    """See `model.ops.draw_semantic`."""
+    """See `device.ops.draw_semantic`."""
     num_rows, num_tokens = logits.shape
     out = torch.empty(num_rows, dtype=torch.int64, device=logits.device)
     _draw[(num_rows,)](

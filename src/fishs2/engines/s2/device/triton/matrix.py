@@ -29,7 +29,7 @@ _MAX_PARTS = 4
 
 
 def multiply(x: Tensor, matrix: Linear | PackedRows) -> Tensor:
-    """See `model.ops.multiply`."""
+    """See `device.ops.multiply`."""
     if x.shape[0] <= FEW:
         return multiply_few(x, describe(matrix), num_parts=1, dtype=x.dtype)[0]
     if isinstance(matrix, Linear):
@@ -40,7 +40,7 @@ def multiply(x: Tensor, matrix: Linear | PackedRows) -> Tensor:
 
 
 def multiply_parts(x: Tensor, matrix: Linear | PackedRows) -> Tensor:
-    """See `model.ops.multiply_parts`: here up to four parts in float32."""
+    """See `device.ops.multiply_parts`: here up to four parts in float32."""
     if x.shape[0] > MANY or (isinstance(matrix, Linear) and x.shape[0] > FEW):
         return multiply(x, matrix)[None]
     stored = describe(matrix)
@@ -54,7 +54,7 @@ def multiply_parts(x: Tensor, matrix: Linear | PackedRows) -> Tensor:
 
 
 def gate(x: Tensor, w1: Linear | PackedRows, w3: Linear | PackedRows) -> Tensor:
-    """See `model.ops.gate`."""
+    """See `device.ops.gate`."""
     first, third = describe(w1), describe(w3)
     alike = (first.kind, first.width, first.has_minimum)
     if x.shape[0] > FEW or alike != (third.kind, third.width, third.has_minimum):

@@ -5,14 +5,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fishs2.engines.s2.device.ops import RowPlaces
 from fishs2.engines.s2.model.layers import Attention, RmsNorm
-from fishs2.engines.s2.model.ops import RowPlaces
 
 _GATE_BLOCK = 1024  # elements per program
 
 
 def add_norm(x: Tensor, delta: Tensor | None, norm: RmsNorm, dtype: torch.dtype) -> Tensor:
-    """See `model.ops.add_norm`. One program per row."""
+    """See `device.ops.add_norm`. One program per row."""
     num_rows, width = x.shape
     out = torch.empty(num_rows, width, dtype=dtype, device=x.device)
     _add_norm[(num_rows,)](
@@ -58,7 +58,7 @@ def place_heads(
     keys: Tensor,
     values: Tensor,
 ) -> Tensor:
-    """See `model.ops.place_heads`. One program per row and head."""
+    """See `device.ops.place_heads`. One program per row and head."""
     config = attention.config
     num_rows, size = mixed.shape[0], config.head_dim
     q = torch.empty(num_rows, config.num_heads, size, dtype=mixed.dtype, device=mixed.device)
