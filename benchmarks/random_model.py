@@ -17,10 +17,10 @@ from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.ops import PLAIN, RowOps
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.fast_ar import FastAr
-from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.linear import Embedding, Linear, QuantEmbedding, QuantLinear
 from fishs2.engines.s2.model.loader import Loader
 from fishs2.engines.s2.model.slow_ar import SlowAr
+from fishs2.engines.s2.model.step import DualAr
 from fishs2.engines.s2.model.tokenizer import load_tokenizer
 from fishs2.engines.s2.weights.quant import Packed, PackedInt8, PackedUint4
 from fishs2.engines.s2.weights.tensors import Weights

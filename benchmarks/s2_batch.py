@@ -22,12 +22,13 @@ import torch
 
 from benchmarks.make_model import make_model, sizes
 from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
-from fishs2.engines.s2.engine import runner as runner_module
-from fishs2.engines.s2.engine import vocoder as vocoder_module
 from fishs2.engines.s2.engine.core import Core, Limits
+from fishs2.engines.s2.engine.runner import Runner
 from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.vocoder import PlainRows
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
+from fishs2.engines.s2.model.step import PlainStep
 
 _TEXT = "This is sentence number {} of the benchmark, and nobody has heard it before."
 _REFERENCE_FRAMES = 215  # 10 s
@@ -90,14 +91,9 @@ def model_time(spent: list[float]) -> Iterator[None]:
 
         return run
 
-    names = ("next_frame", "run_blocks", "embed", "prefill", "uniform_numbers", "place_steps")
+    passes = ((PlainStep, "draw"), (Runner, "prefill"), (PlainRows, "launch"))
     patches = [
-        mock.patch.object(runner_module, name, timed(getattr(runner_module, name)))
-        for name in names
-    ]
-    patches += [
-        mock.patch.object(vocoder_module, name, timed(getattr(vocoder_module, name)))
-        for name in ("decode_step", "take_rows", "put_rows")
+        mock.patch.object(owner, name, timed(getattr(owner, name))) for owner, name in passes
     ]
     for patch in patches:
         patch.start()

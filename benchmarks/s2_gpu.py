@@ -39,15 +39,15 @@ from benchmarks.s2_gpu_parts import (
     timed_ms,
     wait,
 )
-from fishs2.engines.s2.device.graphs import CudaRecorder, DecodeGraphs
 from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.ops import PLAIN
-from fishs2.engines.s2.device.step import StepColumn, allocate_tables
+from fishs2.engines.s2.device.recorded_step import RecordedStep, open_recorded_step
 from fishs2.engines.s2.engine.core import Core, Limits
-from fishs2.engines.s2.engine.runner import Runner, describe_row, slot_bytes
+from fishs2.engines.s2.engine.runner import Runner, slot_bytes
 from fishs2.engines.s2.engine.scheduler import Piece
 from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.step import StepColumn, allocate_tables, describe_row
 
 _LATE_S = 0.1
 _POSITION = 500
@@ -66,18 +66,15 @@ def measure_card(plan: Plan) -> Iterator[tuple[str, float | str]]:
     yield "copy bandwidth, GB/s read and written", 2 * source.nbytes / took_ms / 1e6
 
 
-def decode_ms(graphs: DecodeGraphs, num_rows: int, plan: Plan) -> float:
+def decode_ms(step: RecordedStep, num_rows: int, plan: Plan) -> float:
     """Milliseconds per step at `_POSITION`, median, the host's wait included."""
-    sequence = Sequence(np.zeros((1, 1), np.int32), 0, GenerateParams(seed=1), 1)
-    rows = np.array([describe_row(sequence)] * num_rows, np.int64)
+    row = describe_row(0, GenerateParams(seed=1), num_prompt=_POSITION, num_frames=1)
+    rows = np.array([row] * num_rows, np.int64)
     rows[:, StepColumn.SLOT] = range(num_rows)
-    rows[:, StepColumn.IS_FIRST] = 0
-    rows[:, StepColumn.POSITION] = _POSITION
-    rows[:, StepColumn.SEEN] = _POSITION + 1
     times = []
     for _ in range(plan.num_runs + 3):
         started_s = time.perf_counter()
-        graphs.decode(rows)
+        step.draw(rows)
         times.append(1000 * (time.perf_counter() - started_s))
     return median(times[3:])
 
@@ -86,9 +83,9 @@ def measure_steps(model: Model, plan: Plan) -> Iterator[tuple[str, float | str]]
     """The ARs alone, by number of rows: small batches are what long texts run as."""
     with torch.inference_mode():
         for num_rows in plan.batches:
-            graphs = open_graphs(model, num_rows, plan)
-            yield f"ARs, {num_rows} rows, ms per step", decode_ms(graphs, num_rows, plan)
-            del graphs
+            step = open_step(model, num_rows, plan)
+            yield f"ARs, {num_rows} rows, ms per step", decode_ms(step, num_rows, plan)
+            del step
             free(plan.device)
 
 
@@ -98,10 +95,10 @@ def measure_profile(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
     activities = torch.profiler.ProfilerActivity
     activity = activities.CUDA if is_card else activities.CPU
     with torch.inference_mode():
-        graphs = open_graphs(model, 1, plan)
-        decode_ms(graphs, 1, plan)
+        step = open_step(model, 1, plan)
+        decode_ms(step, 1, plan)
         with torch.profiler.profile(activities=[activity]) as found:
-            decode_ms(graphs, 1, replace(plan, num_runs=1))
+            decode_ms(step, 1, replace(plan, num_runs=1))
     events = found.key_averages()
     times_us = {
         each.key: each.self_device_time_total if is_card else each.self_cpu_time_total
@@ -114,14 +111,13 @@ def measure_profile(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
         yield key[:50], f"{counts[key]:6d} times, {times_us[key]:10.0f} us, {share:6.1%}"
 
 
-def open_graphs(model: Model, num_rows: int, plan: Plan) -> DecodeGraphs:
-    """Graphs for up to so many rows, over caches of numbers."""
+def open_step(model: Model, num_rows: int, plan: Plan) -> RecordedStep:
+    """A step for up to so many rows, over caches of numbers."""
     tables = allocate_tables(model.ar, num_rows, plan.max_positions)
     for each in (*tables.cache.keys, *tables.cache.values):
         each.normal_()
     assert model.ops is not None
-    recorder = CudaRecorder(plan.device, priority=-1) if plan.device.type == "cuda" else None
-    return DecodeGraphs(model.ar, model.ops, tables, recorder)
+    return open_recorded_step(model.ar, model.ops, tables)
 
 
 def measure_single(model: Model, plan: Plan, bandwidth: float) -> Iterator[tuple[str, float | str]]:
@@ -129,7 +125,7 @@ def measure_single(model: Model, plan: Plan, bandwidth: float) -> Iterator[tuple
     num_bytes = frame_bytes(model) + _POSITION * slot_bytes(model.ar, 1)
     yield "bytes per frame, GB", num_bytes / 1e9
     with torch.inference_mode():
-        took_ms = decode_ms(open_graphs(model, 1, plan), 1, plan)
+        took_ms = decode_ms(open_step(model, 1, plan), 1, plan)
     free(plan.device)
     yield f"ARs at position {_POSITION}, ms per frame", took_ms
     yield "ARs, RTF", took_ms / 1000 / FRAME_S
@@ -228,10 +224,10 @@ def measure_kernels(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
         plain = with_plain_ops(model)
         try:
             for num_rows in rows:
-                graphs = open_graphs(plain, num_rows, plan)
-                took_ms = decode_ms(graphs, num_rows, plan)
+                step = open_step(plain, num_rows, plan)
+                took_ms = decode_ms(step, num_rows, plan)
                 yield f"plain PyTorch in graphs, {num_rows} rows, ms per step", took_ms
-                del graphs
+                del step
                 free(plan.device)
             yield "plain PyTorch without graphs, 1 row, ms per step", unfused_ms(model, plan)
         finally:

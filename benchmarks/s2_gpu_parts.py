@@ -17,8 +17,8 @@ from fishs2.engines.s2.device.codec_stream import (
     choose_codec_type,
     measure_snr_db,
 )
-from fishs2.engines.s2.device.graphs import CudaRecorder
 from fishs2.engines.s2.device.model import Model
+from fishs2.engines.s2.device.recorder import CudaRecorder
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.linear import Linear, QuantLinear
 

@@ -11,9 +11,9 @@ import torch
 from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.fast_ar import FastAr
-from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.loader import CPU, Loader, WeightsMode
 from fishs2.engines.s2.model.slow_ar import SlowAr
+from fishs2.engines.s2.model.step import DualAr
 from fishs2.engines.s2.weights.checkpoint import open_weights
 from fishs2.engines.s2.weights.codec_config import codec_config_from_json
 from fishs2.engines.s2.weights.config import (

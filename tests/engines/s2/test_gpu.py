@@ -18,13 +18,15 @@ from fishs2.engines.s2.device.codec_stream import (
     choose_codec_type,
     measure_snr_db,
 )
-from fishs2.engines.s2.device.graphs import CudaRecorder
 from fishs2.engines.s2.device.model import Model, Precision, load_model
 from fishs2.engines.s2.device.ops import PLAIN
+from fishs2.engines.s2.device.recorded_step import RecordedStep
+from fishs2.engines.s2.device.recorder import CudaRecorder
 from fishs2.engines.s2.engine.core import Core, Limits
 from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.engines.s2.model.codec import decode_frames
 from fishs2.engines.s2.model.generate import generate_frames
+from fishs2.engines.s2.model.step import allocate_tables
 from tests.engines.s2.golden import MODEL_FILES, load_golden_model
 
 pytestmark = [
@@ -97,10 +99,9 @@ def test_all_kernels_pass_in_bfloat16_at_another_size(
 @pytest.mark.parametrize("kernels", ["triton", "torch"])
 def test_graph_draws_what_the_same_kernels_draw_one_by_one(kernels: str) -> None:
     model = on_card(kernels)
-    core = Core(model, LIMITS)
-    assert core._runner._graphs is not None
-    assert core._runner._graphs.num_recorded > 0
-    core._runner._graphs._replays.clear()
+    assert model.ops is not None
+    tables = allocate_tables(model.ar, LIMITS.num_slots, LIMITS.max_positions)
+    core = Core(model, LIMITS, step=RecordedStep(model.ar, model.ops, tables, None))
 
     for sequence in spoken(model, 4):
         again = Sequence(sequence.prompt, sequence.num_prefix, sequence.params, sequence.max_frames)

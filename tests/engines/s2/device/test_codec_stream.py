@@ -20,8 +20,8 @@ from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.codec import Codec, decode_frames
 from fishs2.engines.s2.model.params import GenerateParams
-from tests.engines.s2.device.test_graphs import FakeRecorder
 from tests.engines.s2.golden import load_codec
+from tests.engines.s2.steps import FakeRecorder
 
 
 class FakeMark:

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from fishs2.engines.s2.model.generate import generate_frames
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
 from tests.engines.s2.golden import arrays, load_golden_model
+from tests.engines.s2.steps import KINDS, Kind, open_step
 
 LIMITS = Limits(num_slots=4, max_positions=512, piece_tokens=16, step_tokens=16)
 TEXTS = ["Hello there.", "A", "This one is a little longer, and it takes its time.", "Two words"]
@@ -129,16 +129,10 @@ def test_prefixes_are_bounded_and_the_oldest_goes(model: Model) -> None:
     assert bounded.prefixes.num_bytes <= 2.5 * num_bytes
 
 
-def test_unset_memory_never_reaches_a_sample(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = torch.empty
-
-    def unset(*shape: Any, **options: Any) -> torch.Tensor:
-        memory = empty(*shape, **options)
-        return memory.fill_(float("nan")) if memory.is_floating_point() else memory
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "empty", unset)
-        core = Core(model, LIMITS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_unset_memory_never_reaches_a_sample(model: Model, kind: Kind) -> None:
+    step = open_step(kind, model.ar, num_slots=LIMITS.num_slots, max_positions=LIMITS.max_positions)
+    core = Core(model, LIMITS, step=step)
 
     together = speak(core, [make(model, text, seed=seed) for seed, text in enumerate(TEXTS)])
 

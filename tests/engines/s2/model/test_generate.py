@@ -7,16 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fishs2.engines.s2.model.fast_ar import decode_codes, run_fast
-from fishs2.engines.s2.model.generate import (
-    DualAr,
-    FrameDraw,
-    Uniforms,
-    generate_columns,
-    generate_frames,
-    next_frame,
-    sampling_rows,
-    seeded_uniforms,
-)
+from fishs2.engines.s2.model.generate import generate_columns, generate_frames
 from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import (
@@ -27,18 +18,26 @@ from fishs2.engines.s2.model.prompt import (
     group_turns,
     split_turns,
 )
-from fishs2.engines.s2.model.sampler import NO_CODE, keep_likely
+from fishs2.engines.s2.model.sampler import keep_likely
 from fishs2.engines.s2.model.slow_ar import run_slow
+from fishs2.engines.s2.model.step import (
+    DecodeStep,
+    DualAr,
+    UniformNumbers,
+    describe_row,
+    sampling_of,
+)
 from fishs2.engines.s2.model.tokenizer import load_tokenizer
 from fishs2.errors import UserError
 from tests.engines.s2.golden import GOLDEN, MODEL_FILE, TOKENIZER_FILE, arrays, load_ar
+from tests.engines.s2.steps import KINDS, Kind, open_step
 
 Codes = NDArray[np.int32]
 GREEDY = GenerateParams(temperature=0, max_new_tokens=20)
 
 
 def generate_as_official(
-    ar: DualAr, prompt: Prompt, params: GenerateParams, *, uniforms: Uniforms
+    ar: DualAr, prompt: Prompt, params: GenerateParams, *, step: DecodeStep
 ) -> Codes:
     """All columns that the official code computes, int32 [1 + K, F].
 
@@ -46,7 +45,8 @@ def generate_as_official(
     official caller drops the last column whatever it is (spec 4.3).
     """
     columns: list[Codes] = []
-    for frame in generate_columns(ar, prompt, params, uniforms):
+    limit = params.max_new_tokens
+    for frame in generate_columns(ar, prompt, params, max_frames=limit, step=step):
         columns.append(frame)
         if frame[0] == ar.end_id and len(columns) > 1:
             break
@@ -62,8 +62,9 @@ def golden_prompt() -> np.ndarray:
     return arrays("lm_golden")["prompt"].astype(np.int32)
 
 
-def given_uniforms(numbers: np.ndarray) -> Uniforms:
-    return lambda frame: torch.from_numpy(numbers[frame : frame + 1])
+def given(numbers: np.ndarray) -> UniformNumbers:
+    """Random numbers that the official code drew: [F, 1 + K]."""
+    return lambda seeds, frames, num_draws: torch.from_numpy(numbers)[frames]
 
 
 def fast_cache(ar: DualAr, *, num_rows: int) -> KvCache:
@@ -73,8 +74,9 @@ def fast_cache(ar: DualAr, *, num_rows: int) -> KvCache:
     return cache
 
 
-def test_greedy_tokens_equal_the_golden(ar: DualAr) -> None:
-    frames = list(generate_frames(ar, golden_prompt(), GREEDY))
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_tokens_equal_the_golden(ar: DualAr, kind: Kind) -> None:
+    frames = list(generate_frames(ar, golden_prompt(), GREEDY, step=open_step(kind, ar)))
 
     np.testing.assert_array_equal(np.stack(frames, axis=1), arrays("lm_golden")["greedy_tokens"])
 
@@ -111,16 +113,16 @@ def test_teacher_forced_logits_equal_the_golden(ar: DualAr) -> None:
     np.testing.assert_allclose(hidden @ table.T, golden["greedy_slow_logits"], rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("run", ["a", "b", "c"])
-def test_sampled_tokens_equal_the_golden(ar: DualAr, run: str) -> None:
+def test_sampled_tokens_equal_the_golden(ar: DualAr, run: str, kind: Kind) -> None:
     golden = arrays("lm_golden")
     temperature, top_p, top_k = golden[f"samp_{run}_params"]
     tokens = golden[f"samp_{run}_tokens"]
     params = GenerateParams(temperature, top_p, int(top_k), max_new_tokens=tokens.shape[1])
 
-    columns = generate_as_official(
-        ar, golden_prompt(), params, uniforms=given_uniforms(golden["uniforms"])
-    )
+    step = open_step(kind, ar, numbers=given(golden["uniforms"]))
+    columns = generate_as_official(ar, golden_prompt(), params, step=step)
 
     np.testing.assert_array_equal(columns, tokens)
 
@@ -140,27 +142,30 @@ def test_fast_distributions_equal_the_golden(ar: DualAr, run: str) -> None:
     ]
     inputs = torch.cat((hidden[:, None], ar.fast.embeddings(columns[:, 1:10])), dim=1)
     logits = run_fast(ar.fast, inputs, fast_cache(ar, num_rows=len(hidden)), start=0)[:, 1:]
+    row = describe_row(0, params, num_prompt=0, num_frames=0)
+    sampling = sampling_of(torch.tensor([row] * len(hidden)), max_top_k=int(top_k))
     for codebook in range(9):
-        kept = keep_likely(logits[:, codebook], sampling_rows([params] * len(hidden), ar.device))
+        kept = keep_likely(logits[:, codebook], sampling)
         probabilities = kept.spread(logits.shape[-1])
         golden_probabilities = golden[f"samp_{run}_probs_fast"][:, codebook]
         np.testing.assert_allclose(probabilities, golden_probabilities, rtol=0, atol=1e-5)
 
 
-def test_stop_rules_of_the_official_code_are_reproduced(ar: DualAr) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_stop_rules_of_the_official_code_are_reproduced(ar: DualAr, kind: Kind) -> None:
     golden = arrays("lm_golden_extra")
     temperature, top_p, top_k = golden["stop_params"]
     for name, limit in (("stop_mid", 40), ("stop_first", 6)):
         params = GenerateParams(temperature, top_p, int(top_k), max_new_tokens=limit)
 
-        columns = generate_as_official(
-            ar, golden_prompt(), params, uniforms=given_uniforms(golden[f"{name}_uniforms"])
-        )
+        step = open_step(kind, ar, numbers=given(golden[f"{name}_uniforms"]))
+        columns = generate_as_official(ar, golden_prompt(), params, step=step)
 
         np.testing.assert_array_equal(columns, golden[f"{name}_tokens"])
 
 
-def test_our_stop_rules_keep_the_good_frames_only(ar: DualAr) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_stop_rules_keep_the_good_frames_only(ar: DualAr, kind: Kind) -> None:
     golden = arrays("lm_golden_extra")
     temperature, top_p, top_k = golden["stop_params"]
     params = GenerateParams(temperature, top_p, int(top_k), max_new_tokens=40)
@@ -170,7 +175,7 @@ def test_our_stop_rules_keep_the_good_frames_only(ar: DualAr) -> None:
                 ar,
                 golden_prompt(),
                 params,
-                uniforms=given_uniforms(golden[f"{name}_uniforms"]),
+                step=open_step(kind, ar, numbers=given(golden[f"{name}_uniforms"])),
             )
         )
         for name in ("stop_mid", "stop_first")
@@ -180,18 +185,16 @@ def test_our_stop_rules_keep_the_good_frames_only(ar: DualAr) -> None:
     assert first == []
 
 
-def test_the_end_waits_for_the_wanted_number_of_frames(ar: DualAr) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_end_waits_for_the_wanted_number_of_frames(ar: DualAr, kind: Kind) -> None:
     golden = arrays("lm_golden_extra")
     temperature, top_p, top_k = golden["stop_params"]
     params = GenerateParams(
         temperature, top_p, int(top_k), max_new_tokens=12, min_tokens_before_end=9
     )
 
-    frames = list(
-        generate_frames(
-            ar, golden_prompt(), params, uniforms=given_uniforms(golden["stop_first_uniforms"])
-        )
-    )
+    step = open_step(kind, ar, numbers=given(golden["stop_first_uniforms"]))
+    frames = list(generate_frames(ar, golden_prompt(), params, step=step))
 
     assert len(frames) >= 9
 
@@ -219,28 +222,25 @@ def test_several_batches_with_history_equal_the_golden(ar: DualAr) -> None:
     assert len(history) == 2
 
 
-def test_a_frame_is_the_same_alone_and_in_a_batch(ar: DualAr) -> None:
-    generator = torch.Generator().manual_seed(5)
-    hidden = torch.randn(6, 64, generator=generator)
-    params = [GenerateParams(temperature=0.5 + index / 10) for index in range(6)]
-    uniforms = torch.rand(6, 11, generator=generator)
-    window = torch.full((6, 10), NO_CODE)
-    may_end = torch.ones(6, dtype=torch.bool)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_is_the_same_alone_and_in_a_batch(ar: DualAr, kind: Kind) -> None:
+    hidden = torch.randn(6, 64, generator=torch.Generator().manual_seed(5))
+    rows = np.array(
+        [
+            describe_row(slot, GenerateParams(0.5 + slot / 10), num_prompt=9, num_frames=0)
+            for slot in range(6)
+        ]
+    )
 
-    def run(chosen: slice) -> torch.Tensor:
-        rows = range(6)[chosen]
-        how = FrameDraw(
-            sampling_rows([params[row] for row in rows], ar.device),
-            uniforms[chosen],
-            window[chosen],
-            may_end[chosen],
-        )
-        return next_frame(ar, hidden[chosen], how, fast_cache(ar, num_rows=len(rows)))
+    def run(chosen: slice) -> np.ndarray:
+        step = open_step(kind, ar, num_slots=6)
+        step.tables.hidden[:6] = hidden
+        return step.draw(rows[chosen])
 
     together = run(slice(0, 6))
 
     for row in range(6):
-        assert torch.equal(together[row : row + 1], run(slice(row, row + 1)))
+        np.testing.assert_array_equal(together[row : row + 1], run(slice(row, row + 1)))
 
 
 def test_joint_first_pass_equals_one_position_at_a_time(ar: DualAr) -> None:
@@ -289,5 +289,12 @@ def test_values_out_of_range_are_refused(ar: DualAr, name: str, value: Any) -> N
         next(generate_frames(ar, golden_prompt(), GenerateParams(**{name: value})))
 
 
-def test_seeds_of_any_size_are_folded(ar: DualAr) -> None:
-    assert torch.equal(seeded_uniforms(ar, 2**64 + 5)(0), seeded_uniforms(ar, 5)(0))
+@pytest.mark.parametrize("kind", KINDS)
+def test_seeds_of_any_size_are_folded(ar: DualAr, kind: Kind) -> None:
+    def run(seed: int) -> np.ndarray:
+        params = GenerateParams(1.0, 0.95, 50, seed=seed, max_new_tokens=3)
+        return np.stack(
+            list(generate_frames(ar, golden_prompt(), params, step=open_step(kind, ar)))
+        )
+
+    np.testing.assert_array_equal(run(2**64 + 5), run(5))

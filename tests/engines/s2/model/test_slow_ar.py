@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
 from fishs2.engines.s2.model.layers import place
 from fishs2.engines.s2.model.slow_ar import embed, prefill, run_slow, semantic_logits
+from fishs2.engines.s2.model.step import DualAr
 from tests.engines.s2.golden import MODEL_FILE, arrays, load_ar
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.base import Pcm
-from fishs2.engines.s2.device.graphs import CudaRecorder, Recorder, Replay
+from fishs2.engines.s2.device.recorder import CudaRecorder, Recorder, Replay
 from fishs2.engines.s2.model.codec import Codec, decode_step
 from fishs2.engines.s2.model.streaming import (
     StreamState,

@@ -9,9 +9,9 @@ from fishs2.engines.s2.device.choose_ops import Kernels, choose_ops
 from fishs2.engines.s2.device.ops import RowOps
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.fast_ar import FastAr
-from fishs2.engines.s2.model.generate import DualAr
 from fishs2.engines.s2.model.loader import Loader, Progress, WeightsMode, ignore_progress
 from fishs2.engines.s2.model.slow_ar import SlowAr
+from fishs2.engines.s2.model.step import DualAr
 from fishs2.engines.s2.model.tokenizer import Tokenizer, load_tokenizer
 from fishs2.engines.s2.weights.beside import codec_config_beside, tokenizer_beside
 from fishs2.engines.s2.weights.checkpoint import open_weights

@@ -21,6 +21,7 @@ from fishs2.engines.s2.engine.sequence import RAMP_FRAMES, Sequence
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import build_system, build_turns
+from fishs2.engines.s2.model.step import DecodeStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Limits:
 class Core:
     """Everything that speaks, for `limits.num_slots` utterances at once."""
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: Model, limits: Limits, *, step: DecodeStep | None = None) -> None:
+        """step: None takes the one that suits the model's device."""
         self.limits = limits
         self.prefixes = PrefixCache(max_bytes=limits.prefix_bytes)
         self._stats = EngineStats()
@@ -57,7 +59,9 @@ class Core:
             step_tokens=limits.step_tokens,
             end_id=model.ar.end_id,
         )
-        self._runner = Runner(model, num_slots=limits.num_slots, max_positions=limits.max_positions)
+        self._runner = Runner(
+            model, num_slots=limits.num_slots, max_positions=limits.max_positions, step=step
+        )
         self._vocoder = Vocoder(
             model.codec, num_slots=limits.num_slots, max_positions=limits.max_positions
         )

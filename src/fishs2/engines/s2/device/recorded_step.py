@@ -1,4 +1,4 @@
-"""Decode steps captured as CUDA graphs, one per batch size, and replayed.
+"""The decode step of a card: its work captured as CUDA graphs, one per batch size, and replayed.
 
 A step is some 700 kernels; to launch them one by one takes longer than to compute them. A graph is
 launched as one. Everything that it reads and writes stays where it is: columns come in through one
@@ -7,8 +7,7 @@ copy, frames go out through one copy, and one event is all that the host waits f
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,48 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.s2.device.ops import RowOps
-from fishs2.engines.s2.device.step import NUM_COLUMNS, FrameStep, SlotTables, StepColumn
-from fishs2.engines.s2.model.generate import DualAr
+from fishs2.engines.s2.device.recorder import CudaRecorder, Recorder, Replay
+from fishs2.engines.s2.device.step_work import StepWork
+from fishs2.engines.s2.model.step import NUM_COLUMNS, DualAr, Rows, SlotTables, StepColumn
 
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
 _SPANS = tuple(512 << step for step in range(7))
 """Positions that attention reads where it cannot read how many are filled."""
-
-Replay = Callable[[], None]
-
-
-class Recorder(Protocol):
-    """Turns work that always uses the same memory into something that does it again."""
-
-    def record(self, work: Callable[[], None]) -> Replay:
-        """Do the work at least once, and return what repeats it. Raises RuntimeError."""
-        ...
-
-
-class CudaRecorder:
-    """Records CUDA graphs that share one pool of memory: one of them runs at a time."""
-
-    def __init__(self, device: torch.device, *, priority: int = 0) -> None:
-        """priority: of the kernels, where others run beside them; the lower goes first."""
-        self._device = device
-        self._pool = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream(device, priority=priority)  # type: ignore[no-untyped-call]
-
-    def record(self, work: Callable[[], None]) -> Replay:
-        with torch.cuda.device(self._device):
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
-                work()  # kernels are compiled and libraries take their memory before the capture
-            self._stream.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            # Another thread may be encoding a voice meanwhile.
-            with torch.cuda.graph(
-                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-            ):
-                work()
-        return graph.replay
 
 
 def _event() -> torch.cuda.Event:
@@ -74,8 +40,8 @@ def spans(max_positions: int) -> list[int]:
     return [*(span for span in _SPANS if span < max_positions), max_positions]
 
 
-class DecodeGraphs:
-    """Decode steps for up to `tables.num_slots` rows. Engine thread only."""
+class RecordedStep:
+    """A DecodeStep for up to `tables.num_slots` rows. Engine thread only."""
 
     def __init__(
         self, ar: DualAr, ops: RowOps, tables: SlotTables, recorder: Recorder | None
@@ -83,7 +49,8 @@ class DecodeGraphs:
         """recorder: None computes every step anew."""
         num_slots, device = tables.num_slots, ar.device
         self._is_card = device.type == "cuda"
-        self._step = FrameStep(ar, ops, tables, max_rows=num_slots)
+        self.tables = tables
+        self._work = StepWork(ar, ops, tables)
         self._sizes = batch_sizes(num_slots)
         # The spare position is never read.
         all_spans = spans(tables.cache.num_positions - 1)
@@ -100,19 +67,15 @@ class DecodeGraphs:
         if recorder is not None:
             self._record_all(recorder)
 
-    @property
-    def num_recorded(self) -> int:
-        return len(self._replays)
-
-    def decode(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The next frame of each row. rows: int64 [B, NUM_COLUMNS]. Returns int32 [B, 1 + K]."""
+    def draw(self, rows: Rows) -> NDArray[np.int32]:
+        """As DecodeStep says."""
         self._launch(rows)
         if self._is_done is not None:
             self._is_done.synchronize()
         frames: NDArray[np.int32] = self._frames_here[: len(rows)].numpy().copy()
         return frames
 
-    def _launch(self, rows: NDArray[np.int64]) -> None:
+    def _launch(self, rows: Rows) -> None:
         num_seen = int(rows[:, StepColumn.SEEN].max())
         size = next(each for each in self._sizes if each >= len(rows))
         span = next(each for each in self._spans if each >= num_seen)
@@ -130,7 +93,7 @@ class DecodeGraphs:
             self._is_done.record()
 
     def _compute(self, size: int, span: int) -> None:
-        self._frames[:size] = self._step.draw(self._columns[:size], span=span)
+        self._frames[:size] = self._work.draw(self._columns[:size], span=span)
 
     def _host_like(self, values: Tensor) -> Tensor:
         return torch.zeros(values.shape, dtype=values.dtype, pin_memory=self._is_card)
@@ -166,3 +129,10 @@ class DecodeGraphs:
         for size in reversed(self._sizes):
             for span in reversed(self._spans):
                 yield size, span
+
+
+def open_recorded_step(ar: DualAr, ops: RowOps, tables: SlotTables) -> RecordedStep:
+    """The step of a model on a card, captured; away from one it is computed anew each time."""
+    # Frames are waited for, samples are not: the codec's kernels give way to those of the ARs.
+    is_card = ar.device.type == "cuda"
+    return RecordedStep(ar, ops, tables, CudaRecorder(ar.device, priority=-1) if is_card else None)

@@ -1,45 +1,33 @@
 """Decode steps through recorded graphs: a fake recorder replays on a CPU what a card would."""
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from fishs2.engines.s2.device.graphs import DecodeGraphs, batch_sizes, spans
 from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.ops import PLAIN, RowOps
-from fishs2.engines.s2.device.step import NUM_COLUMNS, StepColumn, allocate_tables
+from fishs2.engines.s2.device.recorded_step import RecordedStep, batch_sizes, spans
+from fishs2.engines.s2.device.recorder import Recorder
 from fishs2.engines.s2.engine.core import Core
-from fishs2.engines.s2.engine.runner import pack_rows
 from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.step import (
+    NUM_COLUMNS,
+    DecodeStep,
+    SlotTables,
+    StepColumn,
+    allocate_tables,
+    describe_row,
+)
 from tests.engines.s2.engine.test_core import LIMITS, TEXTS, make, speak
 from tests.engines.s2.golden import load_golden_model
+from tests.engines.s2.steps import FakeRecorder
 
 NUM_SLOTS, MAX_POSITIONS = 5, 600
-
-
-class FakeRecorder:
-    """Does the work once, as a capture does, and again at every replay; counts both."""
-
-    def __init__(self, *, num_failures: int = 0) -> None:
-        self.num_recorded = self.num_replayed = 0
-        self._num_failures = num_failures
-
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        if self.num_recorded < self._num_failures:
-            self.num_recorded += 1
-            raise torch.OutOfMemoryError("out of memory\nof which there is little")
-        work()
-        self.num_recorded += 1
-
-        def replay() -> None:
-            self.num_replayed += 1
-            work()
-
-        return replay
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +42,35 @@ def model(plain: Model) -> Model:
     return replace(plain, ops=PLAIN)
 
 
-def open_graphs(
-    model: Model, recorder: FakeRecorder | None, ops: RowOps = PLAIN
-) -> tuple[DecodeGraphs, list[torch.Tensor]]:
-    """Graphs over caches in which no number is set."""
+def open_recorded(
+    model: Model, recorder: Recorder | None = None, ops: RowOps = PLAIN
+) -> RecordedStep:
+    """A step over caches in which no number is set."""
     tables = allocate_tables(model.ar, NUM_SLOTS, MAX_POSITIONS)
-    caches = [*tables.cache.keys, *tables.cache.values]
-    for each in caches:
+    for each in caches_of(tables):
         each.fill_(float("nan"))
-    return DecodeGraphs(model.ar, ops, tables, recorder), caches
+    return RecordedStep(model.ar, ops, tables, recorder)
+
+
+def caches_of(tables: SlotTables) -> list[torch.Tensor]:
+    return [*tables.cache.keys, *tables.cache.values]
 
 
 def row(slot: int, position: int, **columns: int) -> list[int]:
-    bits = int(np.float32(0.9).view(np.int32))
-    values = [slot, 0, position, position + 1, 1, 1, 7, bits, bits, 30]
+    """A row in the middle of its speech: whatever lies before its position is as it was."""
+    params = GenerateParams(0.9, 0.9, 30, seed=7)
+    values = describe_row(slot, params, num_prompt=position, num_frames=1)
     for name, value in columns.items():
         values[StepColumn[name]] = value
     return values
 
 
+def draw(step: DecodeStep, rows: list[list[int]]) -> NDArray[np.int32]:
+    return step.draw(np.array(rows, np.int64))
+
+
 @pytest.mark.parametrize("num_streams", [1, 3, 8])
-def test_frames_are_those_of_the_plain_runner(plain: Model, model: Model, num_streams: int) -> None:
+def test_frames_are_those_of_the_plain_step(plain: Model, model: Model, num_streams: int) -> None:
     def spoken(by: Model) -> list[Sequence]:
         sequences = [
             make(by, TEXTS[n % 4], seed=n, frames=4 + 3 * n, voice=n % 2)
@@ -116,36 +112,33 @@ def test_aborts_and_late_comers_change_nothing_for_others(plain: Model, model: M
 def test_replayed_steps_are_those_computed_anew(model: Model) -> None:
     rows = [row(4, 0), row(1, 0, SEED=-5), row(2, 0, TOP_K=1)]
     recorder = FakeRecorder()
-    recorded, _ = open_graphs(model, recorder)
-    anew, _ = open_graphs(model, None)
+    recorded, anew = open_recorded(model, recorder), open_recorded(model)
 
     for step in range(6):
         for each in rows:
             each[StepColumn.POSITION : StepColumn.FRAME + 1] = [step, step + 1, step + 1]
-        ours = recorded.decode(pack_rows(rows))
-        np.testing.assert_array_equal(ours, anew.decode(pack_rows(rows)))
+        np.testing.assert_array_equal(draw(recorded, rows), draw(anew, rows))
 
     assert recorder.num_replayed == 6
-    assert anew.num_recorded == 0
 
 
 def test_same_row_draws_the_same_in_any_slot_and_company(model: Model) -> None:
-    alone, _ = open_graphs(model, None)
-    crowd, _ = open_graphs(model, None)
+    alone, crowd = open_recorded(model), open_recorded(model)
 
     for step in range(5):
         frame = {"FRAME": step + 1, "SEED": 11}
-        [one] = alone.decode(pack_rows([row(0, step, **frame)]))
+        [one] = draw(alone, [row(0, step, **frame)])
         rows = [row(2, step, SEED=1), row(4, step), row(1, step, **frame)]
-        np.testing.assert_array_equal(crowd.decode(pack_rows(rows))[2], one)
+        np.testing.assert_array_equal(draw(crowd, rows)[2], one)
 
 
 def test_padding_touches_no_position_that_belongs_to_anybody(model: Model) -> None:
-    graphs, caches = open_graphs(model, None)
+    step = open_recorded(model)
+    caches = caches_of(step.tables)
     for each in caches:
         each.fill_(0.5)
 
-    graphs.decode(pack_rows([row(0, 3), row(3, 8), row(4, 2)]))  # of four
+    draw(step, [row(0, 3), row(3, 8), row(4, 2)])  # of four
 
     for cache in caches:
         changed = (cache != 0.5).any(-1).any(1)
@@ -156,26 +149,35 @@ def test_padding_touches_no_position_that_belongs_to_anybody(model: Model) -> No
 def test_first_frame_comes_from_the_prompt_and_not_from_an_earlier_owner(model: Model) -> None:
     frames = []
     for earlier in range(2):
-        tables = allocate_tables(model.ar, NUM_SLOTS, MAX_POSITIONS)
-        graphs = DecodeGraphs(model.ar, PLAIN, tables, None)
-        for step in range(earlier * 3):
-            graphs.decode(pack_rows([row(2, step)]))
+        step = open_recorded(model)
+        tables = step.tables
+        for position in range(earlier * 3):
+            draw(step, [row(2, position)])
         torch.manual_seed(0)
         tables.hidden[2] = torch.randn(tables.hidden.shape[1])
-        frames.append(graphs.decode(pack_rows([row(2, 9, SEEN=1, IS_FIRST=1, FRAME=0)])))
+        frames.append(draw(step, [row(2, 9, SEEN=1, IS_FIRST=1, FRAME=0)]))
         assert (tables.window[2] == -1).all()
 
     np.testing.assert_array_equal(frames[0], frames[1])
 
 
-def test_every_size_is_recorded_the_largest_first(model: Model) -> None:
-    graphs, _ = open_graphs(model, FakeRecorder())
+def test_every_size_is_recorded_and_replayed(model: Model) -> None:
+    recorder = FakeRecorder()
+    step = open_recorded(model, recorder)
 
     # Attention that cannot read lengths from the device has a graph per number of positions.
-    assert graphs.num_recorded == len(batch_sizes(NUM_SLOTS)) * len(spans(MAX_POSITIONS)) == 8
-    assert [size for size, _ in graphs._replays] == [5, 5, 4, 4, 2, 2, 1, 1]
-    graphs, _ = open_graphs(model, FakeRecorder(), replace(PLAIN, reads_filled=True))
-    assert graphs.num_recorded == 4
+    assert recorder.num_recorded == len(batch_sizes(NUM_SLOTS)) * len(spans(MAX_POSITIONS)) == 8
+    for num_rows in range(1, NUM_SLOTS + 1):
+        for position in (3, MAX_POSITIONS - 1):
+            draw(step, [row(slot, position) for slot in range(num_rows)])
+    assert recorder.num_replayed == 2 * NUM_SLOTS
+
+
+def test_attention_that_reads_lengths_has_one_graph_per_size(model: Model) -> None:
+    recorder = FakeRecorder()
+    open_recorded(model, recorder, replace(PLAIN, reads_filled=True))
+
+    assert recorder.num_recorded == 4
 
 
 @pytest.mark.parametrize("num_slots", [1, 3, 64, 100, 256])
@@ -190,14 +192,13 @@ def test_graph_that_cannot_be_recorded_is_replaced_by_plain_steps(
     model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = FakeRecorder(num_failures=2)
-    graphs, _ = open_graphs(model, recorder)
-    anew, _ = open_graphs(model, None)
-    rows = pack_rows([row(slot, 0) for slot in range(5)])
+    step, anew = open_recorded(model, recorder), open_recorded(model)
+    rows = [row(slot, 0) for slot in range(5)]
 
-    ours = graphs.decode(rows)
+    np.testing.assert_array_equal(draw(step, rows), draw(anew, rows))
 
-    np.testing.assert_array_equal(ours, anew.decode(rows))
     assert recorder.num_replayed == 0
+    # The largest is recorded first: smaller ones fit into its memory.
     warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert len(warnings) == 2
     assert "for 5 rows and 600 positions cannot be captured" in warnings[0]

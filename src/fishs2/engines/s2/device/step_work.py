@@ -1,95 +1,36 @@
-"""One frame for each of B rows as one piece of work that never waits for the host.
+"""The work of a decode step without ever waiting for the host, so that it can be captured.
 
-    last frames -> slow AR -> semantic draw -> nine fast passes -> frames
-
-What changes from step to step comes in as one array of integers per row (`StepColumn`); what the
-device made itself lies in tables by slot. So the whole can be captured once and replayed for any
-sequences in any slots. The slot behind the last belongs to nobody: rows that pad a batch use it.
+It is made of the ops of a card (`RowOps`) and draws for any rows in any slots: what changes comes
+in as columns, what was drawn lies in tables. Rows that pad a batch use the slot behind the last.
 """
-
-from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from torch import Tensor
 
 from fishs2.engines.s2.device.ops import RowOps, RowPlaces
-from fishs2.engines.s2.model.generate import DualAr
-from fishs2.engines.s2.model.kv_cache import KvCache, allocate_kv_cache
+from fishs2.engines.s2.model.kv_cache import KvCache
 from fishs2.engines.s2.model.layers import Block
 from fishs2.engines.s2.model.linear import Embedding, Linear
-from fishs2.engines.s2.model.sampler import END, NO_CODE, RAS_WINDOW, SamplingRows
+from fishs2.engines.s2.model.sampler import SamplingRows
 from fishs2.engines.s2.model.slow_ar import embed
+from fishs2.engines.s2.model.step import (
+    DualAr,
+    SlotTables,
+    StepColumn,
+    allocate_fast_cache,
+    sampling_of,
+    semantic_tokens,
+)
 
 
-class StepColumn(IntEnum):
-    """What the host says of a row, in order. Temperature and top_p are the bits of a float32."""
+class StepWork:
+    """The work of a step for up to as many rows as there are slots. Engine thread only."""
 
-    SLOT = 0
-    IS_FIRST = 1
-    POSITION = 2
-    SEEN = 3
-    FRAME = 4
-    MAY_END = 5
-    SEED = 6
-    TEMPERATURE = 7
-    TOP_P = 8
-    TOP_K = 9
-
-
-NUM_COLUMNS = len(StepColumn)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SlotTables:
-    """What the device remembers of S slots, and of one more for padding.
-
-    cache: of the slow AR, with one position more than a sequence may take, which padding writes to.
-    hidden: float32 [S + 1, D], the last state of a prompt. last: int64 [S + 1, 1 + K], the last
-    frame. window: int64 [S + 1, 10], recent semantic codes.
-    """
-
-    cache: KvCache
-    hidden: Tensor
-    last: Tensor
-    window: Tensor
-
-    @property
-    def num_slots(self) -> int:
-        return self.hidden.shape[0] - 1
-
-    @property
-    def padding(self) -> list[int]:
-        """The columns of a row that nobody asked for: it reads one position and writes none."""
-        row = [0] * NUM_COLUMNS
-        row[StepColumn.SLOT] = self.num_slots
-        row[StepColumn.POSITION] = self.cache.num_positions - 1
-        row[StepColumn.SEEN] = row[StepColumn.MAY_END] = row[StepColumn.TOP_K] = 1
-        return row
-
-
-def allocate_tables(ar: DualAr, num_slots: int, max_positions: int) -> SlotTables:
-    """Tables with nothing in them, for sequences of up to `max_positions`."""
-    device, num_rows = ar.device, num_slots + 1
-    return SlotTables(
-        allocate_kv_cache(
-            ar.config.slow, num_slots, max_positions + 1, dtype=ar.dtype, device=device
-        ),
-        torch.zeros(num_rows, ar.config.slow.dim, device=device),
-        torch.zeros(num_rows, 1 + ar.config.num_codebooks, dtype=torch.int64, device=device),
-        torch.full((num_rows, RAS_WINDOW), NO_CODE, device=device),
-    )
-
-
-class FrameStep:
-    """The work of a step for up to `max_rows` rows. Engine thread only."""
-
-    def __init__(self, ar: DualAr, ops: RowOps, tables: SlotTables, *, max_rows: int) -> None:
+    def __init__(self, ar: DualAr, ops: RowOps, tables: SlotTables) -> None:
+        max_rows = tables.num_slots
         self._ar, self._ops, self._tables = ar, ops, tables
         self._head = Linear(ar.slow.head)
-        self._fast_cache = allocate_kv_cache(
-            ar.config.fast, max_rows, ar.config.num_codebooks, dtype=ar.dtype, device=ar.device
-        )
+        self._fast_cache = allocate_fast_cache(ar, max_rows)
         # 20 MB as plain numbers: a row is looked up nine times per frame.
         self._codes = Embedding(ar.fast.embeddings.rows(slice(None)).to(ar.dtype))
         self._fast_places = [
@@ -106,32 +47,20 @@ class FrameStep:
         tables, ops = self._tables, self._ops
         column = columns.unbind(1)
         slot, is_first = column[StepColumn.SLOT], column[StepColumn.IS_FIRST] > 0
-        sampling = SamplingRows(
-            column[StepColumn.TEMPERATURE].int().view(torch.float32),
-            column[StepColumn.TOP_P].int().view(torch.float32),
-            column[StepColumn.TOP_K].contiguous(),
-            self._head.weight.shape[0],
-        )
+        sampling = sampling_of(columns, max_top_k=self._head.weight.shape[0])
         uniforms = ops.uniform_numbers(
             column[StepColumn.SEED].contiguous(),
             column[StepColumn.FRAME].contiguous(),
             1 + self._ar.config.num_codebooks,
         )
         hidden = torch.where(is_first[:, None], tables.hidden[slot], self._advance(columns, span))
-        # The window of a slot is that of whoever had it before, until its first frame.
-        window = tables.window[slot].masked_fill(is_first[:, None], NO_CODE)
+        window = tables.read_window(slot, is_first)
         logits = ops.multiply(hidden.to(self._ar.dtype), self._head)
         may_end = column[StepColumn.MAY_END] > 0
         index = ops.draw_semantic(logits, sampling, window, uniforms, may_end)
-        code = (index - 1).clamp(min=0)
-        codes = self._draw_codes(hidden, code, sampling, uniforms)
-        begin = self._ar.config.semantic_begin_id
-        token = (begin - 1 + index).masked_fill(index == END, self._ar.end_id)
-        frames = torch.cat((token[:, None], codes), dim=1)
-        # The first frame never enters the window (spec 4.2); an end is the last of its sequence.
-        shifted = torch.cat((window[:, 1:], code[:, None]), dim=1)
-        tables.window[slot] = torch.where(is_first[:, None], window, shifted)
-        tables.last[slot] = frames
+        codes = self._draw_codes(hidden, (index - 1).clamp(min=0), sampling, uniforms)
+        frames = torch.cat((semantic_tokens(self._ar, index)[:, None], codes), dim=1)
+        tables.note(frames, slot, is_first, window)
         return frames
 
     def _advance(self, columns: Tensor, span: int) -> Tensor:
