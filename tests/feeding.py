@@ -1,13 +1,23 @@
-"""An engine as the service uses it: through a feed, which speaks again what was lost."""
+"""An engine as the service uses it: through feeds, which speak again what was lost."""
 
 import asyncio
 from contextlib import aclosing
 
 import numpy as np
 
+from fishs2.audio.formats import choose_format
 from fishs2.engines.base import SpeechEngine, Utterance
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.feed import UtteranceFeed
+from fishs2.service.speech.performance import Performance, Read
+from fishs2.service.speech.plan import SpeechPlan
+from fishs2.service.speech.report import SpeechReport
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.script import Line
+from fishs2.service.speech.whole import WholeScript
+from fishs2.service.voices.choice import ChosenVoice
+from fishs2.text.cleaning import Cleaning
+from tests.fakes import FakeEngine
 from tests.serving import PATIENCE_S
 
 
@@ -22,3 +32,28 @@ async def hear(engine: SpeechEngine, utterance: Utterance) -> np.ndarray:
     finally:
         await feed.close()
         admission.check_integrity()
+
+
+PLAN = SpeechPlan(
+    request=SpeechRequest("id", "Hi"),
+    engine=FakeEngine().capabilities,
+    cast=(ChosenVoice("v"),),
+    like=Utterance(""),
+    format=choose_format("mp3", engine_rate_hz=24_000, sample_rate_hz=None),
+    directions="",
+    cloning=None,
+    ignored=(),
+    cleaning=Cleaning(),
+)
+"""How anything may be spoken."""
+
+
+def perform(
+    engine: SpeechEngine,
+    admission: Admission,
+    utterances: list[Utterance],
+    read: Read = UtteranceFeed.read,
+) -> Performance:
+    """The utterances as one speech without pauses, which has not begun."""
+    script = WholeScript(PLAN, tuple(Line(each, 0.0) for each in utterances))
+    return Performance(engine, admission, script, SpeechReport(PLAN.request), read=read)

@@ -17,7 +17,7 @@ from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
 from fishs2.service.services import EngineChoice, Limits, Services, Stores
-from fishs2.service.speech.performance import SpeechRules
+from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings

@@ -99,7 +99,7 @@ async def test_engine_that_counts_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     engine = FakeEngine()
     monkeypatch.setattr(engine, "stats", lambda: stats)
     async with serving(engine) as served:
-        await served.services.speech()
+        await served.services.wait_for_engine()
         text = (await served.client.get("/metrics")).text
 
     assert value(text, "fishs2_engine_slots") == 8

@@ -55,7 +55,7 @@ async def speaking(*, num_slots: int = 2, **settings: object) -> AsyncIterator[S
     limits = Limits(num_slots, max_positions=1024, piece_tokens=64, step_tokens=64)
     engine = S2Engine(MODEL_FILES, Precision(), choose_limits=lambda _: limits)
     async with serving(engine, **settings) as served:
-        await served.services.speech()
+        await served.services.wait_for_engine()
         yield Speaking(served.url, served.client, engine)
 
 

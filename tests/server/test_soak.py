@@ -19,7 +19,7 @@ from fishs2.engines.s2.engine.core import Limits
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.engine.sequence import Sequence
 from fishs2.service.speech.feed import UtteranceFeed
-from fishs2.service.speech.performance import SpeechPlan
+from fishs2.service.speech.plan import SpeechPlan
 from tests.engines.s2.golden import MODEL_FILES
 from tests.serving import serving, until
 

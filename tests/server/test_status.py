@@ -17,7 +17,7 @@ MODELS = ["fishaudio/s2-pro", "fishs2", "fish-s2", "s2-pro"]
 
 async def test_health_says_how_things_stand() -> None:
     async with serving() as served:
-        await served.services.speech()
+        await served.services.wait_for_engine()
         # The sample voices are stored behind the open port.
         while len((await served.client.get("/v1/voices")).json()["data"]) < 2:
             pass

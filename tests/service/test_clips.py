@@ -1,19 +1,14 @@
-"""Cached audio: what makes two requests the same, and one synthesis for all who ask at once."""
+"""Cached audio: one synthesis for all who ask at once."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from fishs2.audio.effects import Effects
-from fishs2.audio.formats import AudioFormat, choose_format
-from fishs2.engines.base import Part, Reference, Sampling, Utterance
 from fishs2.errors import EngineError, EngineUnavailableError, QuotaError
-from fishs2.service.clips import Clips, Keep, content_key
-from fishs2.service.speech.performance import SpeechPlan, SpeechRequest
+from fishs2.service.clips import Clips, Keep
 from fishs2.store.clips import Clip, ClipStore
 from tests.serving import PATIENCE_S
 
@@ -23,118 +18,6 @@ async def clips(tmp_path: Path) -> AsyncIterator[Clips]:
     made = Clips(ClipStore(tmp_path, life_s=1e9, max_bytes=10**9))
     yield made
     await made.close()
-
-
-REFERENCE = Reference(pcm=None, sample_rate_hz=8_000, transcript="t", key="r")  # type: ignore[arg-type]
-PLAN = SpeechPlan(
-    request=SpeechRequest("id", "Hi", effects=Effects()),
-    utterances=(Utterance("Hi", "v", (REFERENCE,), Sampling()),),
-    pauses_s=(0.0,),
-    format=choose_format("mp3", engine_rate_hz=24_000, sample_rate_hz=None),
-    cloning=None,
-    ignored=(),
-)
-
-
-REQUEST_FIELDS = {
-    "speakers",
-    "bit_rate",
-    "short_utterance_chars",
-    "is_continuous",  # in the open API, the only one that keeps audio, always true
-    "latency",
-    "latency_default",
-    "emoji",
-    "sampling_defaults",
-    "unheeded",
-    "request_id",
-    "text",
-    "voice",
-    "references",
-    "transcript",
-    "format",
-    "sample_rate_hz",
-    "language",
-    "dialect",
-    "control",
-    "emotion",
-    "instructions",
-    "max_utterance_chars",
-    "effects",
-    "sampling",
-    "num_threads",
-    "verbose",
-}
-
-
-def key(plan: SpeechPlan, engine: str = "e") -> str:
-    return content_key(plan, engine=engine)
-
-
-def with_utterance(**changes: object) -> SpeechPlan:
-    return replace(PLAN, utterances=(replace(PLAN.utterances[0], **changes),))  # type: ignore[arg-type]
-
-
-def test_whatever_shapes_the_sound_is_in_the_key() -> None:
-    other_reference = replace(REFERENCE, key="other")
-    different = [
-        with_utterance(text="Ho"),
-        with_utterance(voice="w"),
-        with_utterance(references=()),
-        with_utterance(references=(other_reference,)),
-        *(with_utterance(sampling=Sampling(**{f.name: 1})) for f in fields(Sampling)),
-        replace(PLAN, pauses_s=(0.5,)),
-        replace(PLAN, utterances=PLAN.utterances * 2),
-        replace(PLAN, format=choose_format("wav", engine_rate_hz=24_000, sample_rate_hz=None)),
-        replace(PLAN, format=choose_format("mp3", engine_rate_hz=24_000, sample_rate_hz=22_050)),
-        *(
-            replace(PLAN, request=replace(PLAN.request, effects=effects))
-            for effects in (Effects(speed=2), Effects(volume_db=1), Effects(loudness_lufs=-20))
-        ),
-    ]
-
-    keys = [key(plan) for plan in different] + [key(PLAN), key(PLAN, "other engine")]
-    assert len(set(keys)) == len(keys)
-
-
-def test_who_asks_and_how_to_work_is_not() -> None:
-    same = [
-        replace(PLAN, request=replace(PLAN.request, request_id="other")),
-        with_utterance(num_threads=3, verbose=True),
-        with_utterance(part=Part("p", 0), latency="low"),
-        with_utterance(has_common_limit=True),
-        replace(PLAN, ignored=("x",)),
-    ]
-
-    assert {key(plan) for plan in same} == {key(PLAN)}
-
-
-def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
-    assert {f.name for f in fields(Utterance)} == {
-        "text",
-        "voice",
-        "references",
-        "sampling",
-        "part",
-        "has_common_limit",
-        "latency",
-        "num_threads",
-        "verbose",
-    }
-    assert {f.name for f in fields(SpeechPlan)} == {
-        "request",
-        "utterances",
-        "pauses_s",
-        "format",
-        "cloning",
-        "ignored",
-        "cleaning",  # what the utterances have as text
-        "cast",  # what the utterances have as voice and references
-    }
-    # Of the request, what has no part in the utterances or the format, and is in the key: effects.
-    assert {f.name for f in fields(SpeechRequest)} == REQUEST_FIELDS
-    # Of these every field is in the key.
-    assert {f.name for f in fields(Effects)} == {"speed", "volume_db", "loudness_lufs"}
-    assert {f.name for f in fields(AudioFormat)} == {"name", "sample_rate_hz", "bit_rate"}
 
 
 class Maker:

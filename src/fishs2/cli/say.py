@@ -16,9 +16,10 @@ from fishs2.audio.formats import FORMATS
 from fishs2.cli.planning import read_settings
 from fishs2.errors import FlagError, UserError
 from fishs2.runtime import open_here
+from fishs2.service.accounts.accounts import Principal
 from fishs2.service.services import Services
-from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService
-from fishs2.service.speech.report import SpeechReport
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.service import Spoken
 
 _STANDARD_OUTPUT = Path("-")
 _PROGRESS_AFTER_S = 1.0
@@ -62,35 +63,34 @@ def say(
 async def _say(services: Services, request: SpeechRequest, output: Path) -> None:
     services.start()
     try:
-        speech = await services.speech()
-        plan = await speech.plan(request)
-        if output == _STANDARD_OUTPUT:
-            await _write_standard_output(speech, plan)
-        else:
-            await _write_file(speech, plan, output)
+        script = await services.desk.write(request)
+        async with services.desk.speak(Principal(), script) as spoken:
+            if output == _STANDARD_OUTPUT:
+                await _write_standard_output(spoken)
+            else:
+                await _write_file(spoken, output)
     finally:
         await services.close()
 
 
-async def _write_standard_output(speech: SpeechService, plan: SpeechPlan) -> None:
-    async with aclosing(speech.stream(plan, SpeechReport())) as pieces:
+async def _write_standard_output(spoken: Spoken) -> None:
+    async with aclosing(spoken.stream()) as pieces:
         async for piece in pieces:
             await asyncio.to_thread(sys.stdout.buffer.write, piece)
     await asyncio.to_thread(sys.stdout.buffer.flush)
 
 
-async def _write_file(speech: SpeechService, plan: SpeechPlan, output: Path) -> None:
-    report = SpeechReport()
-    progress = asyncio.create_task(_show_progress(plan, report))
+async def _write_file(spoken: Spoken, output: Path) -> None:
+    progress = asyncio.create_task(_show_progress(spoken))
     try:
-        speech_bytes = await speech.render(plan, report)
+        speech_bytes = await spoken.render()
     finally:
         progress.cancel()
         await asyncio.wait([progress])
     await asyncio.to_thread(_replace_file, output, speech_bytes)
     typer.echo(
-        f"wrote {output}: {report.audio_s:.1f} s, {len(speech_bytes) / 1000:,.0f} kB of "
-        f"{plan.request.format}"
+        f"wrote {output}: {spoken.report.audio_s:.1f} s, {len(speech_bytes) / 1000:,.0f} kB of "
+        f"{spoken.report.request.format}"
     )
 
 
@@ -106,7 +106,7 @@ def _replace_file(path: Path, content: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}", code="cannot_write") from error
 
 
-async def _show_progress(plan: SpeechPlan, report: SpeechReport) -> None:
+async def _show_progress(spoken: Spoken) -> None:
     """Draw a bar on the terminal, if there is one, once the speech takes longer than a second."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -119,7 +119,8 @@ async def _show_progress(plan: SpeechPlan, report: SpeechReport) -> None:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(plan.utterances), audio_s=0.0)
+        report = spoken.report
+        task = bar.add_task("", total=spoken.script.num_utterances, audio_s=0.0)
         while True:
             bar.update(task, completed=report.num_spoken, audio_s=report.audio_s)
             await asyncio.sleep(_PROGRESS_EVERY_S)

@@ -24,6 +24,7 @@ from fishs2.server.edge.dialect import Dialect
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers, house_error
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.proxies import base_url
+from fishs2.server.edge.streaming import CONTENT_TYPES, audio_content
 from fishs2.server.examples import Example
 from fishs2.server.options import ServerOptions
 from fishs2.service.clips import Clips
@@ -31,15 +32,6 @@ from fishs2.service.services import Services
 from fishs2.store.clips import Clip, OpenClip
 
 logger = logging.getLogger(__name__)
-
-CONTENT_TYPES = {
-    "mp3": "audio/mpeg",
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "opus": "audio/ogg",
-    "aac": "audio/aac",
-    "flac": "audio/flac",
-}
 
 PCM_RATE_HZ = 44_100
 """Of the open API's PCM, the only one that is cached."""
@@ -51,10 +43,7 @@ _ETAGS = re.compile(r'(?:W/)?("[^"]*")')
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The audio.",
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in CONTENT_TYPES.values()
-        },
+        "content": audio_content(CONTENT_TYPES.values()),
     },
     206: {"description": "The part of it that Range asks for."},
     304: {"description": "The client has it already."},

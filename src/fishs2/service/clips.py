@@ -1,22 +1,18 @@
-"""Audio that is kept: found by everything that shapes its sound, made once for all who ask."""
+"""Audio that is kept: found by a digest of its content, made once for all who ask."""
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fishs2 import __version__
 from fishs2.errors import (
     EngineUnavailableError,
     QuotaError,
     StoreUnavailableError,
     UnauthorizedError,
 )
-from fishs2.service.speech.performance import SpeechPlan
 from fishs2.service.threads import Threads
 from fishs2.store.clips import Clip, ClipStore, OpenClip
 from fishs2.store.failures import store_errors
@@ -169,39 +165,8 @@ class Clips:
             return await self._threads.run(work)
 
 
-def content_key(plan: SpeechPlan, *, engine: str) -> str:
-    """A digest of everything that shapes the sound of a plan.
-
-    engine: names engine, backend and model, as their sounds differ. What only says who asks, or how
-    the engine is to work, is left out.
-    """
-    utterances = [
-        {
-            "text": utterance.text,
-            "voice": utterance.voice,
-            "references": [each.key for each in utterance.references],
-            "sampling": _values(utterance.sampling),
-        }
-        for utterance in plan.utterances
-    ]
-    everything = {
-        "version": __version__,
-        "engine": engine,
-        "utterances": utterances,
-        "pauses_s": plan.pauses_s,
-        "format": _values(plan.format),
-        "effects": _values(plan.request.effects),
-    }
-    canonical = json.dumps(everything, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def _close_late(opening: asyncio.Future[OpenClip | None]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opened = opening.result()
         if opened is not None:
             opened.file.close()
-
-
-def _values(record: Any) -> dict[str, object]:
-    return {field.name: getattr(record, field.name) for field in fields(record)}

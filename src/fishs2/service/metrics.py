@@ -14,7 +14,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from fishs2.engines.base import EngineStats
-from fishs2.service.speech.performance import SpeechPlan
 from fishs2.service.speech.report import SpeechReport
 
 _FIRST_AUDIO_S = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -73,11 +72,11 @@ class Metrics:
         self._registry.register(_LoadCollector(read_load))
         ProcessCollector(registry=self._registry)
 
-    def note_speech(self, plan: SpeechPlan, report: SpeechReport, seconds: float) -> None:
-        """Count a request that has ended after so many seconds."""
-        dialect = plan.request.dialect
+    def note_speech(self, report: SpeechReport) -> None:
+        """Count a speech that has ended."""
+        dialect = report.request.dialect
         self._requests.labels(dialect, report.outcome).inc()
-        self._chars.labels(dialect).inc(len(plan.request.text))
+        self._chars.labels(dialect).inc(report.num_chars)
         self._audio_s.labels(dialect).inc(report.audio_s)
         self._rerolls.labels(dialect).inc(report.num_rerolls)
         if report.is_live:
@@ -85,7 +84,7 @@ class Metrics:
         if report.first_audio_s is not None:
             self._first_audio_s.observe(report.first_audio_s)
         if report.outcome == "finished" and report.audio_s:
-            rtf = seconds / report.audio_s
+            rtf = report.seconds / report.audio_s
             self._rtf.observe(rtf)
             before = rtf if self.rtf is None else self.rtf
             self.rtf = before + _RTF_SHARE * (rtf - before)

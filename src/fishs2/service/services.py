@@ -22,7 +22,9 @@ from fishs2.service.clips import Clips
 from fishs2.service.codec import CodecService
 from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech.admission import Admission
-from fishs2.service.speech.performance import SpeechRules, SpeechService
+from fishs2.service.speech.desk import Desk
+from fishs2.service.speech.plan import SpeechRules
+from fishs2.service.speech.service import SpeechService
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.library import Voices
 from fishs2.store.voices.store import SAMPLE_VOICES
@@ -99,6 +101,13 @@ class Services:
         self.clips = stores.clips
         self.store = stores.watch
         self.metrics = Metrics(self._load)
+        self.desk = Desk(
+            self.accounts,
+            self.clips,
+            open_service=self._speech,
+            identify_engine=self._engine_identity,
+            on_end=self.metrics.note_speech,
+        )
         self.failure: Fishs2Error | None = None
         """Why the engine or the stores cannot work, if they cannot."""
         self._choice = choice
@@ -117,7 +126,7 @@ class Services:
         self._give_up = give_up
 
     def start(self) -> None:
-        """Begin to start the engine; `speech` waits for it. Call it in the event loop, once."""
+        """Begin to start the engine; `desk` waits for it. Call it in the event loop, once."""
         self._start_task = asyncio.create_task(self._start())
 
     def prepare_stores(self) -> None:
@@ -132,8 +141,11 @@ class Services:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def speech(self) -> SpeechService:
-        """Return the service, waiting for the engine. Raises EngineUnavailableError."""
+    async def wait_for_engine(self) -> None:
+        """Return when the engine can speak. Raises EngineUnavailableError."""
+        await self._speech()
+
+    async def _speech(self) -> SpeechService:
         if self._start_task is None:
             raise EngineUnavailableError("the server is not running")
         # Shielded: a client that gives up must not stop the engine from starting.
@@ -141,7 +153,7 @@ class Services:
 
     async def codec(self) -> CodecService | None:
         """The codec of the engine, if it shows one. Raises EngineUnavailableError."""
-        await self.speech()
+        await self._speech()
         engine = self._choice.engine
         # One that hosts cannot be told by its class: what has a codec, or has not, is in the child.
         codec = engine.codes if isinstance(engine, HostedEngine) else engine
@@ -160,7 +172,7 @@ class Services:
             state, engine.capabilities, is_loaded, admission.num_streams, admission.num_queued
         )
 
-    def engine_identity(self) -> str:
+    def _engine_identity(self) -> str:
         """Names everything about the engine that shapes its sound, but the request.
 
         For a started engine.
@@ -256,6 +268,4 @@ class Services:
             max_queue=self._limits.max_queue,
             num_turns=capabilities.num_turns,
         )
-        return SpeechService(
-            engine, self._admission, self.voices, self._rules, on_end=self.metrics.note_speech
-        )
+        return SpeechService(engine, self._admission, self.voices, self._rules)

@@ -13,7 +13,7 @@ from fishs2.server.dialects.fish_open.api import to_speech_request as from_open
 from fishs2.server.dialects.fish_open.body import OpenSpeech
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.request import to_speech_request as from_openai
-from fishs2.service.speech.performance import SpeechRequest
+from fishs2.service.speech.request import SpeechRequest
 from tests.fakes import FakeEngine
 from tests.serving import make_settings, serving
 

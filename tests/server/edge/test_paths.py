@@ -127,7 +127,7 @@ def test_encoded_slashes_belong_to_names(path: str) -> None:
 
 async def test_a_voice_is_not_deleted_by_a_name_that_only_looks_like_its_own() -> None:
     async with serving() as served:
-        await served.services.speech()
+        await served.services.wait_for_engine()
         while not (await served.client.get("/v1/voices")).json()["data"]:
             pass
         voice = (await served.client.get("/v1/voices")).json()["data"][0]["id"]

@@ -1,5 +1,6 @@
 """Where modules without a file of their name here are tested.
 
-audio_path, parts, report: service/speech/test_feed
-performance: service/speech/test_honoured
+audio_path: service/speech/test_feed
+report: service/speech/test_desk
+plan, request, service: service/speech/test_honoured
 """

@@ -8,14 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fishs2.audio.joints import Joints
 from fishs2.engines.base import MAX_LOSSES, AudioChunk, Sampling, Utterance
 from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.feed import UtteranceFeed
-from fishs2.service.speech.parts import speak_parts
-from fishs2.service.speech.report import SpeechReport
-from tests.fakes import FakeEngine, Timing, fake_speech
+from tests.fakes import FakeEngine, fake_speech
 from tests.serving import until
 
 HELLO = Utterance("Hello there, this is a whole sentence.", sampling=Sampling(seed=7))
@@ -248,44 +245,3 @@ async def test_closing_at_any_moment_gives_every_turn_back(make: Callable[[], Fa
         admission.give_back_turn(used_s=0.1)
         assert engine.num_active == 0
         admission.check_integrity()
-
-
-async def test_next_utterance_does_not_delay_the_first_sound() -> None:
-    engine, admission = FakeEngine(timing=Timing(first_audio_s=0.02)), make_admission(num_turns=2)
-    feeds = [UtteranceFeed(engine, admission, HELLO) for _ in range(2)]
-    pieces = speak_parts(
-        feeds, [0.0, 0.0], Joints(24_000), read=UtteranceFeed.read, report=SpeechReport()
-    )
-    async with aclosing(pieces):
-        first = asyncio.ensure_future(anext(pieces))
-        await until(lambda: engine.num_active > 0)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert len(engine.utterances) == 1
-        await first
-        await until(lambda: len(engine.utterances) == 2)
-
-
-async def test_cancelled_twice_it_leaves_no_utterance_behind() -> None:
-    engine, admission = FakeEngine(), make_admission(num_turns=2)
-    engine.gate.clear()
-    feeds = [UtteranceFeed(engine, admission, HELLO) for _ in range(2)]
-    pieces = speak_parts(
-        feeds, [0.0, 0.0], Joints(24_000), read=UtteranceFeed.read, report=SpeechReport()
-    )
-
-    async def hear() -> None:
-        async with aclosing(pieces):
-            async for _ in pieces:
-                pass
-
-    hearing = asyncio.create_task(hear())
-    await until(lambda: engine.num_active == 2)
-    hearing.cancel()
-    await asyncio.sleep(0)
-    hearing.cancel()
-    await asyncio.wait([hearing])
-    await until(lambda: engine.num_active == 0)
-
-    assert engine.num_aborted == 2
-    admission.check_integrity()

@@ -16,7 +16,10 @@ from fishs2.engines.s2cpp.engine import S2cppEngine, S2cppOptions
 from fishs2.errors import UserError
 from fishs2.runtime import open_voices
 from fishs2.service.speech.admission import Admission
-from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechRules, SpeechService
+from fishs2.service.speech.plan import SpeechRules
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.service import SpeechService
+from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from tests.engines.s2.golden import MODEL_FILES
 from tests.server.recorded import sine_wav
@@ -94,10 +97,10 @@ def open_service(engine: SpeechEngine, folder: Path) -> SpeechService:
     return SpeechService(engine, admission, voices, SpeechRules())
 
 
-def sound_of(plan: SpeechPlan, engine: Capabilities) -> object:
-    """What is heard of a plan: all that the engine says that it acts on."""
-    spoken = [heeded(utterance, engine) for utterance in plan.utterances]
-    return spoken, plan.pauses_s, plan.format, plan.request.effects
+def sound_of(script: WholeScript, engine: Capabilities) -> object:
+    """What is heard of a script: all that the engine says that it acts on."""
+    spoken = [(heeded(line.utterance, engine), line.pause_s) for line in script.lines]
+    return spoken, script.plan.format, script.plan.request.effects
 
 
 def heeded(utterance: Utterance, engine: Capabilities) -> object:
@@ -123,19 +126,19 @@ async def test_every_field_is_honoured_named_or_refused(
     known = {*CHANGES, *NOT_HEARD, "sampling"}
     assert {f.name for f in fields(SpeechRequest)} == known
     service, capabilities = open_service(engine, tmp_path), engine.capabilities
-    plain = sound_of(await service.plan(BASE), capabilities)
+    plain = sound_of(await service.write(BASE), capabilities)
     ignored = set()
 
     for field, request in {**CHANGES, **SAMPLING}.items():
         try:
-            plan = await service.plan(request)
+            script = await service.write(request)
         except UserError as error:
             assert error.param, field  # noqa: PT017 - refusing is one of three right ways
             continue
         name = NAMES.get(field, field)
-        is_heard = sound_of(plan, capabilities) != plain
-        assert is_heard is not (name in plan.ignored), field
-        ignored |= set(plan.ignored)
+        is_heard = sound_of(script, capabilities) != plain
+        assert is_heard is not (name in script.plan.ignored), field
+        ignored |= set(script.plan.ignored)
 
     service.close()
     assert ignored == IGNORED[capabilities.name] | {"reference_text", "normalize"}

@@ -8,14 +8,12 @@ from contextlib import aclosing, contextmanager
 import numpy as np
 import pytest
 
-from fishs2.audio.joints import Joints
 from fishs2.engines.base import AudioChunk, Part, Utterance
 from fishs2.errors import RunawaySpeechError
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.feed import UtteranceFeed
-from fishs2.service.speech.parts import speak_parts
-from fishs2.service.speech.report import SpeechReport
 from tests.fakes import FakeEngine
+from tests.feeding import perform
 
 _MAX_ROUNDS = 20_000
 """Of the event loop; what ends at all ends in some hundred."""
@@ -69,21 +67,16 @@ async def hear(
 ) -> np.ndarray:
     for _ in range(chance.randrange(30)):
         await asyncio.sleep(0)
-    feeds = [
-        UtteranceFeed(
-            engine, admission, Utterance("A", part=Part(name, index, index == num_parts - 1))
-        )
-        for index in range(num_parts)
+    parts = [
+        Utterance("A", part=Part(name, index, index == num_parts - 1)) for index in range(num_parts)
     ]
     read = chance.choice((UtteranceFeed.read, UtteranceFeed.read_whole))
-    pieces = speak_parts(feeds, [0.0] * num_parts, Joints(24_000), read=read, report=SpeechReport())
     heard = []
-    with admission.stream():
-        async with aclosing(pieces):
-            async for pcm in pieces:
-                heard.append(pcm)
-                for _ in range(chance.choice((0, 0, 3, 20))):
-                    await asyncio.sleep(0)
+    async with aclosing(perform(engine, admission, parts, read).pcm()) as pieces:
+        async for pcm in pieces:
+            heard.append(pcm)
+            for _ in range(chance.choice((0, 0, 3, 20))):
+                await asyncio.sleep(0)
     return np.concatenate(heard)
 
 

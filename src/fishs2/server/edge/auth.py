@@ -145,7 +145,7 @@ class Guard:
     async def _let_in(self, scope: Scope, token: str | None) -> Principal:
         principal = await self._accounts.authenticate(token)
         if scope["type"] == "http":
-            await self._accounts.count(principal)
+            principal = await self._accounts.count(principal)
         _require(self._accounts, principal, self._doors.scopes_of_socket(scope))
         return principal
 
@@ -169,7 +169,7 @@ async def let_in(
     if known is not None:
         return known
     principal = await accounts.authenticate(body_token)
-    await accounts.count(principal)
+    principal = await accounts.count(principal)
     _require(accounts, principal, connection.state.scopes)
     return principal
 

@@ -8,8 +8,8 @@ leaves, or that takes nothing for too long, ends the work.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, Protocol, TypeVar
@@ -20,9 +20,11 @@ from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.edge.errors import Problem, describe_error
-from fishs2.service.accounts.accounts import Reservation
-from fishs2.service.speech.performance import SpeechPlan, SpeechService, cost
-from fishs2.service.speech.report import SpeechReport
+from fishs2.service.accounts.accounts import Principal
+from fishs2.service.speech.desk import Desk
+from fishs2.service.speech.plan import SpeechPlan
+from fishs2.service.speech.service import Spoken
+from fishs2.service.speech.whole import WholeScript
 
 logger = logging.getLogger(__name__)
 
@@ -33,25 +35,40 @@ _T = TypeVar("_T")
 _ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """What a `SpeechResponse` sends: who speaks what, under which headers.
+CONTENT_TYPES = {
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+}
+"""By format, where a dialect has no other. Source: RFC 3003, 3533, 9559 and common use."""
 
-    admission: entered before anything is spoken; whoever may not is refused there. more_headers:
-    of the dialect.
+
+def audio_content(content_types: Iterable[str]) -> dict[str, Any]:
+    """How the API page describes answers that are audio."""
+    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in content_types}
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechOrder:
+    """What a `SpeechResponse` sends: what is spoken for whom, under which headers.
+
+    more_headers: of the dialect.
     """
 
-    speech: SpeechService
-    plan: SpeechPlan
+    desk: Desk
+    principal: Principal
+    script: WholeScript
     content_type: str
-    admission: AbstractAsyncContextManager[Reservation]
     more_headers: Mapping[str, str] = field(default_factory=dict)
 
     def headers(self) -> dict[str, str]:
         """Headers that describe the audio and the engine."""
-        audio_format = self.plan.format
+        audio_format = self.script.plan.format
         return {
-            **engine_headers(self.speech, self.plan),
+            **engine_headers(self.script.plan),
             **self.more_headers,
             "X-Audio-Sample-Rate": str(audio_format.sample_rate_hz),
             "X-Audio-Channels": "1",
@@ -59,17 +76,17 @@ class Spoken:
         }
 
 
-def speech_headers(spoken: Spoken) -> Response:
+def speech_headers(order: SpeechOrder) -> Response:
     """What an answer with the speech would say of it, without speaking: for HEAD."""
-    response = Response(headers=spoken.headers(), media_type=spoken.content_type)
+    response = Response(headers=order.headers(), media_type=order.content_type)
     # Nobody knows yet how long it becomes.
     del response.headers["content-length"]
     return response
 
 
-def engine_headers(speech: SpeechService, plan: SpeechPlan) -> dict[str, str]:
+def engine_headers(plan: SpeechPlan) -> dict[str, str]:
     """Headers that say who speaks, and what of the request it cannot act on."""
-    headers = {"X-Fishs2-Engine": speech.engine_name}
+    headers = {"X-Fishs2-Engine": plan.engine.name}
     if plan.cloning == "approximate":
         headers["X-Fishs2-Cloning"] = "approximate"
     if plan.ignored:
@@ -98,76 +115,72 @@ class SpeechResponse(Response):
 
     def __init__(
         self,
-        spoken: Spoken,
+        order: SpeechOrder,
         *,
         delivery: Delivery,
         client_stall_s: float,
-        events: Callable[[SpeechPlan, SpeechReport], SpeechEvents] | None = None,
+        events: Callable[[Spoken], SpeechEvents] | None = None,
     ) -> None:
         """events: how server-sent events tell of the speech, for delivery `sse`."""
         super().__init__()
-        self._spoken = spoken
+        self._order = order
         self._delivery = delivery
         self._client_stall_s = client_stall_s
-        self._report = SpeechReport()
-        self._events = events(spoken.plan, self._report) if events else None
+        self._events = events
         self._has_started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await while_connected(receive, self._answer(send))
 
     async def _answer(self, send: Send) -> None:
+        order = self._order
         try:
-            async with self._spoken.admission as reservation:
-                try:
-                    last = await self._deliver(send)
-                finally:
-                    reservation.outcome = cost(self._spoken.plan, self._report)
+            async with order.desk.speak(order.principal, order.script) as spoken:
+                last = await self._deliver(spoken, send)
             # Settled by now: whoever has the whole answer can rely on the account.
             await self._send_piece(send, last, more=False)
         except Fishs2Error as error:
             if not self._has_started:
                 raise
             # Too late for a status: an answer that never ends properly is the honest sign.
-            request_id = self._spoken.plan.request.request_id
+            request_id = order.script.plan.request.request_id
             logger.error("speech broke off: %s", error, extra={"request_id": request_id})
 
-    async def _deliver(self, send: Send) -> bytes:
+    async def _deliver(self, spoken: Spoken, send: Send) -> bytes:
         """Speak, and send all but the last piece, which is returned."""
         match self._delivery:
             case "whole":
-                return await self._send_whole(send)
+                return await self._send_whole(spoken, send)
             case "chunked":
-                return await self._send_chunked(send)
+                return await self._send_chunked(spoken, send)
             case "sse":
-                return await self._send_events(send)
+                return await self._send_events(spoken, send)
 
-    async def _send_whole(self, send: Send) -> bytes:
-        body = await self._spoken.speech.render(self._spoken.plan, self._report)
+    async def _send_whole(self, spoken: Spoken, send: Send) -> bytes:
+        body = await spoken.render()
         headers = {
-            **self._spoken.headers(),
+            **self._order.headers(),
             "Content-Length": str(len(body)),
-            "X-Audio-Duration": f"{self._report.audio_s:.3f}",
+            "X-Audio-Duration": f"{spoken.report.audio_s:.3f}",
         }
-        await self._start(send, self._spoken.content_type, headers)
+        await self._start(send, self._order.content_type, headers)
         return body
 
-    async def _send_chunked(self, send: Send) -> bytes:
-        pieces = self._spoken.speech.stream(self._spoken.plan, self._report)
-        async with aclosing(pieces):
+    async def _send_chunked(self, spoken: Spoken, send: Send) -> bytes:
+        async with aclosing(spoken.stream()) as pieces:
             first = await anext(pieces)
-            await self._start(send, self._spoken.content_type, self._spoken.headers())
+            await self._start(send, self._order.content_type, self._order.headers())
             await self._send_piece(send, first, more=True)
             async for piece in pieces:
                 await self._send_piece(send, piece, more=True)
         return b""
 
-    async def _send_events(self, send: Send) -> bytes:
-        told = self._events
-        assert told is not None
-        async with aclosing(self._make_events(told)) as events:
+    async def _send_events(self, spoken: Spoken, send: Send) -> bytes:
+        assert self._events is not None
+        told = self._events(spoken)
+        async with aclosing(_make_events(spoken, told)) as events:
             first = await anext(events)
-            headers = {**self._spoken.headers(), "Cache-Control": "no-cache"}
+            headers = {**self._order.headers(), "Cache-Control": "no-cache"}
             await self._start(send, "text/event-stream", headers)
             await self._send_piece(send, first, more=True)
             try:
@@ -178,14 +191,6 @@ class SpeechResponse(Response):
                 await self._send_piece(send, event, more=False)
                 raise
         return b""
-
-    async def _make_events(self, told: SpeechEvents) -> AsyncGenerator[bytes]:
-        """Yield what tells of each piece of audio, then what ends it."""
-        async with aclosing(self._spoken.speech.stream(self._spoken.plan, self._report)) as pieces:
-            async for piece in pieces:
-                if piece:
-                    yield told.audio(piece)
-        yield told.end()
 
     async def _start(self, send: Send, content_type: str, headers: dict[str, str]) -> None:
         raw = [("content-type", content_type), *headers.items()]
@@ -206,6 +211,15 @@ class SpeechResponse(Response):
             raise StalledReaderError(
                 f"the client took nothing for {self._client_stall_s:g} s"
             ) from None
+
+
+async def _make_events(spoken: Spoken, told: SpeechEvents) -> AsyncGenerator[bytes]:
+    """Yield what tells of each piece of audio, then what ends it."""
+    async with aclosing(spoken.stream()) as pieces:
+        async for piece in pieces:
+            if piece:
+                yield told.audio(piece)
+    yield told.end()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:

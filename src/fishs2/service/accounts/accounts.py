@@ -38,10 +38,11 @@ _NO_DIGEST = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. key: None where no key exists."""
+    """Who asks. key: None where no key exists. is_counted: against the rate of the key."""
 
     key: Key | None = None
     scopes: frozenset[str] = frozenset(SCOPES)
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,11 @@ class Accounts:
                 code="missing_scope",
             )
 
-    async def count(self, principal: Principal) -> None:
-        """Count one request. Raises QuotaError `rate_limit_exceeded`."""
+    async def count(self, principal: Principal) -> Principal:
+        """Count one request; returns who asks, counted. Raises QuotaError `rate_limit_exceeded`."""
         if principal.key is not None:
             await self._rates.count(principal.key)
+        return replace(principal, is_counted=True)
 
     @asynccontextmanager
     async def reserve(self, principal: Principal, num_chars: int) -> AsyncGenerator[Reservation]:

@@ -1,28 +1,19 @@
-"""Speech whose text arrives while it is spoken: one stream of audio over all of it.
+"""Text that grows while it is spoken, as a script.
 
-    add, flush, end                    stream
-    (whoever has text) -> LiveText -> script -> feeds -> AudioPath -> (whoever listens)
-
-Like any request it has at most two utterances at the engine: the one that is heard and the next.
-What arrives meanwhile waits as text and is packed into utterances together, so a fast writer gets
-the melody of whole paragraphs and a slow one the first possible sound. It may wait before there is
-an engine, too. While it has nothing to speak it takes no place among the requests in progress.
+What arrives while an utterance sounds waits as text and is packed into utterances together, so a
+fast writer gets the melody of whole paragraphs and a slow one the first possible sound. It may wait
+before there is an engine, too.
 """
 
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import ExitStack, aclosing
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from fishs2.audio.joints import Joints
-from fishs2.audio.pcm import Pcm
-from fishs2.engines.base import Part, Utterance
-from fishs2.errors import BusyError, UserError
-from fishs2.service.speech.feed import UtteranceFeed
-from fishs2.service.speech.performance import SpeechPlan, SpeechService
-from fishs2.service.speech.report import SpeechReport
+from fishs2.engines.base import Part
+from fishs2.errors import UserError
+from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.script import PAUSE_S, Line
 from fishs2.text.incoming import IncomingText
 from fishs2.text.source import split_source
@@ -39,14 +30,6 @@ _MAX_SILENT_CHARS = 12_000
 
 Reserve = Callable[[int], Awaitable[None]]
 """Asks whether so many characters more may be spoken; raises QuotaError."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Started:
-    """An utterance at the engine."""
-
-    feed: UtteranceFeed
-    pause_s: float
 
 
 class LiveText:
@@ -99,119 +82,69 @@ class LiveText:
         self._changed.clear()
 
 
-class LiveSpeech:
-    """One speech of a text that may still grow; one task reads `stream`. One event loop."""
+class LiveScript:
+    """What is spoken of a text that may still grow. For one performance, in one event loop."""
 
-    def __init__(
-        self, service: SpeechService, plan: SpeechPlan, text: LiveText, reserve: Reserve
-    ) -> None:
-        """plan: as `SpeechService.prepare` gives it."""
-        self._service = service
+    def __init__(self, plan: SpeechPlan, text: LiveText, reserve: Reserve) -> None:
         self._plan = plan
         self._text = text
         self._reserve = reserve
-        self._place = ExitStack()
-        self._has_place = False
-        self._written: list[str] = []
-        self._utterances: list[Utterance] = []
         # Bounded by a page of text.
         self._lines: deque[Line] = deque()
-        self._feeds: set[UtteranceFeed] = set()
         self._speech_id = uuid.uuid4().hex
         self._speaker = 0
+        self._directions = plan.directions
         self._silent: list[str] = []
         self._num_silent = 0
-        self.sources: list[str] = []
-        """The text of each utterance, as it was received; joined, all that has been written."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything that could be spoken has been."""
-        return not (self._text.is_ready or self._lines or self._feeds)
+        self._sources: list[str] = []
+        self._num_chars = 0
 
     @property
     def plan(self) -> SpeechPlan:
-        """What has been spoken, or is being."""
-        request = replace(self._plan.request, text="".join(self._written))
-        return replace(self._plan, request=request, utterances=tuple(self._utterances))
+        """How it is spoken."""
+        return self._plan
 
-    async def stream(self, report: SpeechReport) -> AsyncGenerator[bytes]:
-        """Yield encoded audio as it is made: one stream, however the text came.
+    @property
+    def num_chars(self) -> int:
+        """Characters of the text that has been reserved, as it was received."""
+        return self._num_chars
 
-        Ends when all text has been spoken after `end`; without anything to pronounce it yields
-        nothing. Closing it aborts the work. Raises BusyError, UserError, EngineError.
+    @property
+    def num_utterances(self) -> int:
+        """Those that have been written."""
+        return len(self._sources)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to be spoken until more text comes."""
+        return not (self._text.is_ready or self._lines)
+
+    @property
+    def sources(self) -> list[str]:
+        """The text of each utterance, as it was received; joined, all that has been written."""
+        return self._sources
+
+    async def line(self, index: int) -> Line | None:
+        """The line of this number, in order, once there is text for it; None at the end.
+
+        Raises UserError, QuotaError.
         """
-        path = self._service.open_path(self._plan)
-        # It takes its place later, when it has something to speak.
-        place = self._place
-        pieces = self._service.perform(self._pcm(report), path, report, lambda: self.plan, place)
-        async with aclosing(pieces) as encoded:
-            async for piece in encoded:
-                yield piece
-
-    async def _pcm(self, report: SpeechReport) -> AsyncGenerator[Pcm]:
-        """Yield the PCM of all utterances in order, with the pauses between them."""
-        pause_s = 0.0
-        joints = Joints(self._service.sample_rate_hz)
-        upcoming = asyncio.create_task(self._start_next())
-        try:
-            while (started := await upcoming) is not None:
-                upcoming = asyncio.create_task(self._start_next())
-                join = joints.add_before_pause if started.pause_s else joints.add
-                async with aclosing(started.feed.read()) as pieces:
-                    async for pcm in pieces:
-                        if pause_s:
-                            yield joints.pause(pause_s)
-                        pause_s = 0.0
-                        report.num_begun = report.num_spoken + 1
-                        joined = join(pcm)
-                        if len(joined):
-                            yield joined
-                if report.num_begun > report.num_spoken and started.pause_s:
-                    yield joints.end()
-                report.num_rerolls += started.feed.num_rerolls
-                report.num_spoken += 1
-                if report.num_begun == report.num_spoken:
-                    pause_s = started.pause_s
-                await self._close(started.feed)
-        except (UserError, BusyError):
-            # What was heard until then was asked for, and is paid for.
-            report.outcome = "aborted" if report.num_begun else "failed"
-            raise
-        finally:
-            upcoming.cancel()
-            # All at once: who is cancelled while it waits for one must not leave another behind.
-            for feed in self._feeds:
-                feed.abort()
-            self._service.end_speech(self._speech_id)
-            await asyncio.wait([upcoming])
-            if not upcoming.cancelled():
-                upcoming.exception()  # Seen already, or by nobody because nobody listens.
-            for feed in list(self._feeds):
-                await self._close(feed)
-
-    async def _start_next(self) -> _Started | None:
-        """Send the next utterance to the engine, once there is text for it; None at the end."""
         while not self._lines:
             if self._text.is_ready:
                 await self._write()
             elif self._text.is_ended:
-                if self.sources:
-                    self.sources[-1] += "".join(self._silent)
+                if self._sources:
+                    self._sources[-1] += "".join(self._silent)
+                    self._silent = []
                 return None
             else:
                 await self._text.wait()
         line = self._lines.popleft()
-        utterance = self._numbered(line.utterance)
-        self._take_place()
-        feed = self._service.open_feed(utterance)
-        self._feeds.add(feed)
-        self._utterances.append(utterance)
-        if len(self._utterances) == 1:
-            await feed.start_as_first()
-        else:
-            feed.start()
-        return _Started(feed, line.pause_s)
+        if not self._plan.request.is_continuous:
+            return line
+        is_last = self._text.is_ended and self.is_idle
+        part = Part(self._speech_id, index, is_last=is_last)
+        return replace(line, utterance=replace(line.utterance, part=part))
 
     async def _write(self) -> None:
         """Make utterances of the text that is ready, as far as a page goes."""
@@ -219,9 +152,9 @@ class LiveSpeech:
         self._silent.append(fresh)
         self._num_silent += len(fresh)
         text, lines = "", []
-        if self._service.can_speak(self._plan, fresh):
+        if self._plan.can_speak(fresh):
             text = "".join(self._silent)
-            lines = self._service.write(self._plan, self._with_speaker(text))
+            lines = self._plan.write(self._directions + self._with_speaker(text))
         if not lines:
             # Spaces, dots, tags: they belong to what comes after them, and are paid for with it.
             if self._num_silent > _MAX_SILENT_CHARS:
@@ -229,12 +162,13 @@ class LiveSpeech:
                 raise _too_long(what, self._num_silent, _MAX_SILENT_CHARS)
             return
         self._silent, self._num_silent = [], 0
+        self._directions = ""
         await self._reserve(len(text))
-        self._written.append(text)
-        self.sources += split_source(
+        self._num_chars += len(text)
+        self._sources += split_source(
             text, [line.utterance.text for line in lines], self._plan.cleaning
         )
-        lines[-1] = replace(lines[-1], pause_s=_pause_s(text))
+        lines[-1] = replace(lines[-1], pause_s=pause_after(text))
         self._lines.extend(lines)
 
     def _with_speaker(self, text: str) -> str:
@@ -245,31 +179,8 @@ class LiveSpeech:
         self._speaker = find_turns(tagged)[-1].speaker
         return tagged
 
-    def _numbered(self, utterance: Utterance) -> Utterance:
-        if not self._plan.request.is_continuous:
-            return utterance
-        is_last = self._text.is_ended and not (self._lines or self._text.is_ready)
-        part = Part(self._speech_id, len(self._utterances), is_last=is_last)
-        return replace(utterance, part=part)
 
-    async def _close(self, feed: UtteranceFeed) -> None:
-        await feed.close()
-        self._feeds.discard(feed)
-        if self.is_idle:
-            self._leave_place()
-
-    def _take_place(self) -> None:
-        """Be a request in progress, unless it is one. Raises BusyError."""
-        if not self._has_place:
-            self._place.enter_context(self._service.open_place())
-            self._has_place = True
-
-    def _leave_place(self) -> None:
-        self._place.close()
-        self._has_place = False
-
-
-def _pause_s(text: str) -> float:
+def pause_after(text: str) -> float:
     """The silence after a text that came in one go, in seconds, by how it ends."""
     words = text.rstrip()
     if text.count("\n", len(words)) > 1:

@@ -1,8 +1,8 @@
 """From text and voices to utterances: who says what, in which order, with which pauses.
 
-`performance` writes the script of a whole text, `live` a part of it whenever text has
-come. Where a text has several speakers it is cut at their turns: an engine that clones gets the
-references of all of them and the turns with their tags, any other speaks each turn in its voice.
+`plan` writes any text with this. Where a text has several speakers it is cut at their turns: an
+engine that clones gets the references of all of them and the turns with their tags, any other
+speaks each turn in its voice.
 """
 
 import uuid
@@ -97,14 +97,17 @@ def worded(utterance: Utterance, engine: Capabilities) -> Utterance:
     return replace(utterance, text=write_out(utterance.text, language))
 
 
-def number_parts(utterances: list[Utterance], *, is_continuous: bool) -> tuple[Utterance, ...]:
-    """Return the utterances as parts of one speech, if it is to be one."""
-    if len(utterances) < 2 or not is_continuous:
-        return tuple(utterances)
-    speech, last = uuid.uuid4().hex, len(utterances) - 1
+def number_parts(lines: Sequence[Line], *, is_continuous: bool) -> tuple[Line, ...]:
+    """Return the lines of a whole text, as parts of one speech if it is to be one."""
+    *before, end = lines
+    # Nothing follows that a pause could lead to.
+    lines = (*before, replace(end, pause_s=0.0))
+    if not before or not is_continuous:
+        return lines
+    speech, last = uuid.uuid4().hex, len(before)
     return tuple(
-        replace(each, part=Part(speech, index, is_last=index == last))
-        for index, each in enumerate(utterances)
+        replace(line, utterance=replace(line.utterance, part=Part(speech, index, index == last)))
+        for index, line in enumerate(lines)
     )
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from fishs2.errors import UserError
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.request import OWNER_PREFIXES
-from fishs2.server.dialects.openai.speech import plan_speech
+from fishs2.server.dialects.openai.speech import order_speech
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import validate
 from fishs2.server.edge.fields import JsonBody
@@ -76,10 +76,10 @@ def fish_compat_router(services: Services, options: ServerOptions) -> GuardedRou
         """Turn text into speech."""
         await _check_voice(services, body)
         translated = to_speech_body(body, request.headers, options.default_model)
-        spoken = await plan_speech(services, options, request, translated)
+        order = await order_speech(services, options, request, translated)
         delivery: Delivery = "whole" if body.stream is False else "chunked"
         stall_s = options.client_stall_s
-        return SpeechResponse(spoken, delivery=delivery, client_stall_s=stall_s)
+        return SpeechResponse(order, delivery=delivery, client_stall_s=stall_s)
 
     for path in PATHS:
         router.add_api_route(

@@ -35,10 +35,11 @@ from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
 from fishs2.server.options import ServerOptions
 from fishs2.server.wire.stopping import CLOSE_RESTART, Stopping
+from fishs2.service.accounts.accounts import Principal
 from fishs2.service.services import Services
-from fishs2.service.speech.live import LiveSpeech, LiveText
-from fishs2.service.speech.performance import SpeechRequest, cost
-from fishs2.service.speech.report import SpeechReport
+from fishs2.service.speech.live import LiveText
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.service import Spoken
 
 _CLOSE_OK = 1000
 _CLOSE_WRONG = 1008
@@ -95,7 +96,8 @@ class LiveSession:
         self._started_s = time.perf_counter()
         self._stopping: Stopping = socket.app.state.stopping
         self._is_cut_short = False
-        self._live: LiveSpeech | None = None
+        self._principal: Principal = socket.state.principal
+        self._spoken: Spoken | None = None
         self._idle_from_s = 0.0
         """When text last came or was last spoken, on the clock of the event loop."""
 
@@ -145,27 +147,21 @@ class LiveSession:
 
     async def _speak(self, request: SpeechRequest, text: LiveText) -> None:
         """Send all the speech, once there is an engine and the client may use it."""
-        speech = await self._services.speech()
-        accounts, principal = self._services.accounts, self._socket.state.principal
-        async with accounts.reserve(principal, 0) as reservation:
-            plan = await speech.prepare(request)
-            self._live = LiveSpeech(speech, plan, text, reservation.grow)
-            report = SpeechReport(is_live=True)
-            try:
-                await self._send_speech(self._live, report)
-            finally:
-                reservation.outcome = cost(self._live.plan, report)
+        desk = self._services.desk
+        async with desk.speak_live(self._principal, request, text) as self._spoken:
+            await self._send_speech(self._spoken)
 
-    async def _send_speech(self, live: LiveSpeech, report: SpeechReport) -> None:
-        timeline = Timeline(lambda: live.sources, report)
-        async with aclosing(live.stream(report)) as pieces:
+    async def _send_speech(self, spoken: Spoken) -> None:
+        script = spoken.script
+        timeline = Timeline(lambda: script.sources, spoken.report)
+        async with aclosing(spoken.stream()) as pieces:
             async for piece in pieces:
                 if not self._has_times:
                     await self._send_audio(piece)
                     continue
                 for audio, times in timeline.place(piece):
                     await self._send_audio(audio, times)
-        if self._has_times and live.sources:
+        if self._has_times and script.sources:
             for audio, times in timeline.end():
                 await self._send_audio(audio, times)
 
@@ -217,7 +213,7 @@ class LiveSession:
             async with asyncio.timeout(self._options.live_idle_s):
                 first = await self._receive()
                 # Before anything in it is read, as for all other requests.
-                await self._services.accounts.count(self._socket.state.principal)
+                self._principal = await self._services.accounts.count(self._principal)
                 while (event := read_event(_content(first))).kind == "unknown":
                     first = await self._receive()
         except TimeoutError:
@@ -247,7 +243,7 @@ class LiveSession:
             except TimeoutError:
                 if deadline_s < self._idle_from_s + self._options.live_idle_s:
                     continue
-                if not text.is_ready and (self._live is None or self._live.is_idle):
+                if not text.is_ready and (self._spoken is None or self._spoken.is_idle):
                     raise self._idle("text") from None
                 self._note_activity()
         if len(frame) > _MAX_FRAME_BYTES:

@@ -7,7 +7,7 @@ from fishs2.engines.base import Latency, Sampling
 from fishs2.errors import UserError
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts, TtsReference
 from fishs2.server.options import ServerOptions
-from fishs2.service.speech.performance import SpeechRequest
+from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 
 _Value = TypeVar("_Value")

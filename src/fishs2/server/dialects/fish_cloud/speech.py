@@ -16,24 +16,14 @@ from fishs2.server.dialects.fish_cloud.times import TimedEvents
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import body_schema
 from fishs2.server.edge.error_bodies import error_answers
-from fishs2.server.edge.streaming import SpeechResponse, Spoken
+from fishs2.server.edge.streaming import CONTENT_TYPES, SpeechOrder, SpeechResponse, audio_content
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
-
-CONTENT_TYPES = {
-    "mp3": "audio/mpeg",
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "opus": "audio/ogg",
-}
 
 _AUDIO_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The speech as it is made.",
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in CONTENT_TYPES.values()
-        },
+        "content": audio_content(CONTENT_TYPES[name] for name in ("mp3", "wav", "pcm", "opus")),
     }
 }
 
@@ -66,18 +56,14 @@ def fish_cloud_router(services: Services, options: ServerOptions) -> GuardedRout
 
     async def speak(request: Request) -> Response:
         """Turn text into speech."""
-        spoken = await plan_tts(request, services, options)
-        return SpeechResponse(spoken, delivery="chunked", client_stall_s=options.client_stall_s)
+        order = await order_tts(request, services, options)
+        return SpeechResponse(order, delivery="chunked", client_stall_s=options.client_stall_s)
 
     async def speak_with_times(request: Request) -> Response:
         """Turn text into speech, and say when each part of it sounds."""
-        spoken = await plan_tts(request, services, options)
-        return SpeechResponse(
-            spoken,
-            delivery="sse",
-            client_stall_s=options.client_stall_s,
-            events=TimedEvents,
-        )
+        order = await order_tts(request, services, options)
+        stall_s = options.client_stall_s
+        return SpeechResponse(order, delivery="sse", client_stall_s=stall_s, events=TimedEvents)
 
     router.add_api_route(
         "/v1/tts",
@@ -98,18 +84,17 @@ def fish_cloud_router(services: Services, options: ServerOptions) -> GuardedRout
     return router
 
 
-async def plan_tts(request: Request, services: Services, options: ServerOptions) -> Spoken:
+async def order_tts(request: Request, services: Services, options: ServerOptions) -> SpeechOrder:
     """Read a request and decide how to speak it. Raises what reading and planning raise."""
     body = await read_tts(request)
     wanted = to_speech_request(body, options, request.state.request_id)
-    speech = await services.speech()
-    plan = await speech.plan(wanted)
-    name = plan.format.name
+    script = await services.desk.write(wanted)
+    name = script.plan.format.name
     headers = {}
     if not is_cloud(request.headers):
         headers["Content-Disposition"] = f"attachment; filename=audio.{name}"
-    admission = services.accounts.reserve(request.state.principal, len(body.text))
-    return Spoken(speech, plan, CONTENT_TYPES[name], admission, headers)
+    principal = request.state.principal
+    return SpeechOrder(services.desk, principal, script, CONTENT_TYPES[name], headers)
 
 
 def tts_schema() -> dict[str, Any]:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from fishs2.server.dialects.fish_cloud.errors import fish_message
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
-from fishs2.service.speech.performance import SpeechPlan
 from fishs2.service.speech.report import SpeechReport
-from fishs2.text.source import split_source
+from fishs2.service.speech.service import Spoken
 
 _CHUNK_PARTS = 16
 """Parts in one chunk: each event repeats all of a chunk that is known, so it cannot be the book."""
@@ -76,12 +75,11 @@ class Timeline:
 
 
 class TimedEvents:
-    """Server-sent events of a plan that is being spoken: one per piece of audio, five keys each."""
+    """Server-sent events of speech: one per piece of audio, five keys each."""
 
-    def __init__(self, plan: SpeechPlan, report: SpeechReport) -> None:
-        spoken = [each.text for each in plan.utterances]
-        sources = split_source(plan.request.text, spoken, plan.cleaning)
-        self._timeline = Timeline(lambda: sources, report)
+    def __init__(self, spoken: Spoken) -> None:
+        sources = spoken.script.sources
+        self._timeline = Timeline(lambda: sources, spoken.report)
 
     def audio(self, piece: bytes) -> bytes:
         """The events of a piece of audio."""

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from fishs2.audio.effects import Effects
-from fishs2.errors import NotFoundError, StoreUnavailableError, UserError
+from fishs2.errors import NotFoundError, UserError
 from fishs2.server.clips import PCM_RATE_HZ, clip_url
 from fishs2.server.dialects.fish_open.body import (
     Body,
@@ -37,19 +37,22 @@ from fishs2.server.edge.bodies import body_schema, open_form, read_object, valid
 from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, iso_time
-from fishs2.server.edge.streaming import SpeechResponse, Spoken, engine_headers, while_connected
+from fishs2.server.edge.streaming import (
+    CONTENT_TYPES,
+    SpeechOrder,
+    SpeechResponse,
+    audio_content,
+    engine_headers,
+    while_connected,
+)
 from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Principal
-from fishs2.service.clips import Keep, content_key
 from fishs2.service.services import Services
-from fishs2.service.speech.performance import SpeechPlan, SpeechRequest, SpeechService, cost
-from fishs2.service.speech.report import SpeechReport
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.rules import MAX_SAMPLES
-from fishs2.store.clips import Clip
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import Voice
-
-CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 
 PREFIX = "/api/open/"
 
@@ -61,10 +64,7 @@ _SPEECH_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The speech as it is made; with cache, JSON with its address.",
         "content": {
-            **{
-                kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in CONTENT_TYPES.values()
-            },
+            **audio_content(CONTENT_TYPES[name] for name in ("mp3", "wav", "pcm")),
             "application/json": {},
         },
     }
@@ -119,46 +119,29 @@ class OpenApi:
     async def speak(self, request: Request) -> Response:
         """Turn text into speech."""
         body, principal = await self._receive(request, OpenSpeech)
-        speech = await self._services.speech()
         await self._check_model(body.reference_id)
-        plan = await speech.plan(to_speech_request(body, request.state.request_id))
+        desk = self._services.desk
+        script = await desk.write(to_speech_request(body, request.state.request_id))
         if body.cache:
-            return await self._speak_cached(request, principal, speech, plan)
-        admission = self._services.accounts.reserve(principal, len(body.text))
-        spoken = Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
+            return await self._speak_cached(request, principal, script)
+        order = SpeechOrder(desk, principal, script, CONTENT_TYPES[script.plan.format.name])
         stall_s = self._options.client_stall_s
-        return SpeechResponse(spoken, delivery="chunked", client_stall_s=stall_s)
+        return SpeechResponse(order, delivery="chunked", client_stall_s=stall_s)
 
     async def _speak_cached(
-        self, request: Request, principal: Principal, speech: SpeechService, plan: SpeechPlan
+        self, request: Request, principal: Principal, script: WholeScript
     ) -> Response:
-        accounts = self._services.accounts
-        num_chars = len(plan.request.text)
-
-        async def make(keep: Keep) -> Clip:
-            report = SpeechReport()
-            async with accounts.reserve(principal, num_chars) as reservation:
-                try:
-                    clip = await keep(await speech.render(plan, report))
-                except StoreUnavailableError:
-                    report.outcome = "failed"
-                    raise
-                finally:
-                    reservation.outcome = cost(plan, report)
-                return clip
-
-        key = content_key(plan, engine=self._services.engine_identity())
-        making = self._services.clips.get_or_make(key, plan.format.name, make)
+        making = self._services.desk.clip(principal, script)
         clip = await while_connected(request.receive, making)
-        remaining = await accounts.remaining(principal)
+        remaining = await self._services.accounts.remaining(principal)
         answer = {
             "success": True,
             "audio_url": clip_url(request, clip, self._options.public_url),
             "format": clip.format,
-            "characters_used": num_chars,
+            "characters_used": script.num_chars,
             "quota_remaining": UNLIMITED if remaining is None else remaining,
         }
-        return JSONResponse(answer, headers=engine_headers(speech, plan))
+        return JSONResponse(answer, headers=engine_headers(script.plan))
 
     async def list_models(self, request: Request) -> Response:
         """List the stored voices, newest first."""

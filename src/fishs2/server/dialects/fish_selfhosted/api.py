@@ -29,7 +29,6 @@ from fishs2.server.options import ServerOptions
 from fishs2.service.codec import MAX_ITEMS, CodecService
 from fishs2.service.services import Services
 from fishs2.service.voices.rules import MAX_NAME_CHARS
-from fishs2.store.accounts.usage import Outcome
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import Voice
 from fishs2.store.voices.ids import propose_ids
@@ -160,14 +159,11 @@ class SelfHosted:
     ) -> Response:
         """Work as long as the client stays. It costs a request and no characters."""
 
-        async def count() -> dict[str, Any]:
-            accounts = self._services.accounts
-            async with accounts.reserve(request.state.principal, 0) as reservation:
-                answer = await work()
-                reservation.outcome = Outcome()
-            return answer
+        async def do() -> dict[str, Any]:
+            async with self._services.desk.work(request.state.principal):
+                return await work()
 
-        return _reply(request, await while_connected(request.receive, count()))
+        return _reply(request, await while_connected(request.receive, do()))
 
     async def _find(self, wanted: str) -> Voice:
         voice = await self._voices.find(wanted)

@@ -5,8 +5,7 @@ import math
 
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
-from fishs2.service.speech.performance import SpeechPlan
-from fishs2.service.speech.report import SpeechReport
+from fishs2.service.speech.service import Spoken
 
 _FRAMES_PER_S = 44_100 / 2_048
 """Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""
@@ -15,17 +14,16 @@ _FRAMES_PER_S = 44_100 / 2_048
 class OpenAiEvents:
     """One per piece of audio, then one that ends them, with the usage."""
 
-    def __init__(self, plan: SpeechPlan, report: SpeechReport) -> None:
-        self._plan = plan
-        self._report = report
+    def __init__(self, spoken: Spoken) -> None:
+        self._spoken = spoken
 
     def audio(self, piece: bytes) -> bytes:
         audio = base64.b64encode(piece).decode("ascii")
         return _event({"type": "speech.audio.delta", "audio": audio})
 
     def end(self) -> bytes:
-        num_in = len(self._plan.request.text)
-        num_out = math.ceil(self._report.audio_s * _FRAMES_PER_S)
+        num_in = self._spoken.script.num_chars
+        num_out = math.ceil(self._spoken.report.audio_s * _FRAMES_PER_S)
         usage = {
             "input_tokens": num_in,
             "output_tokens": num_out,

@@ -18,7 +18,7 @@ from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
 from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
 from fishs2.server.options import ServerOptions
-from fishs2.service.speech.performance import SpeechRequest
+from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.voices.choice import GivenReference
 
 _OPENAI_MODEL = re.compile(
@@ -29,9 +29,6 @@ _OPENAI_MODEL = re.compile(
 Source: OpenAI API reference, models."""
 
 OWNER_PREFIXES = ("fishaudio/", "fish-audio/")
-
-PCM_RATE_HZ = 24_000
-"""Players of OpenAI's raw PCM assume this rate. Source: OpenAI text-to-speech guide."""
 
 _T = TypeVar("_T")
 
@@ -54,7 +51,7 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         references=_references(body),
         transcript=_transcript(body, over),
         format=audio_format,
-        sample_rate_hz=body.sample_rate or (PCM_RATE_HZ if audio_format == "pcm" else None),
+        sample_rate_hz=body.sample_rate,
         language=body.language,
         control=(over.control or "") if body.control is None else body.control,
         instructions="" if overrides else body.instructions or "",

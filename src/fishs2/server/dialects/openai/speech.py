@@ -18,18 +18,19 @@ from fishs2.server.edge.accept import wants_events
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.cors import check_link
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
-from fishs2.server.edge.streaming import Delivery, SpeechResponse, Spoken, speech_headers
+from fishs2.server.edge.streaming import (
+    CONTENT_TYPES,
+    Delivery,
+    SpeechOrder,
+    SpeechResponse,
+    audio_content,
+    speech_headers,
+)
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 
-CONTENT_TYPES = {
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "mp3": "audio/mpeg",
-    "opus": "audio/opus",
-    "aac": "audio/aac",
-    "flac": "audio/flac",
-}
+_CONTENT_TYPES = {**CONTENT_TYPES, "opus": "audio/opus"}
+"""As OpenAI's own answers have them."""
 
 
 class Model(BaseModel):
@@ -57,10 +58,7 @@ class AudioModelList(ModelList):
 _AUDIO_ANSWER: dict[str, Any] = {
     "description": "The speech, whole, in chunks, or as server-sent events.",
     "content": {
-        **{
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in CONTENT_TYPES.values()
-        },
+        **audio_content(_CONTENT_TYPES.values()),
         "text/event-stream": {},
     },
 }
@@ -97,17 +95,14 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes of the dialect; `edge.paths` leads those without `/v1` here."""
     router = GuardedRouter(tags=["OpenAI"])
 
-    def respond(spoken: Spoken, delivery: Delivery) -> Response:
+    def respond(order: SpeechOrder, delivery: Delivery) -> Response:
         stall_s = options.client_stall_s
-        return SpeechResponse(
-            spoken, delivery=delivery, client_stall_s=stall_s, events=OpenAiEvents
-        )
+        return SpeechResponse(order, delivery=delivery, client_stall_s=stall_s, events=OpenAiEvents)
 
     async def create_speech(request: Request, body: SpeechBody) -> Response:
         """Turn text into speech."""
-        spoken = await plan_speech(services, options, request, body)
-        delivery = _delivery(body, request, spoken.plan.format.name)
-        return respond(spoken, delivery)
+        order = await order_speech(services, options, request, body)
+        return respond(order, _delivery(body, request, order.script.plan.format.name))
 
     async def create_speech_from_query(request: Request) -> Response:
         """Turn text into speech, for players that take a link.
@@ -116,13 +111,12 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
         """
         check_link(request.headers, options.cors_origins)
         body = read_query(request.query_params)
-        spoken = replace(
-            await plan_speech(services, options, request, body), more_headers=_LINK_HEADERS
+        order = replace(
+            await order_speech(services, options, request, body), more_headers=_LINK_HEADERS
         )
         if request.state.is_head:
-            return speech_headers(spoken)
-        delivery = _delivery(body, request, spoken.plan.format.name)
-        return respond(spoken, delivery)
+            return speech_headers(order)
+        return respond(order, _delivery(body, request, order.script.plan.format.name))
 
     speech = "/v1/audio/speech"
     router.add_api_route(
@@ -172,15 +166,14 @@ def _add_models(router: GuardedRouter, options: ServerOptions) -> None:
     )
 
 
-async def plan_speech(
+async def order_speech(
     services: Services, options: ServerOptions, request: Request, body: SpeechBody
-) -> Spoken:
+) -> SpeechOrder:
     """Decide how to speak what a body asks for. Raises Fishs2Error."""
-    speech_request = to_speech_request(body, options, request.state.request_id)
-    speech = await services.speech()
-    plan = await speech.plan(speech_request)
-    admission = services.accounts.reserve(request.state.principal, len(body.input))
-    return Spoken(speech, plan, CONTENT_TYPES[plan.format.name], admission)
+    desk = services.desk
+    script = await desk.write(to_speech_request(body, options, request.state.request_id))
+    content_type = _CONTENT_TYPES[script.plan.format.name]
+    return SpeechOrder(desk, request.state.principal, script, content_type)
 
 
 def _delivery(body: SpeechBody, request: Request, format_name: str) -> Delivery:

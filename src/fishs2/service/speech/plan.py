@@ -1,0 +1,165 @@
+"""How a request is spoken, whatever its text: voices, format, manner, and what is ignored.
+
+`Planner` decides everything that can be refused but the text; a plan then writes any text into
+lines. A text that is all there becomes a script in `whole`, one that grows in `live`.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from fishs2.audio.formats import AudioFormat, choose_format
+from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, write_script
+from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
+from fishs2.service.voices.library import Voices
+from fishs2.text.cleaning import Cleaning
+from fishs2.text.emoji import EmojiReading
+from fishs2.text.tags import style_tag
+from fishs2.text.turns import remove_speaker_tags
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRules:
+    """What the settings say about every request.
+
+    strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
+    style tag. emoji, sampling: what holds where a request does not say.
+    """
+
+    max_input_chars: int = 12_000
+    strict_voices: bool = False
+    styles: bool = True
+    emoji: EmojiReading = "read"
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPlan:
+    """How a request is spoken: nothing is left to refuse but its text.
+
+    engine: what will speak. cast: the voice of each speaker. like: all of the utterances but text,
+    voice and references. directions: what stands before the text. cloning: how near the engine
+    comes to the reference; None without one. ignored: fields of the request that change nothing on
+    this engine. cleaning: what is left out of the text.
+    """
+
+    request: SpeechRequest
+    engine: Capabilities
+    cast: tuple[ChosenVoice, ...]
+    like: Utterance
+    format: AudioFormat
+    directions: str
+    cloning: Cloning | None
+    ignored: tuple[str, ...]
+    cleaning: Cleaning
+
+    def can_speak(self, text: str) -> bool:
+        """Tell whether anything of `text` can be pronounced."""
+        return bool(self.cleaning.clean(remove_speaker_tags(text)))
+
+    def write(self, text: str) -> list[Line]:
+        """What is to be spoken of `text`; nothing if nothing can be pronounced.
+
+        Raises UserError `unknown_speaker`.
+        """
+        request = self.request
+        limit = fit_chars(text, self.engine.max_utterance_chars)
+        max_chars = min(limit, request.max_utterance_chars or limit)
+        cutting = Cutting(max_chars=max_chars, cleaning=self.cleaning)
+        if request.short_utterance_chars is not None:
+            cutting = replace(cutting, short_chars=request.short_utterance_chars)
+        lines = write_script(text, self.cast, like=self.like, engine=self.engine, cutting=cutting)
+        return [line for line in lines if is_sayable(line.utterance, self.engine)]
+
+
+class Planner:
+    """Plans requests for one started engine, in its own voices and in stored ones."""
+
+    def __init__(self, engine: SpeechEngine, voices: Voices, rules: SpeechRules) -> None:
+        self._rules = rules
+        self._capabilities = engine.capabilities
+        self._chooser = VoiceChooser(engine, voices, strict_voices=rules.strict_voices)
+        self._styles = rules.styles and self._capabilities.speaks_tags
+
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide how to speak `request`. Raises UserError with the field at fault."""
+        audio_format = choose_format(
+            request.format,
+            engine_rate_hz=self._capabilities.sample_rate_hz,
+            sample_rate_hz=request.sample_rate_hz,
+            bit_rate=request.bit_rate,
+        )
+        cast = await self._choose_cast(request)
+        is_cloned = any(chosen.references for chosen in cast)
+        return SpeechPlan(
+            request=request,
+            engine=self._capabilities,
+            cast=cast,
+            like=self._likeness(request),
+            format=audio_format,
+            directions=self._directions(request),
+            cloning=self._capabilities.cloning if is_cloned else None,
+            ignored=self._ignored_fields(request, cast),
+            cleaning=Cleaning(
+                speaks_tags=self._capabilities.speaks_tags, emoji=request.emoji or self._rules.emoji
+            ),
+        )
+
+    async def _choose_cast(self, request: SpeechRequest) -> tuple[ChosenVoice, ...]:
+        if request.speakers:
+            return await self._chooser.choose_cast(request.speakers, language=request.language)
+        chosen = await self._chooser.choose(
+            request.voice,
+            language=request.language,
+            references=request.references,
+            transcript=request.transcript,
+        )
+        return (chosen,)
+
+    def _likeness(self, request: SpeechRequest) -> Utterance:
+        defaults = _fill(request.sampling_defaults, self._rules.sampling)
+        return Utterance(
+            text="",
+            sampling=_fill(request.sampling, defaults),
+            # Zero sets no limit.
+            has_common_limit=not request.sampling.max_new_tokens,
+            latency=request.latency or request.latency_default,
+            num_threads=request.num_threads,
+            verbose=request.verbose,
+        )
+
+    def _directions(self, request: SpeechRequest) -> str:
+        """What stands before the text for an engine that acts on it."""
+        if not self._capabilities.speaks_tags:
+            return ""
+        # The original wrapper's form, without a space. Source: contract A.2.
+        control = f"({request.control.strip()})" if request.control.strip() else ""
+        style = style_tag(request.instructions) if self._styles else ""
+        return f"{style_tag(request.emotion)} {style} {control}"
+
+    def _ignored_fields(
+        self, request: SpeechRequest, cast: tuple[ChosenVoice, ...]
+    ) -> tuple[str, ...]:
+        """Names as the clients know them."""
+        asked = {name: getattr(request.sampling, name) for name in request.sampling.__slots__}
+        asked |= {"n_threads": request.num_threads, "verbose": request.verbose}
+        asked |= {"latency": request.latency}
+        honoured = self._capabilities.honours
+        ignored = [name for name in asked if asked[name] is not None and name not in honoured]
+        if request.control.strip() and not self._capabilities.speaks_tags:
+            ignored.append("control")
+        if request.emotion and not self._capabilities.speaks_tags:
+            ignored.append("emotion")
+        if request.emoji == "read" and self._capabilities.spelling == "free":
+            ignored.append("emoji")
+        if request.instructions and not self._styles:
+            ignored.append("instructions")
+        ignored += sorted(frozenset[str]().union(*(chosen.ignored for chosen in cast)))
+        return (*ignored, *request.unheeded)
+
+
+def _fill(asked: Sampling, default: Sampling) -> Sampling:
+    """`asked`, with `default` in the fields that are None."""
+    return replace(
+        default, **{k: v for k in asked.__slots__ if (v := getattr(asked, k)) is not None}
+    )

@@ -1,0 +1,56 @@
+"""A request for speech, free of any dialect."""
+
+from dataclasses import dataclass, field
+
+from fishs2.audio.effects import Effects
+from fishs2.engines.base import Latency, Sampling
+from fishs2.service.voices.choice import GivenReference, SpeakerVoice
+from fishs2.text.emoji import EmojiReading
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """What a client wants spoken, free of any dialect.
+
+    text: as sent. voice: a voice name; "" is the default voice. references: speak like these,
+    joined in order, whatever the voice is. transcript: of the reference or, in place of the stored
+    one, of the voice; None was not given, "" was given blank. format: wav, pcm, mp3, opus, aac or
+    flac. sample_rate_hz: None means what the format and engine prefer. control: a direction put in
+    parentheses before the text; emotion: a word for a style tag; instructions: how to speak, in
+    plain words; "" means none.
+    speakers: the voices of a text that has several, marked `<|speaker:i|>`; in place of voice,
+    references and transcript. bit_rate: of the format, in bits per second; None means ours.
+    max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
+    this they take in the next sentence. is_continuous: the engine may carry its manner over from
+    one utterance to the next. emoji: whether they are read; None means what the settings say.
+    latency, sampling: what the client asks for; where it does not, None or None in a field, the
+    defaults of the dialect hold, and for sampling where these say nothing ours. unheeded: fields of
+    the dialect that nobody acts on, as the client knows them.
+    """
+
+    request_id: str
+    text: str
+    voice: str = ""
+    references: tuple[GivenReference, ...] = ()
+    transcript: str | None = None
+    speakers: tuple[SpeakerVoice, ...] = ()
+    format: str = "wav"
+    sample_rate_hz: int | None = None
+    bit_rate: int | None = None
+    language: str | None = None
+    dialect: str = ""
+    control: str = ""
+    emotion: str = ""
+    instructions: str = ""
+    max_utterance_chars: int | None = None
+    short_utterance_chars: int | None = None
+    is_continuous: bool = True
+    emoji: EmojiReading | None = None
+    latency: Latency | None = None
+    latency_default: Latency = "balanced"
+    effects: Effects = field(default_factory=Effects)
+    sampling: Sampling = field(default_factory=Sampling)
+    sampling_defaults: Sampling = field(default_factory=Sampling)
+    num_threads: int | None = None
+    verbose: bool | None = None
+    unheeded: tuple[str, ...] = ()

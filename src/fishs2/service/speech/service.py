@@ -1,0 +1,93 @@
+"""Speech with one started engine: plans requests, and speaks scripts. `desk` is its only caller."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fishs2.engines.base import SpeechEngine
+from fishs2.service.speech.admission import Admission
+from fishs2.service.speech.audio_path import AudioPaths
+from fishs2.service.speech.feed import UtteranceFeed
+from fishs2.service.speech.performance import Performance, Read, Script
+from fishs2.service.speech.plan import Planner, SpeechPlan, SpeechRules
+from fishs2.service.speech.report import SpeechReport
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.whole import WholeScript, write_whole
+from fishs2.service.voices.library import Voices
+
+
+class SpeechService:
+    """Speaks with one started engine, in its own voices and in stored ones."""
+
+    def __init__(
+        self, engine: SpeechEngine, admission: Admission, voices: Voices, rules: SpeechRules
+    ) -> None:
+        self._engine = engine
+        self._admission = admission
+        self._max_input_chars = rules.max_input_chars
+        self._planner = Planner(engine, voices, rules)
+        self._paths = AudioPaths(engine.capabilities.sample_rate_hz)
+
+    def close(self) -> None:
+        """End the audio threads. No request may be in progress."""
+        self._paths.close()
+
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide how to speak `request`, whatever its text. Raises UserError."""
+        return await self._planner.plan(request)
+
+    async def write(self, request: SpeechRequest) -> WholeScript:
+        """Decide how to speak all of `request`. Raises UserError with the field at fault."""
+        return write_whole(await self.plan(request), max_chars=self._max_input_chars)
+
+    def speak(self, script: Script, *, is_live: bool = False) -> "Spoken":
+        """A speech that has not begun."""
+        report = SpeechReport(script.plan.request, is_live=is_live)
+        return Spoken(self._engine, self._admission, self._paths, script, report)
+
+
+class Spoken:
+    """One speech: streamed or rendered, once. report: what has become of it."""
+
+    def __init__(
+        self,
+        engine: SpeechEngine,
+        admission: Admission,
+        paths: AudioPaths,
+        script: Script,
+        report: SpeechReport,
+    ) -> None:
+        self.script = script
+        self.report = report
+        self._engine = engine
+        self._admission = admission
+        self._paths = paths
+        self._performance: Performance | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that could be spoken has been."""
+        return self._performance is not None and self._performance.is_idle
+
+    def stream(self) -> AsyncGenerator[bytes]:
+        """Yield encoded audio as it is made, in the streamed form of the format.
+
+        The first item holds audio, so whoever has it knows that the engine works. Closing the
+        generator aborts the work. Raises BusyError or UserError before the first item, EngineError
+        at any time; where the text comes later, all of them at any time.
+        """
+        plan = self.script.plan
+        path = self._paths.stream(plan.format, plan.request.effects)
+        return self._perform(UtteranceFeed.read).encoded(path)
+
+    async def render(self) -> bytes:
+        """Speak to the end and return a complete file. Raises what `stream` raises."""
+        plan = self.script.plan
+        path = self._paths.file(plan.format, plan.request.effects)
+        async with aclosing(self._perform(UtteranceFeed.read_whole).encoded(path)) as encoded:
+            return b"".join([piece async for piece in encoded])
+
+    def _perform(self, read: Read) -> Performance:
+        self._performance = Performance(
+            self._engine, self._admission, self.script, self.report, read=read
+        )
+        return self._performance

@@ -1,0 +1,100 @@
+"""A text that is all there as a script: every utterance is written before the first is spoken."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fishs2 import __version__
+from fishs2.errors import UserError
+from fishs2.service.speech.plan import SpeechPlan
+from fishs2.service.speech.script import Line, number_parts
+from fishs2.text.source import split_source
+
+
+@dataclass(frozen=True, slots=True)
+class WholeScript:
+    """What is spoken of a request: nothing in it is left to refuse. At least one line."""
+
+    plan: SpeechPlan
+    lines: tuple[Line, ...]
+
+    @property
+    def num_chars(self) -> int:
+        """Characters of the text, as it was sent."""
+        return len(self.plan.request.text)
+
+    @property
+    def num_utterances(self) -> int:
+        """All of them."""
+        return len(self.lines)
+
+    @property
+    def is_idle(self) -> bool:
+        """It waits for no text, so it keeps its place among the requests to its end."""
+        return False
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The text of each utterance, as it was sent; joined, the whole text. Takes a while."""
+        spoken = [line.utterance.text for line in self.lines]
+        return split_source(self.plan.request.text, spoken, self.plan.cleaning)
+
+    async def line(self, index: int) -> Line | None:
+        """The line of this number, from 0; None after the last."""
+        return self.lines[index] if index < len(self.lines) else None
+
+    def content_key(self, *, engine: str) -> str:
+        """A digest of everything that shapes the sound.
+
+        engine: names engine, backend and model, as their sounds differ. What only says who asks, or
+        how the engine is to work, is left out.
+        """
+        utterances = [
+            {
+                "text": line.utterance.text,
+                "voice": line.utterance.voice,
+                "references": [each.key for each in line.utterance.references],
+                "sampling": _values(line.utterance.sampling),
+            }
+            for line in self.lines
+        ]
+        everything = {
+            "version": __version__,
+            "engine": engine,
+            "utterances": utterances,
+            "pauses_s": [line.pause_s for line in self.lines],
+            "format": _values(self.plan.format),
+            "effects": _values(self.plan.request.effects),
+        }
+        canonical = json.dumps(everything, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write_whole(plan: SpeechPlan, *, max_chars: int) -> WholeScript:
+    """The script of all of a plan's text. Raises UserError `input_too_long`, `empty_input`."""
+    text = plan.request.text
+    if len(text) > max_chars:
+        raise UserError(
+            f"the text has {len(text):,} characters; the limit is {max_chars:,}",
+            code="input_too_long",
+            param="input",
+        )
+    lines = plan.write(plan.directions + text) if plan.can_speak(text) else []
+    if not lines:
+        raise nothing_to_speak()
+    return WholeScript(plan, number_parts(lines, is_continuous=plan.request.is_continuous))
+
+
+def nothing_to_speak() -> UserError:
+    """The text has no letter and no digit that the engine knows."""
+    return UserError(
+        "the text has nothing that can be spoken: send at least one letter or digit",
+        code="empty_input",
+        param="input",
+    )
+
+
+def _values(record: Any) -> dict[str, object]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
