@@ -6,11 +6,11 @@ from contextlib import aclosing
 import numpy as np
 
 from fishs2.audio.formats import choose_format
-from fishs2.engines.base import SpeechEngine, Utterance
+from fishs2.engines.base import Sampling, SpeechEngine, Utterance
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.feed import UtteranceFeed
 from fishs2.service.speech.performance import Performance, Read
-from fishs2.service.speech.plan import SpeechPlan
+from fishs2.service.speech.plan import SpeechPlan, SpeechRules
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.script import Line
@@ -46,6 +46,11 @@ PLAN = SpeechPlan(
     cleaning=Cleaning(),
 )
 """How anything may be spoken."""
+
+RULES = SpeechRules(
+    max_input_chars=12_000, strict_voices=False, styles=True, emoji="read", sampling=Sampling()
+)
+"""What holds for every request."""
 
 
 def perform(

@@ -16,7 +16,6 @@ from fishs2.service.clips import Clips
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.live import LiveText
-from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import SpeechService, Spoken
@@ -25,6 +24,7 @@ from fishs2.store.accounts.usage import read_usage
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from tests.fakes import FakeEngine
+from tests.feeding import RULES
 from tests.serving import make_settings, until
 
 TEXT = "One sentence here. Another sentence there."
@@ -60,7 +60,7 @@ async def office(
     clips = Clips(ClipStore(folder / "clips", life_s=1e9, max_bytes=10**9))
     voices = open_voices(make_settings(voices_dir=folder / "voices", home=folder))
     admission = Admission(max_streams=9, max_queue=9, num_turns=2)
-    service = SpeechService(engine or FakeEngine(), admission, voices, SpeechRules())
+    service = SpeechService(engine or FakeEngine(), admission, voices, RULES)
     reports: list[SpeechReport] = []
 
     async def open_service() -> SpeechService:

@@ -16,12 +16,12 @@ from fishs2.engines.s2cpp.engine import S2cppEngine, S2cppOptions
 from fishs2.errors import UserError
 from fishs2.runtime import open_voices
 from fishs2.service.speech.admission import Admission
-from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import SpeechService
 from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from tests.engines.s2.golden import MODEL_FILES
+from tests.feeding import RULES
 from tests.server.recorded import sine_wav
 from tests.serving import make_settings
 
@@ -34,8 +34,7 @@ GIVEN = GivenReference(content=sine_wav(), transcript="What is said.")
 NOT_HEARD = {
     "request_id": "of the log",
     "dialect": "of the metrics",
-    "sampling_defaults": "nobody asks for them",
-    "latency_default": "nobody asks for it",
+    "unasked": "nobody asks for it",
 }
 
 CHANGES: dict[str, SpeechRequest] = {
@@ -94,7 +93,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SpeechEngine]:
 def open_service(engine: SpeechEngine, folder: Path) -> SpeechService:
     admission = Admission(max_streams=1, max_queue=1, num_turns=1)
     voices = open_voices(make_settings(voices_dir=folder / "voices", home=folder))
-    return SpeechService(engine, admission, voices, SpeechRules())
+    return SpeechService(engine, admission, voices, RULES)
 
 
 def sound_of(script: WholeScript, engine: Capabilities) -> object:

@@ -24,9 +24,8 @@ REQUEST_FIELDS = {
     "short_utterance_chars",
     "is_continuous",  # in the open API, the only one that keeps audio, always true
     "latency",
-    "latency_default",
     "emoji",
-    "sampling_defaults",
+    "unasked",
     "unheeded",
     "request_id",
     "text",

@@ -43,7 +43,7 @@ CONTENT_TYPES = {
     "aac": "audio/aac",
     "flac": "audio/flac",
 }
-"""By format, where a dialect has no other. Source: RFC 3003, 3533, 9559 and common use."""
+"""By format, where a dialect has no other. Source: RFC 3003, 5334 and 9639; common use."""
 
 
 def audio_content(content_types: Iterable[str]) -> dict[str, Any]:

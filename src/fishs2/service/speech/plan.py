@@ -4,11 +4,11 @@
 lines. A text that is all there becomes a script in `whole`, one that grows in `live`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance
-from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, write_script
 from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
 from fishs2.service.voices.library import Voices
@@ -18,19 +18,19 @@ from fishs2.text.tags import style_tag
 from fishs2.text.turns import remove_speaker_tags
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechRules:
-    """What the settings say about every request.
+    """What the settings say about every request; their defaults are there.
 
     strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
     style tag. emoji, sampling: what holds where a request does not say.
     """
 
-    max_input_chars: int = 12_000
-    strict_voices: bool = False
-    styles: bool = True
-    emoji: EmojiReading = "read"
-    sampling: Sampling = field(default_factory=Sampling)
+    max_input_chars: int
+    strict_voices: bool
+    styles: bool
+    emoji: EmojiReading
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +117,13 @@ class Planner:
         return (chosen,)
 
     def _likeness(self, request: SpeechRequest) -> Utterance:
-        defaults = _fill(request.sampling_defaults, self._rules.sampling)
+        # Zero sets no limit.
+        has_limit = request.sampling.max_new_tokens not in (None, 0)
         return Utterance(
             text="",
-            sampling=_fill(request.sampling, defaults),
-            # Zero sets no limit.
-            has_common_limit=not request.sampling.max_new_tokens,
-            latency=request.latency or request.latency_default,
+            sampling=fill(request.sampling, self._rules.sampling),
+            has_common_limit=not has_limit or "max_new_tokens" in request.unasked,
+            latency=request.latency or "balanced",
             num_threads=request.num_threads,
             verbose=request.verbose,
         )
@@ -144,8 +144,8 @@ class Planner:
         asked = {name: getattr(request.sampling, name) for name in request.sampling.__slots__}
         asked |= {"n_threads": request.num_threads, "verbose": request.verbose}
         asked |= {"latency": request.latency}
-        honoured = self._capabilities.honours
-        ignored = [name for name in asked if asked[name] is not None and name not in honoured]
+        heeded = self._capabilities.honours | request.unasked
+        ignored = [name for name in asked if asked[name] is not None and name not in heeded]
         if request.control.strip() and not self._capabilities.speaks_tags:
             ignored.append("control")
         if request.emotion and not self._capabilities.speaks_tags:
@@ -156,10 +156,3 @@ class Planner:
             ignored.append("instructions")
         ignored += sorted(frozenset[str]().union(*(chosen.ignored for chosen in cast)))
         return (*ignored, *request.unheeded)
-
-
-def _fill(asked: Sampling, default: Sampling) -> Sampling:
-    """`asked`, with `default` in the fields that are None."""
-    return replace(
-        default, **{k: v for k in asked.__slots__ if (v := getattr(asked, k)) is not None}
-    )

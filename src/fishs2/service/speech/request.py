@@ -1,6 +1,6 @@
 """A request for speech, free of any dialect."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
@@ -23,9 +23,10 @@ class SpeechRequest:
     max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
     this they take in the next sentence. is_continuous: the engine may carry its manner over from
     one utterance to the next. emoji: whether they are read; None means what the settings say.
-    latency, sampling: what the client asks for; where it does not, None or None in a field, the
-    defaults of the dialect hold, and for sampling where these say nothing ours. unheeded: fields of
-    the dialect that nobody acts on, as the client knows them.
+    latency, sampling: what holds; None, or None in a field, is ours. unasked: which of these
+    (`latency`, and the fields of sampling) the client has no wish about: defaults of the dialect,
+    and what its clients send whatever their user wants. unheeded: fields of the dialect that nobody
+    acts on, as the client knows them.
     """
 
     request_id: str
@@ -47,10 +48,16 @@ class SpeechRequest:
     is_continuous: bool = True
     emoji: EmojiReading | None = None
     latency: Latency | None = None
-    latency_default: Latency = "balanced"
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)
-    sampling_defaults: Sampling = field(default_factory=Sampling)
+    unasked: frozenset[str] = frozenset()
     num_threads: int | None = None
     verbose: bool | None = None
     unheeded: tuple[str, ...] = ()
+
+
+def fill(given: Sampling, default: Sampling) -> Sampling:
+    """`given`, with `default` in the fields that are None."""
+    return replace(
+        default, **{k: v for k in given.__slots__ if (v := getattr(given, k)) is not None}
+    )

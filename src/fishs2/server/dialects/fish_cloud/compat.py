@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from fishs2.errors import UserError
+from fishs2.server.dialects.fish_cloud.request import PCM_RATE_HZ
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.request import OWNER_PREFIXES
 from fishs2.server.dialects.openai.speech import order_speech
@@ -45,7 +46,7 @@ OPTIONS = (
 """Native parameters that may come as options."""
 
 _DEFAULT_FORMAT = "pcm"
-_FORMATS = {"pcm": ("pcm", 44_100), "pcm16": ("pcm", 24_000)}
+_FORMATS = {"pcm": ("pcm", PCM_RATE_HZ), "pcm16": ("pcm", 24_000)}
 _KNOWN_FORMATS = ("pcm", "pcm16", "wav", "mp3", "opus")
 _OPTION_PREFIX = "x-fish-"
 

@@ -1,16 +1,14 @@
 """Fish Audio's speech body becomes our request: each dialect's defaults, and what has no effect."""
 
-from typing import TypeVar
+from dataclasses import replace
 
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
 from fishs2.errors import UserError
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts, TtsReference
 from fishs2.server.options import ServerOptions
-from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
-
-_Value = TypeVar("_Value")
 
 _LATENCY: Latency = "normal"
 
@@ -22,10 +20,13 @@ _RATES_HZ = {
 }
 """By format; the last is the default. Source: Fish Audio API reference, text-to-speech."""
 
+PCM_RATE_HZ = _RATES_HZ["pcm"][-1]
+
 _CLOUD = Sampling(temperature=0.7, top_p=0.7, repetition_penalty=1.2)
-_CLIENTS_MAX_NEW_TOKENS = 1024
-"""The clients of both dialects send this whatever their user wants: it is no wish. In the cloud's
-ours takes its place."""
+_REPETITION_PENALTY = 1.1
+_MAX_NEW_TOKENS = 1024
+"""Defaults of the cloud, of fish-speech's own server, and of both. Their clients send them whatever
+their user wants: only another value is a wish."""
 
 _NO_EFFECT = ("normalize", "early_stop_threshold", "features")
 """Fields that no engine acts on. `streaming` and `use_memory_cache` are what it always does."""
@@ -34,14 +35,9 @@ _NO_EFFECT = ("normalize", "early_stop_threshold", "features")
 def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> SpeechRequest:
     """Translate either dialect into ours. Raises UserError."""
     is_self_hosted = isinstance(body, SelfHostedTts)
-    defaults = _CLOUD
-    if is_self_hosted:
-        defaults = Sampling(
-            temperature=options.temperature,
-            top_p=options.top_p,
-            repetition_penalty=1.1,
-            max_new_tokens=body.max_new_tokens,
-        )
+    sampling, unasked = _self_hosted(body, options) if is_self_hosted else _cloud(body)
+    if body.latency == _LATENCY:
+        unasked |= {"latency"}
     speakers = _speakers(body)
     one = speakers[0] if len(speakers) == 1 else SpeakerVoice()
     prosody = body.prosody
@@ -60,15 +56,14 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         short_utterance_chars=body.min_chunk_length,
         is_continuous=body.condition_on_previous_chunks,
         emoji=body.emoji,
-        latency=_asked(body.latency, _LATENCY),
-        latency_default=_LATENCY,
+        latency=body.latency,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,
             volume_db=prosody.volume if prosody else 0.0,
             loudness_lufs=loudness,
         ),
-        sampling=_sampling(body, defaults),
-        sampling_defaults=defaults,
+        sampling=sampling,
+        unasked=unasked,
         unheeded=_unheeded(body),
     )
 
@@ -120,19 +115,41 @@ def _bit_rate(body: Tts) -> int | None:
     return None
 
 
-def _sampling(body: Tts, defaults: Sampling) -> Sampling:
-    """What differs from the dialect's defaults: the rest nobody asked for, clients send it all."""
+def _cloud(body: Tts) -> tuple[Sampling, frozenset[str]]:
+    """What holds, and what of it nobody asked for."""
+    sent = _sent(body)
+    unasked = _unasked(sent, _CLOUD)
+    if "max_new_tokens" in unasked:
+        sent = replace(sent, max_new_tokens=None)
+    return fill(sent, _CLOUD), unasked
+
+
+def _self_hosted(body: Tts, options: ServerOptions) -> tuple[Sampling, frozenset[str]]:
+    """The same. A limit that nobody asked for holds, as it does in fish-speech's own server."""
+    sent = _sent(body)
+    usual = Sampling(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        repetition_penalty=_REPETITION_PENALTY,
+    )
+    return fill(sent, usual), _unasked(sent, usual)
+
+
+def _sent(body: Tts) -> Sampling:
     return Sampling(
-        temperature=_asked(body.temperature, defaults.temperature),
-        top_p=_asked(body.top_p, defaults.top_p),
-        repetition_penalty=_asked(body.repetition_penalty, defaults.repetition_penalty),
-        max_new_tokens=_asked(body.max_new_tokens, _CLIENTS_MAX_NEW_TOKENS),
+        temperature=body.temperature,
+        top_p=body.top_p,
+        repetition_penalty=body.repetition_penalty,
+        max_new_tokens=body.max_new_tokens,
         seed=None if body.seed == -1 else body.seed,
     )
 
 
-def _asked(value: _Value | None, default: _Value | None) -> _Value | None:
-    return None if value == default else value
+def _unasked(sent: Sampling, usual: Sampling) -> frozenset[str]:
+    usual = replace(usual, max_new_tokens=_MAX_NEW_TOKENS)
+    return frozenset(
+        name for name in sent.__slots__ if getattr(sent, name) in (None, getattr(usual, name))
+    )
 
 
 def _unheeded(body: Tts) -> tuple[str, ...]:

@@ -57,12 +57,12 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         instructions="" if overrides else body.instructions or "",
         max_utterance_chars=body.chunk_length,
         emoji=body.emoji,
-        latency=body.latency,
-        latency_default="normal",
+        latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),
         num_threads=_first(given.n_threads, over.fishs2.n_threads),
         verbose=_first(given.verbose, over.fishs2.verbose),
+        unasked=frozenset({"latency"} if body.latency is None else ()),
         unheeded=() if body.normalize is None else ("normalize",),
     )
 
