@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,40 @@ async def test_redis_that_does_not_answer_is_a_clear_error(key: Key) -> None:
         await rates.count(key)
     # A key without a limit needs no Redis.
     await rates.count(dataclasses.replace(key, per_minute=None))
+
+
+async def test_rate_is_a_moving_window_of_a_minute(key: Key) -> None:
+    now_s = 1e6
+    rates = Rates(None, clock=lambda: now_s)
+    other = dataclasses.replace(key, id="other")
+
+    async def ask(key: Key) -> int | None:
+        try:
+            await rates.count(key)
+        except QuotaError as error:
+            return error.retry_after_s
+        return None
+
+    assert await ask(key) is None
+    now_s += 20
+    assert [await ask(key), await ask(key), await ask(other)] == [None, 40, None]
+    now_s += 39.5
+    # What is refused is not counted.
+    assert await ask(key) == 1
+    now_s += 0.5
+    assert [await ask(key), await ask(key)] == [None, 20]
+    assert await ask(dataclasses.replace(key, per_minute=1)) == 60
+    assert await ask(dataclasses.replace(key, per_minute=3)) is None
+
+
+async def test_clock_of_the_machine_that_is_set_back_refuses_nobody(
+    key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = Rates(None, clock=iter(range(0, 10_000, 31)).__next__)
+    for offset_s in (0, 3_600, -3_600, 0, -3_600, 3_600):
+        now_s = 1.8e9 + offset_s
+        monkeypatch.setattr(time, "time", lambda now_s=now_s: now_s)
+        await rates.count(key)
 
 
 @pytest.fixture

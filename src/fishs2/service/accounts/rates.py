@@ -3,55 +3,91 @@
 import asyncio
 import math
 import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import MemoryStorage, RedisStorage
+from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from fishs2.errors import QuotaError, SettingsError, StoreUnavailableError
 from fishs2.store.accounts.keys import Key
 
 _REDIS_TIMEOUT_S = 2.0
+_WINDOW_S = 60.0
 
 
 class Rates:
     """Requests per minute of each key. For one event loop."""
 
-    def __init__(self, redis_url: str | None) -> None:
+    def __init__(
+        self, redis_url: str | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """redis_url: where several servers count together; None counts in this process.
 
-        Connects to nothing yet. Raises SettingsError.
+        clock: of this process, in seconds, which nobody sets. Connects to nothing yet. Raises
+        SettingsError.
         """
-        self._is_local = redis_url is None
-        storage = MemoryStorage() if redis_url is None else _redis_storage(redis_url)
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._shared = None if redis_url is None else _redis_limiter(redis_url)
+        self._windows = _Windows(clock)
 
     async def count(self, key: Key) -> None:
         """Count one request. Raises QuotaError `rate_limit_exceeded`, StoreUnavailableError."""
         if key.per_minute is None:
             return
-        item = RateLimitItemPerMinute(key.per_minute)
-        if self._is_local:
-            free_s = self._hit(item, key.id)
+        if self._shared is None:
+            wait_s = self._windows.hit(key.id, key.per_minute)
         else:
-            free_s = await asyncio.to_thread(self._hit, item, key.id)
-        if free_s is not None:
+            wait_s = await asyncio.to_thread(_hit, self._shared, key.id, key.per_minute)
+        if wait_s is not None:
             raise QuotaError(
                 f"this key may ask {key.per_minute} times a minute",
                 code="rate_limit_exceeded",
-                retry_after_s=max(1, math.ceil(free_s - time.time())),
+                retry_after_s=max(1, math.ceil(wait_s)),
             )
 
-    def _hit(self, item: RateLimitItem, key_id: str) -> float | None:
-        """None if there was room; else when there will be, in Unix seconds."""
-        try:
-            if self._limiter.hit(item, key_id):
-                return None
-            return self._limiter.get_window_stats(item, key_id).reset_time
-        except StorageError as error:
-            reason = error.storage_error
-            raise StoreUnavailableError(f"Redis cannot be used for rates: {reason}") from error
+
+class _Windows:
+    """Moving windows in this process. By a clock that nobody sets: a machine whose time is put
+    back by an hour must not refuse a key for an hour.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        # Keys that asked in the last minute, the latest last, with when they did.
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def hit(self, key_id: str, per_minute: int) -> float | None:
+        """None if there was room; else after how many seconds there will be."""
+        now_s = self._clock()
+        while self._times and next(iter(self._times.values()))[-1] <= now_s - _WINDOW_S:
+            self._times.popitem(last=False)
+        times = self._times.get(key_id, deque())
+        while times and times[0] <= now_s - _WINDOW_S:
+            times.popleft()
+        if len(times) >= per_minute:
+            return times[-per_minute] + _WINDOW_S - now_s
+        times.append(now_s)
+        self._times[key_id] = times
+        self._times.move_to_end(key_id)
+        return None
+
+
+def _hit(limiter: MovingWindowRateLimiter, key_id: str, per_minute: int) -> float | None:
+    """The same in Redis. Raises StoreUnavailableError."""
+    item = RateLimitItemPerMinute(per_minute)
+    try:
+        if limiter.hit(item, key_id):
+            return None
+        return limiter.get_window_stats(item, key_id).reset_time - time.time()
+    except StorageError as error:
+        reason = error.storage_error
+        raise StoreUnavailableError(f"Redis cannot be used for rates: {reason}") from error
+
+
+def _redis_limiter(url: str) -> MovingWindowRateLimiter:
+    return MovingWindowRateLimiter(_redis_storage(url))
 
 
 def _redis_storage(url: str) -> RedisStorage:
