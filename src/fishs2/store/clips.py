@@ -198,14 +198,16 @@ class ClipStore:
 
     def _read_secret(self) -> bytes:
         """The folder's secret, made by whoever comes first. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / "secret"
+        # Without the lock first: a disk that is read-only has none to give.
+        secret = _read_whole_secret(path)
+        if secret is not None:
+            return secret
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock", timeout=_LOCK_TIMEOUT_S):
-            with suppress(FileNotFoundError):
-                secret = path.read_bytes()
-                # A shorter one, of whatever crash, could be guessed.
-                if len(secret) == _SECRET_BYTES:
-                    return secret
+            secret = _read_whole_secret(path)
+            if secret is not None:
+                return secret
             secret = secrets.token_bytes(_SECRET_BYTES)
             draft = self._draft()
             os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -215,3 +217,12 @@ class ClipStore:
 
     def _draft(self) -> Path:
         return self._folder / f"{_DRAFT}{uuid.uuid4().hex}"
+
+
+def _read_whole_secret(path: Path) -> bytes | None:
+    """The secret, if it is there; a shorter one, of whatever crash, could be guessed."""
+    try:
+        secret = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return secret if len(secret) == _SECRET_BYTES else None
