@@ -88,7 +88,7 @@ async def office(
     )
     await clips.close()
     service.close()
-    voices.close()
+    await voices.close()
     admission.check_integrity()
     assert admission.num_streams == 0
     await accounts.close()
