@@ -7,8 +7,13 @@ than the code, or nothing says where a module is tested.
 """
 
 import ast
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from inspect import get_annotations
 from pathlib import Path
 
 import typer
@@ -19,6 +24,20 @@ from fishs2.cli.main import app as cli
 from fishs2.runtime import choose_engine, open_services, server_options
 from fishs2.server.app import create_app
 from fishs2.settings import Settings
+from fishs2.settings_groups import (
+    BuiltinSettings,
+    DownloadSettings,
+    EngineSettings,
+    HomeSettings,
+    LogSettings,
+    ModelSettings,
+    S2cppSettings,
+    S2Settings,
+    ServerSettings,
+    SpeechSettings,
+    StoreSettings,
+    VoiceSettings,
+)
 from fishs2.settings_sources import ENV_PREFIX
 from fishs2.settings_values import allowed_values
 
@@ -29,19 +48,109 @@ TESTS = ROOT / "tests"
 _MODULES_BEGIN, _MODULES_END = "<!-- modules: made by scripts/docs.py -->\n", "<!-- end -->\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks for which settings: those named, then those of the groups that nobody names."""
+
+    title: str
+    words: str
+    names: tuple[str, ...] = ()
+    groups: tuple[type[HomeSettings], ...] = ()
+
+
+READERS = (
+    Reader(
+        "I just want to speak",
+        "Nothing has to be set. These are what people change first.",
+        ("engine", "host", "port", "builtin_voice", "default_format", "emoji", "instructions"),
+        (BuiltinSettings,),
+    ),
+    Reader(
+        "I have a graphics card, or want S2 Pro",
+        "`run.sh` finds the card, downloads the model that fits it, and starts; on a CPU S2 Pro is "
+        "far slower than real time. What the engines can do is in [engines.md](engines.md).",
+        ("backend", "model_quant", "model_path", "tokenizer_path", "max_seq"),
+        (EngineSettings, S2Settings),
+    ),
+    Reader(
+        "I want S2 Pro to speak otherwise",
+        "What holds where a request does not say.",
+        groups=(ModelSettings,),
+    ),
+    Reader(
+        "I use the s2.cpp library",
+        "For Vulkan, for older cards, and where there is no PyTorch: `FISHS2_ENGINE=s2cpp`.",
+        groups=(S2cppSettings,),
+    ),
+    Reader("I clone voices", "Stored voices, and recordings in requests.", (), (VoiceSettings,)),
+    Reader(
+        "My programs expect something of the server",
+        "Names of models and voices, and what a request means that does not say.",
+        ("request_id_header",),
+        (SpeechSettings,),
+    ),
+    Reader(
+        "I run it for others",
+        "The first key closes the server: `fishs2 keys create NAME`, see [cli.md](cli.md).",
+        ("max_input_chars",),
+        (ServerSettings, StoreSettings),
+    ),
+    Reader(
+        "I decide where things lie, and what is logged",
+        "One home folder holds everything.",
+        ("home", "data_dir", "voices_dir", "temp_dir"),
+        (HomeSettings, LogSettings),
+    ),
+    Reader(
+        "I download from elsewhere, or not at all",
+        "For mirrors, machines without the internet, and files that must be what they were.",
+        groups=(DownloadSettings,),
+    ),
+)
+
+
+def sort_settings() -> list[tuple[Reader, list[str]]]:
+    """The settings of each reader. Raises ValueError for a group that nobody reads."""
+    taken = {name for reader in READERS for name in reader.names}
+    parts = []
+    for reader in READERS:
+        own = [name for group in reader.groups for name in get_annotations(group)]
+        names = [*reader.names, *(name for name in own if name not in taken)]
+        parts.append((reader, [name for name in names if name in Settings.model_fields]))
+    missing = set(Settings.model_fields) - {name for _, names in parts for name in names}
+    if missing:
+        raise ValueError(f"no reader of docs/settings.md finds {', '.join(sorted(missing))}")
+    return parts
+
+
+def _describe_setting(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = None if field.default_factory else field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    if isinstance(default, bool):
+        default = str(default).lower()
+    shown = "" if default in (None, "") else f"`{default}`"
+    return (
+        f"| `{ENV_PREFIX}{name.upper()}` | {shown} | {allowed_values(field)} | "
+        f"{field.description} |"
+    )
+
+
 def write_settings_page() -> str:
     """Return docs/settings.md."""
     lines = [
         "# Settings",
         "",
-        "Made from `src/fishs2/settings.py` by `scripts/docs.py`; do not edit.",
+        "Made from `src/fishs2/settings_groups.py` by `scripts/docs.py`; do not edit.",
         "",
         "A setting is an environment variable, or a line in `.env` in the home folder: the",
         "checkout, or for an installed package the system's folder for the data of programs, or",
         "what `FISHS2_HOME` names. Relative paths are taken from there, whatever the current",
         "folder is. The environment wins over `.env`, and a command-line flag over both; an empty",
         "value is none. A wrong value stops the start and says what is allowed, and so does a line",
-        "of `.env` that cannot be read; an unknown name that starts with `FISHS2_` is warned of.",
+        "of `.env` that cannot be read. An unknown name that starts with `FISHS2_` is warned of;",
+        "if an older version knew it, with what holds instead.",
         "",
         "Lists are written with commas, semicolons or as JSON. Quotes around a value, `export`",
         "before a name and `# comments` are fine. In paths `~`, `$NAME`, `${NAME}` and `%NAME%`",
@@ -51,21 +160,11 @@ def write_settings_page() -> str:
         "",
         "What older versions kept in the folder that they were started in (`data`, `voices`,",
         "`.env`) is still used from there, with a warning that says how to move it.",
-        "",
-        "| name | default | allowed | what it does |",
-        "|---|---|---|---|",
     ]
-    for name, field in Settings.model_fields.items():
-        default = None if field.default_factory else field.default
-        if isinstance(default, tuple):
-            default = ",".join(map(str, default))
-        if isinstance(default, bool):
-            default = str(default).lower()
-        shown = "" if default is None else f"`{default}`"
-        lines.append(
-            f"| `{ENV_PREFIX}{name.upper()}` | {shown} | {allowed_values(field)} | "
-            f"{field.description} |"
-        )
+    for reader, names in sort_settings():
+        lines += ["", f"## {reader.title}", "", reader.words, ""]
+        lines += ["| name | default | allowed | what it does |", "|---|---|---|---|"]
+        lines += [_describe_setting(name) for name in names]
     return "\n".join(lines) + "\n"
 
 
@@ -76,18 +175,44 @@ def write_cli_page() -> str:
         "",
         "Made from `src/fishs2/cli` by `scripts/docs.py`; do not edit.",
         "",
-        "`bash run.sh` takes the arguments of `fishs2 serve`. The exit status is 0 when done, 1",
-        "when something failed, 2 for wrong usage.",
+        "The exit status is 0 when done, 1 when something failed, 2 for wrong usage.",
+        "",
+        "## run.sh, run.bat",
+        "",
+        "They make an environment, download what is missing and start the server.",
+        "",
+        "```text",
+        _help_of_run(),
+        "```",
     ]
     group = get_command(cli)
     root = typer.Context(group, info_name="fishs2", terminal_width=100, max_content_width=100)
-    assert isinstance(group, TyperGroup)
-    for name in ["", *group.commands]:
-        command = (name and group.resolve_command(root, [name])[1]) or group
-        context = root if not name else typer.Context(command, info_name=name, parent=root)
-        title = f"fishs2 {name}".strip()
-        lines += ["", f"## {title}", "", "```text", command.get_help(context).rstrip(), "```"]
+    for context in _walk_commands(root):
+        path = context.command_path
+        marks = "#" * min(3, 1 + len(path.split()))
+        shown = context.command.get_help(context).rstrip()
+        lines += ["", f"{marks} {path}", "", "```text", shown, "```"]
     return "\n".join(lines) + "\n"
+
+
+def _help_of_run() -> str:
+    """What `run.sh --help` prints."""
+    command = [sys.executable, str(ROOT / "run.py"), "--help"]
+    asked = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=asked)
+    return done.stdout.rstrip().replace("usage: run.py", "usage: run.sh")
+
+
+def _walk_commands(context: typer.Context) -> Iterator[typer.Context]:
+    """The context of a command, then those of all commands below it."""
+    yield context
+    group = context.command
+    if not isinstance(group, TyperGroup):
+        return
+    for name in group.commands:
+        _, command, _ = group.resolve_command(context, [name])
+        assert command is not None
+        yield from _walk_commands(typer.Context(command, info_name=name, parent=context))
 
 
 def write_architecture_page() -> str:

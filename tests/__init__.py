@@ -4,5 +4,5 @@ advice: test_home
 env_file: test_settings
 errors: server/dialects/openai/test_bad_input
 runtime: test_home
-settings_sources, settings_values: test_settings
+settings_groups, settings_sources, settings_values: test_settings
 """

@@ -1,6 +1,7 @@
 """Settings: where they come from, who wins, and what a wrong one says."""
 
 import os
+from inspect import get_annotations
 from pathlib import Path
 from unittest import mock
 
@@ -8,11 +9,13 @@ import pytest
 
 from fishs2.errors import SettingsError
 from fishs2.settings import (
+    Settings,
     describe_unknown,
     export_other_lines,
     load_settings,
     unknown_names,
 )
+from fishs2.settings_groups import VoiceSettings
 
 
 @pytest.fixture(autouse=True)
@@ -349,3 +352,20 @@ def test_other_lines_reach_the_environment_unless_it_says(
             "abc",
             "https://mine.invalid",
         )
+
+
+def test_every_setting_has_one_owner() -> None:
+    groups = [group for group in Settings.__mro__ if group.__module__.endswith("settings_groups")]
+    owned = [name for group in groups for name in get_annotations(group)]
+
+    fields = [name for name in owned if name in Settings.model_fields]
+    assert sorted(fields) == sorted(Settings.model_fields)
+
+
+def test_group_has_the_values_of_all_settings() -> None:
+    alone, all_of_them = VoiceSettings(), Settings()
+
+    assert isinstance(all_of_them, VoiceSettings)
+    assert alone.model_dump() == all_of_them.model_dump(include=set(VoiceSettings.model_fields))
+    assert "voices_dir" in VoiceSettings.model_fields
+    assert "port" not in VoiceSettings.model_fields

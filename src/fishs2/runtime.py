@@ -21,6 +21,7 @@ from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings
+from fishs2.settings_groups import LogSettings, StoreSettings, VoiceSettings
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.voices.store import VoiceStore
@@ -64,7 +65,7 @@ def server_options(settings: Settings) -> ServerOptions:
     )
 
 
-def log_files(settings: Settings) -> LogFiles:
+def log_files(settings: LogSettings) -> LogFiles:
     """Where the logs go, and how much of them is kept."""
     return LogFiles(
         settings.logs_dir,
@@ -77,7 +78,7 @@ def log_files(settings: Settings) -> LogFiles:
     )
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: StoreSettings) -> Database:
     """The database of keys and usage, which may not be there yet. Raises SettingsError."""
     url = settings.database_url or f"sqlite:///{settings.data_dir / 'fishs2.db'}"
     kind, slashes, file = url.partition(":///")
@@ -87,7 +88,7 @@ def open_database(settings: Settings) -> Database:
     return Database(url)
 
 
-def check_database(settings: Settings) -> None:
+def check_database(settings: StoreSettings) -> None:
     """Bring the database of keys up to date, if there is one. Blocks.
 
     Raises SettingsError where it can never be used. One that does not answer may come back, and
@@ -102,12 +103,12 @@ def check_database(settings: Settings) -> None:
         database.close()
 
 
-def open_store(settings: Settings) -> VoiceStore:
+def open_store(settings: VoiceSettings) -> VoiceStore:
     """The files of the stored voices."""
     return VoiceStore(settings.voices_dir)
 
 
-def open_voices(settings: Settings) -> Voices:
+def open_voices(settings: VoiceSettings) -> Voices:
     """The stored voices, and references from where the settings allow them."""
     return Voices(
         open_store(settings),

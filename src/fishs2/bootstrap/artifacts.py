@@ -15,6 +15,7 @@ from fishs2.bootstrap.progress import Progress
 from fishs2.engines.s2cpp.bundle import library_name
 from fishs2.errors import DownloadError
 from fishs2.settings import Settings
+from fishs2.settings_groups import DownloadSettings
 
 MODEL_BYTES = {
     "f16": 9_900_000_000,
@@ -114,7 +115,7 @@ def needed_artifacts(
     return needed
 
 
-def can_have_library(settings: Settings) -> bool:
+def can_have_library(settings: DownloadSettings) -> bool:
     """Whether an archive of the s2.cpp library is there, or can be downloaded."""
     path = settings.runtime_zip_path
     is_there = path is not None and path.is_file()
@@ -174,7 +175,9 @@ def _fetch(artifact: Artifact, progress: Progress, *, force: bool) -> None:
         download(source, artifact.path, progress, force=force)
 
 
-def _source(settings: Settings, url: str | None, name: str, sha256: str | None) -> Source | HubFile:
+def _source(
+    settings: DownloadSettings, url: str | None, name: str, sha256: str | None
+) -> Source | HubFile:
     if url:
         return Source(url, sha256)
     pin = Pin() if sha256 else read_pins().find(settings.hf_repo_id, name)

@@ -14,6 +14,7 @@ from fishs2.engines.hosted.watch import HostLimits
 from fishs2.engines.missing import MissingEngine
 from fishs2.engines.s2cpp.engine import S2cppOptions, open_s2cpp
 from fishs2.settings import Settings
+from fishs2.settings_groups import EngineSettings, S2cppSettings, S2Settings
 
 
 def make_engine(settings: Settings) -> SpeechEngine:
@@ -30,7 +31,7 @@ def make_engine(settings: Settings) -> SpeechEngine:
             return BuiltinEngine(voice=settings.builtin_voice)
 
 
-def _make_s2(settings: Settings) -> SpeechEngine:
+def _make_s2(settings: S2Settings) -> SpeechEngine:
     # Looked for and not imported: PyTorch is an optional extra, takes seconds to load, and stays
     # out of this process where the engine has one of its own.
     missing = [name for name in ("torch", "tokenizers") if find_spec(name) is None]
@@ -66,7 +67,7 @@ def _make_s2(settings: Settings) -> SpeechEngine:
     return open_s2_by_values(**arguments)
 
 
-def _make_s2cpp(settings: Settings) -> SpeechEngine:
+def _make_s2cpp(settings: S2cppSettings) -> SpeechEngine:
     model = model_file(settings)
     if not model.exists():
         return _without_model("s2cpp", model)
@@ -92,14 +93,14 @@ def _without_model(engine: str, model: Path) -> MissingEngine:
     )
 
 
-def _library_folders(settings: Settings) -> tuple[Path, ...]:
+def _library_folders(settings: S2cppSettings) -> tuple[Path, ...]:
     """Where the s2.cpp library finds CUDA; Windows looks in no folder that it is not told of."""
     conda = Path(sys.prefix) / "Library" / "bin"
     found = (conda,) if sys.platform == "win32" and conda.is_dir() else ()
     return (*settings.runtime_extra_dll_dirs, *found)
 
 
-def _host_limits(settings: Settings) -> HostLimits:
+def _host_limits(settings: EngineSettings) -> HostLimits:
     # On a CPU the encoding of a reference or a long prompt alone takes minutes.
     is_card = settings.backend in ("cuda", "metal", "vulkan")
     return HostLimits(stall_s=120.0 if is_card else 1_800.0)

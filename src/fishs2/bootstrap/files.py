@@ -5,7 +5,7 @@ from pathlib import Path
 from fishs2.engines.s2.weights.beside import tokenizer_beside
 from fishs2.engines.s2cpp.bundle import find_library
 from fishs2.errors import EngineUnavailableError
-from fishs2.settings import Settings
+from fishs2.settings_groups import ModelSettings, S2cppSettings
 
 BEST_QUANT = "q8_0"
 """What is downloaded and looked for where nothing else is asked for or fits."""
@@ -13,23 +13,23 @@ BEST_QUANT = "q8_0"
 _MODELS = Path("models")
 
 
-def model_file(settings: Settings, quant: str | None = None) -> Path:
+def model_file(settings: ModelSettings, quant: str | None = None) -> Path:
     """Where the model lies; quant: None is what the settings name, else the best."""
     name = f"s2-pro-{quant or settings.model_quant or BEST_QUANT}.gguf"
     return settings.model_path or settings.home / _MODELS / name
 
 
-def tokenizer_file(settings: Settings, quant: str | None = None) -> Path:
+def tokenizer_file(settings: ModelSettings, quant: str | None = None) -> Path:
     """Where the tokenizer lies: beside the model, unless a setting says."""
     return settings.tokenizer_path or tokenizer_beside(model_file(settings, quant))
 
 
-def library_file(settings: Settings) -> Path:
+def library_file(settings: S2cppSettings) -> Path:
     """The s2.cpp library that is there. Raises EngineUnavailableError if there is none."""
     return find_library(settings.s2_dll_path, settings.runtime_dir)
 
 
-def has_library(settings: Settings) -> bool:
+def has_library(settings: S2cppSettings) -> bool:
     """Whether the s2.cpp library is there."""
     try:
         library_file(settings)

@@ -10,7 +10,7 @@ from fishs2.bootstrap.hardware import Gpu
 from fishs2.bootstrap.progress import Progress
 from fishs2.errors import DownloadError
 from fishs2.home import find_checkout
-from fishs2.settings import Settings
+from fishs2.settings_groups import DownloadSettings
 
 _INDEX = "https://download.pytorch.org/whl/"
 _CURRENT_CUDA, _OLDER_CUDA = "cu130", "cu126"
@@ -26,7 +26,7 @@ _NEEDED_BYTES = {"cuda": 9_000_000_000, "other": 2_000_000_000}
 Run = Callable[[Sequence[str]], int]
 
 
-def choose_index(settings: Settings, gpus: Sequence[Gpu], system: str) -> str | None:
+def choose_index(settings: DownloadSettings, gpus: Sequence[Gpu], system: str) -> str | None:
     """The package index that PyTorch is to come from; None is pip's own.
 
     system: as sys.platform. On Linux pip's own has the current CUDA, on Windows none at all.
@@ -45,7 +45,7 @@ def choose_index(settings: Settings, gpus: Sequence[Gpu], system: str) -> str | 
 
 
 def install_torch(
-    settings: Settings, gpus: Sequence[Gpu], progress: Progress, run: Run | None = None
+    settings: DownloadSettings, gpus: Sequence[Gpu], progress: Progress, run: Run | None = None
 ) -> None:
     """Install the extra `s2` into this environment. Raises DownloadError.
 
