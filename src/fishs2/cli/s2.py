@@ -17,6 +17,7 @@ from fishs2.audio.decode import decode_audio
 from fishs2.engines.base import Pcm, Reference
 from fishs2.engines.s2.weights.inspection import inspect_gguf
 from fishs2.errors import EngineUnavailableError, FlagError, UserError
+from fishs2.settings_groups import ModelSettings
 
 if TYPE_CHECKING:
     from fishs2.engines.s2.device.model import ModelFiles
@@ -32,13 +33,15 @@ app = typer.Typer(
 
 _MAX_REFERENCE_S = 90.0
 _GB = 1e9
+_DEFAULTS = ModelSettings.model_construct()
 
 ModelPath = Annotated[Path, typer.Option("--model", help="GGUF file or official folder.")]
 Tokenizer = Annotated[
     Path | None, typer.Option(help="tokenizer.json; default: the one beside the model.")
 ]
 CodecConfig = Annotated[
-    Path | None, typer.Option(help="JSON of a codec whose size is not S2 Pro's.")
+    Path | None,
+    typer.Option(help="Sizes of a codec that is not S2 Pro's; default: codec.json by the model."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps: as PyTorch names it.")]
 Dtype = Annotated[Literal["f32", "f16", "bf16"], typer.Option(help="Number type of the model.")]
@@ -86,12 +89,22 @@ def generate(  # a flag of the command is a parameter here; typer knows no other
     reference_text: Annotated[
         list[str] | None, typer.Option(help="What a reference says; once for each.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0 takes the best token always.")] = 0.8,
-    top_p: float = 0.8,
-    top_k: int = 30,
-    seed: int = 0,
-    max_new_tokens: Annotated[int, typer.Option(help="Frames at most; 0: no limit.")] = 1024,
-    min_tokens_before_end: int = 0,
+    temperature: Annotated[
+        float, typer.Option(help="0 takes the best token always.")
+    ] = _DEFAULTS.temperature,
+    top_p: Annotated[
+        float, typer.Option(help="Share of the likeliest tokens to draw from.")
+    ] = _DEFAULTS.top_p,
+    top_k: Annotated[
+        int, typer.Option(help="How many of the likeliest tokens to draw from; 0: all.")
+    ] = _DEFAULTS.top_k,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same speech.")] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Frames at most; 0: no limit.")
+    ] = _DEFAULTS.max_new_tokens,
+    min_tokens_before_end: Annotated[
+        int, typer.Option(help="Frames at least.")
+    ] = _DEFAULTS.min_tokens_before_end,
     device: Device = "cpu",
     dtype: Dtype = "f32",
     weights: WeightsMode = "dense",
