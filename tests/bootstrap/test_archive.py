@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fishs2.bootstrap import archive as archive_module
 from fishs2.bootstrap.archive import extract_zip
 from fishs2.errors import DownloadError
 
@@ -61,13 +60,11 @@ def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
         extract_zip(pack(tmp_path / "a.zip", {"A": b"1", "a": b"2"}), tmp_path / "runtime")
 
 
-def test_more_than_any_bundle_holds_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archive_module, "_MAX_BYTES", 1_000)
+def test_more_than_any_bundle_holds_is_refused(tmp_path: Path) -> None:
+    packed = pack(tmp_path / "a.zip", {"a": bytes(2_000)})
 
     with pytest.raises(DownloadError, match="more than"):
-        extract_zip(pack(tmp_path / "a.zip", {"a": bytes(2_000)}), tmp_path / "runtime")
+        extract_zip(packed, tmp_path / "runtime", max_bytes=1_000)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + bytes(50)])

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from fishs2.errors import SettingsError, StoreFullError, StoreUnavailableError
-from fishs2.store import database as database_module
 from fishs2.store.accounts.keys import (
     Key,
     NewKey,
@@ -105,9 +104,8 @@ def test_many_who_open_a_fresh_database_at_once_all_get_their_turn(
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 @pytest.mark.parametrize("held", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE", "SELECT"])
 def test_opening_waits_for_others_where_sqlite_itself_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str, held: str
+    tmp_path: Path, journal: str, held: str
 ) -> None:
-    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_S", 0)
     file = tmp_path / "fishs2.db"
     other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     other.execute(f"PRAGMA journal_mode={journal}")
@@ -117,7 +115,7 @@ def test_opening_waits_for_others_where_sqlite_itself_does_not(
     end = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
     end.start()
 
-    database = Database(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}", busy_timeout_s=0)
     database.migrate()
     assert list_keys(database) == []
     database.close()

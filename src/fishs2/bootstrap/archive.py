@@ -13,15 +13,15 @@ _MAX_BYTES = 8_000_000_000
 """The largest bundle that is published unpacks to under 2 GB."""
 
 
-def extract_zip(archive: Path, folder: Path) -> None:
+def extract_zip(archive: Path, folder: Path, *, max_bytes: int = _MAX_BYTES) -> None:
     """Unpack into `folder`, over what is there of the same names. Raises DownloadError.
 
-    Everything is unpacked beside it first: a bad archive changes nothing.
+    Everything is unpacked beside it first: a bad archive changes nothing. max_bytes: unpacked.
     """
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         with zipfile.ZipFile(archive) as opened:
-            entries = _checked(opened)
+            entries = _checked(opened, max_bytes)
             for entry in entries:
                 _extract(opened, entry, draft)
         for entry in entries:
@@ -36,10 +36,10 @@ def extract_zip(archive: Path, folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _checked(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _checked(opened: zipfile.ZipFile, max_bytes: int) -> list[zipfile.ZipInfo]:
     """The files in the archive, all of them safe. Raises DownloadError."""
     files = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
-    if len(files) > _MAX_ENTRIES or sum(entry.file_size for entry in files) > _MAX_BYTES:
+    if len(files) > _MAX_ENTRIES or sum(entry.file_size for entry in files) > max_bytes:
         raise _unsafe("it holds more than any bundle does")
     names = [entry.filename.casefold() for entry in files]
     if len(set(names)) != len(names):

@@ -12,12 +12,8 @@ from fishs2.store.failures import reason_of
 
 OK = "ok"
 
-_CHECK_EVERY_S = 5.0
 _TIMEOUT_S = 0.5
 """Clients give /health three seconds. Source: contract, Pandrator."""
-
-_NOTED_LIFE_S = 60.0
-"""For how long a failure counts that the checks do not find, such as of files that are large."""
 
 _NUM_BYTES = 65_536
 
@@ -26,9 +22,22 @@ class StoreWatch:
     """Looks at folders and database now and then. For one event loop."""
 
     def __init__(
-        self, folders: Mapping[str, Path], check_keys: Callable[[], Awaitable[None]]
+        self,
+        folders: Mapping[str, Path],
+        check_keys: Callable[[], Awaitable[None]],
+        *,
+        check_every_s: float = 5.0,
+        timeout_s: float = _TIMEOUT_S,
+        noted_life_s: float = 60.0,
     ) -> None:
-        """folders: by what people call them. check_keys: raises StoreUnavailableError."""
+        """folders: by what people call them. check_keys: raises StoreUnavailableError.
+
+        timeout_s: how long a check is waited for. noted_life_s: for how long a failure counts that
+        the checks do not find, such as of files that are large.
+        """
+        self._check_every_s = check_every_s
+        self._timeout_s = timeout_s
+        self._noted_life_s = noted_life_s
         self._folders = folders
         self._check_keys = check_keys
         self._checking: asyncio.Task[None] | None = None
@@ -44,10 +53,12 @@ class StoreWatch:
     async def state(self) -> str:
         """`OK`, or why not; the last that was known if the disks do not answer soon."""
         task = self._checking
-        if task is None or (task.done() and time.monotonic() > self._checked_s + _CHECK_EVERY_S):
+        if task is None or (
+            task.done() and time.monotonic() > self._checked_s + self._check_every_s
+        ):
             task = self._checking = asyncio.create_task(self._check())
-        await asyncio.wait({task}, timeout=_TIMEOUT_S)
-        is_noted = self._noted and time.monotonic() < self._noted_s + _NOTED_LIFE_S
+        await asyncio.wait({task}, timeout=self._timeout_s)
+        is_noted = self._noted and time.monotonic() < self._noted_s + self._noted_life_s
         return self._noted if is_noted and self._found == OK else self._found
 
     async def close(self) -> None:

@@ -113,11 +113,14 @@ Run = Callable[[ClauseElement, Mapping[str, object]], DBAPICursor]
 class Database:
     """One database. Thread-safe; several processes may use it at once."""
 
-    def __init__(self, url: str) -> None:
-        """url: `sqlite:///file` or `postgresql://...`. Opens nothing yet. Raises SettingsError."""
+    def __init__(self, url: str, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
+        """url: `sqlite:///file` or `postgresql://...`. Opens nothing yet. Raises SettingsError.
+
+        busy_timeout_s: how long a statement waits for whoever else has a lock of a file.
+        """
         self.is_sqlite = url.startswith("sqlite")
         self._file = _sqlite_file(url) if self.is_sqlite else None
-        self._engine = _make_engine(url, is_sqlite=self.is_sqlite)
+        self._engine = _make_engine(url, busy_timeout_s if self.is_sqlite else None)
         self._writer = self._engine.execution_options(is_writing=True)
         self._prepared: dict[ClauseElement, tuple[str, Mapping[str, object]]] = {}
 
@@ -243,13 +246,14 @@ class Database:
             command.upgrade(config, "head")
 
 
-def _make_engine(url: str, *, is_sqlite: bool) -> Engine:
+def _make_engine(url: str, busy_timeout_s: float | None) -> Engine:
+    """busy_timeout_s: None where it is no file but a server."""
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        if not is_sqlite:
+        if busy_timeout_s is None:
             return create_engine(url, pool_pre_ping=True, connect_args=_SERVER_TIMEOUTS)
-        engine = create_engine(url, paramstyle="named", connect_args={"timeout": _BUSY_TIMEOUT_S})
+        engine = create_engine(url, paramstyle="named", connect_args={"timeout": busy_timeout_s})
     except (ArgumentError, ValueError):
         # Without its words: they may hold the password.
         raise SettingsError(

@@ -312,14 +312,12 @@ async def test_reservation_whose_answer_was_lost_is_forgotten(
 
 
 async def test_database_that_another_holds_fails_all_soon_and_keys_are_still_known(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("fishs2.store.database._BUSY_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(ledger_module, "_PATIENCE_S", 0.1)
     _, token = make_key(database, granted=100)
-    impatient = Database(f"sqlite:///{tmp_path / 'fishs2.db'}")
+    impatient = Database(f"sqlite:///{tmp_path / 'fishs2.db'}", busy_timeout_s=0.2)
     other = sqlite3.connect(tmp_path / "fishs2.db", isolation_level=None)
-    async with opened(impatient, keys_life_s=0) as accounts:
+    async with opened(impatient, keys_life_s=0, patience_s=0.1) as accounts:
         principal = await accounts.authenticate(token)
         other.execute("BEGIN IMMEDIATE")
 

@@ -22,7 +22,7 @@ from fishs2.errors import (
     UnauthorizedError,
 )
 from fishs2.service.accounts.keyring import LIFE_S, Keyring
-from fishs2.service.accounts.ledger import Ledger
+from fishs2.service.accounts.ledger import PATIENCE_S, Ledger
 from fishs2.service.accounts.rates import Rates
 from fishs2.store.accounts.keys import SCOPES, Key, find_key, split_token
 from fishs2.store.accounts.usage import DayOfUse, Outcome, Refusal, read_usage, today
@@ -78,14 +78,16 @@ class Accounts:
         redis_url: str | None = None,
         lease_s: float = LEASE_S,
         keys_life_s: float = LIFE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """redis_url: where several servers share their rates; None counts in this process.
 
-        keys_life_s: how old what is known of a key may be.
+        keys_life_s: how old what is known of a key may be. patience_s: how long a request
+        waits for the work that the database has before it.
         """
         self._database = database
         self._lease_s = lease_s
-        self._ledger = Ledger(database, lease_s=lease_s)
+        self._ledger = Ledger(database, lease_s=lease_s, patience_s=patience_s)
         self._rates = Rates(redis_url)
         self._keyring = Keyring(database, life_s=keys_life_s)
         self._used: dict[str, int] = {}

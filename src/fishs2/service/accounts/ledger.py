@@ -31,7 +31,7 @@ from fishs2.store.database import Database
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 """How long work waits for its turn, while another program holds the database."""
 
 MAX_UNENDED = 10_000
@@ -44,12 +44,19 @@ class Ledger:
     """The database's thread. For one event loop."""
 
     def __init__(
-        self, database: Database, *, lease_s: float, max_unended: int = MAX_UNENDED
+        self,
+        database: Database,
+        *,
+        lease_s: float,
+        max_unended: int = MAX_UNENDED,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """lease_s: silent for so long, we are dead, and what we have reserved is void.
 
         max_unended: requests that may wait to be settled before others are refused.
+        patience_s: how long a request waits for the work of those before it.
         """
+        self._patience_s = patience_s
         self._database = database
         self._lease_s = lease_s
         self._owner_id = uuid.uuid4().hex
@@ -72,7 +79,7 @@ class Ledger:
 
         Raises what `work` raises, and StoreUnavailableError if its turn does not come soon.
         """
-        return await self._do(_in_time(work))
+        return await self._do(_in_time(work, self._patience_s))
 
     async def _do(self, work: Callable[[], _T]) -> _T:
         loop = asyncio.get_running_loop()
@@ -140,7 +147,7 @@ class Ledger:
         def work() -> None:
             settle(self._database, key_id, reservation_id, outcome)
 
-        in_time = _in_time(work)
+        in_time = _in_time(work, self._patience_s)
 
         def end() -> None:
             self._end(in_time, or_later=work)
@@ -194,14 +201,14 @@ class Ledger:
             logger.warning("gave back what %d requests of a dead server had reserved", num_released)
 
 
-def _in_time(work: Callable[[], _T]) -> Callable[[], _T]:
+def _in_time(work: Callable[[], _T], patience_s: float) -> Callable[[], _T]:
     """The same work, which fails if it comes to its turn too late."""
-    deadline_s = time.monotonic() + _PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
 
     def call() -> _T:
         if time.monotonic() > deadline_s:
             raise StoreUnavailableError(
-                f"the database has kept those before this one waiting for {_PATIENCE_S:g} s"
+                f"the database has kept those before this one waiting for {patience_s:g} s"
             )
         return work()
 

@@ -35,7 +35,7 @@ def test_products_are_those_of_the_plain_path(
 def test_many_vectors_at_once_stay_near_the_exact_product(
     dtype: torch.dtype, has_fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "_has_fast_bfloat16", lambda: has_fast)
+    monkeypatch.setattr(linear, "has_fast_bfloat16", lambda: has_fast)
     raw = torch.from_numpy(random_rows(BLOCK_TYPES[8], num_rows=40, num_blocks=24))
     packed = repack(raw, BLOCK_TYPES[8])
     x = torch.randn(MAX_VECTORS + 5, 768, generator=torch.Generator().manual_seed(1))

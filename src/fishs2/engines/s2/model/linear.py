@@ -27,7 +27,8 @@ _BLOCK_ELEMENTS = 1 << 20
 
 
 @cache
-def _has_fast_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every version
     return supported is not None and bool(supported())
 
@@ -92,7 +93,7 @@ class QuantLinear(PackedRows):
         if linear_cpu is not None and x.numel() <= linear_cpu.MAX_VECTORS * self.num_columns:
             return self._multiply_where_it_lies(x.float())
         # A CPU computes in float32, unless it multiplies bfloat16 twice as fast.
-        is_fast = self.dtype == torch.bfloat16 and _has_fast_bfloat16()
+        is_fast = self.dtype == torch.bfloat16 and has_fast_bfloat16()
         dtype = torch.bfloat16 if is_fast else torch.float32
         x = x.to(dtype)
         step = max(1, _BLOCK_ELEMENTS // self.num_columns)
