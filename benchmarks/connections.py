@@ -107,7 +107,9 @@ def _send(connection: socket.socket, content: bytes) -> None:
 def _is_open(connection: socket.socket) -> bool:
     connection.setblocking(False)
     try:
-        return bool(connection.recv(1, socket.MSG_PEEK))
+        while connection.recv(65_536):
+            pass
+        return False
     except BlockingIOError:
         return True
     except OSError:

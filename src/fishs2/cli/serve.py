@@ -18,6 +18,7 @@ from fishs2.server.app import create_app
 from fishs2.server.logs import log_to_files
 from fishs2.server.wire import descriptors
 from fishs2.server.wire.protocols import WireConfig
+from fishs2.server.wire.readers import keep_little
 from fishs2.server.wire.stopping import DrainingServer
 from fishs2.settings import (
     Settings,
@@ -122,6 +123,7 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         raise SettingsError(_why_not_listening(settings, error)) from None
     listener.set_inheritable(False)
+    keep_little(listener)
     # Connections inherit it. asyncio sets it only where a socket was made with its protocol, and
     # without it a short answer on an open connection waits 40 ms for the client's kernel.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

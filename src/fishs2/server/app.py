@@ -35,6 +35,9 @@ DIALECTS = Dialects(
 )
 
 
+_STALL_MARGIN = 1.25
+"""Whoever sends speech cuts off who stalls, and says so in the log; this is for all the rest."""
+
 _ALWAYS = frozenset({"/health", "/v1/health", "/metrics"})
 """What is answered although there is no room: whoever watches the server asks just then."""
 
@@ -108,6 +111,7 @@ def _connections(options: ServerOptions, limits: WireLimits) -> Connections:
         most=options.max_connections,
         most_per_address=options.max_connections_per_address,
         exempt=Addresses(options.trusted_proxies),
+        stall_s=_STALL_MARGIN * options.client_stall_s,
         limits=limits,
     )
 

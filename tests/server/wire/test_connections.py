@@ -26,6 +26,7 @@ def make(**more: Any) -> Connections:
         "most": 100,
         "most_per_address": 2,
         "exempt": Addresses(("10.0.0.0/8",)),
+        "stall_s": 1.0,
     }
     return Connections(**{**given, **more})
 

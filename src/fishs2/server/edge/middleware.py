@@ -22,6 +22,7 @@ from fishs2.server.edge import json_body
 from fishs2.server.edge.dialect import Dialect, Dialects
 from fishs2.server.edge.errors import Problem, describe_error
 from fishs2.server.wire import descriptors
+from fishs2.server.wire.readers import Reader
 from fishs2.server.wire.refusals import late_body
 from fishs2.server.wire.stopping import CLOSE_RESTART, Stopping
 
@@ -269,6 +270,14 @@ class _Exchange:
         if self._first_byte_s is None:
             self._first_byte_s = time.perf_counter() - self._started_s
 
+    @property
+    def _num_sent(self) -> int:
+        """Bytes of the body that have left; of an answer that broke off not what still waited."""
+        reader: Reader | None = self.scope["state"].get("reader")
+        if self.is_complete or reader is None:
+            return self._num_bytes
+        return max(0, self._num_bytes - reader.num_unsent)
+
     def log(self) -> None:
         first_byte_s = self._first_byte_s
         access_logger.info(
@@ -281,7 +290,7 @@ class _Exchange:
                 "status": self.status or _CLIENT_CLOSED_REQUEST,
                 "complete": self.is_complete,
                 "end": "cut by shutdown" if self.was_cut else None,
-                "bytes": self._num_bytes,
+                "bytes": self._num_sent,
                 "first_byte_ms": None if first_byte_s is None else round(1000 * first_byte_s, 1),
                 "total_ms": round(1000 * (time.perf_counter() - self._started_s), 1),
             },

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.edge.errors import Problem, describe_error
+from fishs2.server.edge.pace import Pace, pace_of
 from fishs2.service.accounts.accounts import Principal
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechPlan
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 Delivery = Literal["whole", "chunked", "sse"]
 
 _T = TypeVar("_T")
+
+_BIT_BYTES = 65_536
 
 _ENCODINGS = {"wav": "pcm_s16le", "pcm": "pcm_s16le"}
 
@@ -128,8 +131,10 @@ class SpeechResponse(Response):
         self._client_stall_s = client_stall_s
         self._events = events
         self._has_started = False
+        self._pace = Pace(None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._pace = pace_of(scope)
         await while_connected(receive, self._answer(send))
 
     async def _answer(self, send: Send) -> None:
@@ -172,6 +177,7 @@ class SpeechResponse(Response):
             await self._start(send, self._order.content_type, self._order.headers())
             await self._send_piece(send, first, more=True)
             async for piece in pieces:
+                await self._pace.wait(piece, spoken.report.audio_s)
                 await self._send_piece(send, piece, more=True)
         return b""
 
@@ -185,6 +191,7 @@ class SpeechResponse(Response):
             await self._send_piece(send, first, more=True)
             try:
                 async for event in events:
+                    await self._pace.wait(event, spoken.report.audio_s)
                     await self._send_piece(send, event, more=True)
             except (EngineError, UserError) as error:
                 event = told.error(describe_error(error))
@@ -204,9 +211,15 @@ class SpeechResponse(Response):
         )
 
     async def _send_piece(self, send: Send, piece: bytes, *, more: bool) -> None:
+        """Send it bit by bit, so that whoever reads slowly is not taken for one who stalls."""
+        for start in range(0, max(1, len(piece)), _BIT_BYTES):
+            bit = piece[start : start + _BIT_BYTES]
+            await self._send_bit(send, bit, more=more or start + len(bit) < len(piece))
+
+    async def _send_bit(self, send: Send, bit: bytes, *, more: bool) -> None:
         try:
             async with asyncio.timeout(self._client_stall_s):
-                await send({"type": "http.response.body", "body": piece, "more_body": more})
+                await send({"type": "http.response.body", "body": bit, "more_body": more})
         except TimeoutError:
             raise StalledReaderError(
                 f"the client took nothing for {self._client_stall_s:g} s"

@@ -67,9 +67,14 @@ class Connections:
         most: int,
         most_per_address: int,
         exempt: Addresses,
+        stall_s: float,
         limits: WireLimits | None = None,
     ) -> None:
-        """exempt: addresses that may have as many as they like; this machine always may."""
+        """exempt: addresses that may have as many as they like; this machine always may.
+
+        stall_s: how long a client may take nothing of what waits for it.
+        """
+        self.stall_s = stall_s
         self.limits = limits or WireLimits()
         self._most = most
         self._most_per_address = most_per_address

@@ -22,6 +22,7 @@ from fishs2.errors import NoRoomError, UserError
 from fishs2.server.wire import refusals
 from fishs2.server.wire.connections import Connections
 from fishs2.server.wire.old_clients import OldClient
+from fishs2.server.wire.readers import Reader
 
 _FRAMING = (b"content-length", b"transfer-encoding")
 """Headers that say where a body ends."""
@@ -54,6 +55,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*given, **more)
         self._open = self.config.connections
         self._limits = self.config.connections.limits
+        self._reader: Reader | None = None
         self._clock: asyncio.TimerHandle | None = None
         # How much was parsed and is not known yet: the parser keeps it.
         self._num_unread = 0
@@ -73,15 +75,29 @@ class HttpProtocol(HttpToolsProtocol):
             self._is_leaving = True
             transport.abort()
             return
+        self._reader = Reader(transport, stall_s=self._open.stall_s)
+        self.app_state = {**self.app_state, "reader": self._reader}
         if refusal is not None:
             self._is_last = True
-            self.app_state = {**self.app_state, "refused": refusal}
+            self.app_state["refused"] = refusal
         self._clock = self.loop.call_later(self._limits.head_s, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
+        if self._reader is not None:
+            self._reader.resume()
         self._open.close(self.transport)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._reader is not None:
+            self._reader.pause()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._reader is not None:
+            self._reader.resume()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         while data and not self._is_leaving:
@@ -316,9 +332,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     config: WireConfig
 
+    @property
+    def _reader(self) -> Reader:
+        # Of the protocol that read the handshake.
+        reader: Reader = self.app_state["reader"]
+        return reader
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._reader.resume()
         self.config.connections.close(self.transport)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._reader.pause()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._reader.resume()
+        super().resume_writing()
 
     def shutdown(self) -> None:
         if self.close_sent:

@@ -1,0 +1,104 @@
+"""Speech is made for whoever listens: one that reads nothing is given a few seconds of it."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+from fishs2.server.edge.pace import Pace
+from tests.fakes import FakeEngine
+from tests.server.wire.raw import request
+from tests.serving import serving, until
+
+SPEECH = "/v1/audio/speech"
+JSON = {"Content-Type": "application/json"}
+LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(250))
+
+
+@dataclass
+class FakeListener:
+    """num_unsent, num_unread: what it says."""
+
+    num_unsent: int = 0
+    num_unread: int = 0
+
+
+async def send_until_held(pace: Pace, *, piece_s: float, num_pieces: int) -> int:
+    """Send pieces of 1,000 bytes until one is held back, or all are sent; how many were."""
+    for index in range(num_pieces):
+        waiting = asyncio.create_task(pace.wait(b"x" * 1_000, (index + 1) * piece_s))
+        await asyncio.sleep(0)
+        if not waiting.done():
+            waiting.cancel()
+            return index
+    return num_pieces
+
+
+@pytest.mark.parametrize("where", ["unsent", "unread"])
+async def test_a_client_that_reads_nothing_gets_some_seconds(where: str) -> None:
+    listener = FakeListener(**{f"num_{where}": 10**9})
+    num_sent = await send_until_held(Pace(listener), piece_s=1.0, num_pieces=100)
+
+    assert 8 <= num_sent <= 10
+
+
+async def test_a_client_that_reads_gets_speech_as_fast_as_it_is_made() -> None:
+    listener = FakeListener(num_unsent=2_000)
+
+    assert await send_until_held(Pace(listener), piece_s=1.0, num_pieces=500) == 500
+
+
+async def test_nobody_is_held_back_where_nobody_knows_who_reads() -> None:
+    assert await send_until_held(Pace(None), piece_s=60.0, num_pieces=500) == 500
+
+
+async def test_whoever_reads_again_is_sent_more() -> None:
+    listener = FakeListener(num_unsent=10**9)
+    pace = Pace(listener)
+    await send_until_held(pace, piece_s=1.0, num_pieces=100)
+    waiting = asyncio.create_task(pace.wait(b"x" * 1_000, 100.0))
+    await asyncio.sleep(0)
+    listener.num_unsent = 0
+
+    await waiting
+
+
+@contextmanager
+def access_lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
+    with caplog.at_level(logging.INFO, logger="fishs2.access"):
+        yield caplog.records
+
+
+def num_bytes(lines: list[logging.LogRecord]) -> int:
+    (line,) = [each for each in lines if vars(each).get("path") == SPEECH]
+    return int(vars(line)["bytes"])
+
+
+@pytest.mark.parametrize("kind", ["opus", "mp3", "wav", "whole"])
+async def test_a_client_that_reads_nothing_is_sent_little_and_the_log_says_how_much(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = b'"wav","stream":false' if kind == "whole" else b'"%s","stream":true' % kind.encode()
+    body = b'{"model":"fishs2","input":"%s","response_format":%s}' % (LONG.encode(), fields)
+    stall_s = 0.3 if kind in ("wav", "whole") else 300.0
+    engine = FakeEngine()
+    with access_lines(caplog) as lines:
+        async with serving(engine, client_stall_s=stall_s) as served:
+            address = urlsplit(served.url)
+            with socket.create_connection((address.hostname, address.port)) as connection:
+                connection.sendall(request("POST", SPEECH, JSON, body))
+                await until(lambda: len(engine.utterances) > 1)
+                # Meanwhile it could be sent whatever there is for it.
+                other = {"model": "fishs2", "input": LONG, "response_format": "mp3"}
+                await served.client.post("/compat" + SPEECH, json=other)
+                if stall_s < 1:
+                    # It is cut off.
+                    await until(lambda: any(vars(x).get("path") == SPEECH for x in lines))
+            await until(lambda: any(vars(x).get("path") == SPEECH for x in lines))
+
+    assert num_bytes(lines) <= 256_000
