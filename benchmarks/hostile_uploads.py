@@ -2,8 +2,9 @@
 
     .venv/bin/python -m benchmarks.hostile_uploads
 
-A server with the `builtin` engine; one client asks for short speech again and again, alone, beside
-two uploads of 10 MB of tiny ADTS frames at a time, and beside the same as inline references.
+A server with the `builtin` engine; one client asks for short speech again and again: alone, beside
+two uploads of 10 MB of zeros at a time, which shows what reading such bodies costs, beside 10 MB of
+tiny ADTS frames, and beside the same as inline references.
 """
 
 import asyncio
@@ -34,6 +35,11 @@ async def speak(client: httpx.AsyncClient) -> float:
         async for _ in answer.aiter_raw():
             break
     return 1000 * (time.perf_counter() - started_s)
+
+
+async def upload_zeros(client: httpx.AsyncClient) -> httpx.Response:
+    files = {"files": ("a.aac", bytes(len(BOMB)), "audio/aac")}
+    return await client.post("/v1/audio/voices", files=files, data={"voice_id": "zeros"})
 
 
 async def upload(client: httpx.AsyncClient) -> httpx.Response:
@@ -92,7 +98,7 @@ async def main() -> None:
         process = psutil.Process(server.pid)
         print("| | first audio p50, ms | largest, ms | CPU, s | memory, MB | answers |")
         print("|---|---|---|---|---|---|")
-        for kind in (None, upload, refer, None):
+        for kind in (None, upload_zeros, upload, refer, None):
             print(await measure(url, process, kind), flush=True)
 
 

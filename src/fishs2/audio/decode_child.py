@@ -46,7 +46,7 @@ def main() -> None:
     sandbox = Sandbox()
     _warm_up()
     sandbox.close_doors()
-    max_bytes = sandbox.kept_bytes() + _MAX_KEPT_BYTES
+    max_bytes = sandbox.give_back_memory() + _MAX_KEPT_BYTES
     outbox.send(Kind.READY, 0)
     for num_orders_left in reversed(range(_MAX_ORDERS)):
         number, payload = inbox.wait_for_order()
@@ -58,7 +58,7 @@ def main() -> None:
             outbox.send(Kind.FAILED, number, refusal.encode())
         except _GivenUpError:
             pass
-        is_last = num_orders_left == 0 or sandbox.kept_bytes() > max_bytes
+        is_last = num_orders_left == 0 or sandbox.give_back_memory() > max_bytes
         outbox.send(Kind.LAST if is_last else Kind.DONE, number)
         if is_last:
             return
@@ -93,7 +93,7 @@ def too_costly(reason: str) -> UserError:
 
 def _send(outbox: Outbox, number: int, decoded: DecodedAudio) -> None:
     outbox.send(Kind.PIECE, number, SHAPE.pack(decoded.sample_rate_hz, len(decoded.pcm)))
-    raw = memoryview(decoded.pcm).cast("B")
+    raw = decoded.pcm.view(np.uint8).data
     for start in range(0, len(raw), _PIECE_BYTES):
         outbox.send(Kind.PIECE, number, bytes(raw[start : start + _PIECE_BYTES]))
 

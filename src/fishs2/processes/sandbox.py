@@ -4,14 +4,12 @@ On POSIX: nothing more can be opened, and each piece of work has so much CPU tim
 Windows has none of it; the clock of the server is the limit there.
 """
 
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-_NICENESS = 10
-"""Speech goes first."""
 
 # Named by platform, so that mypy knows what each has.
 if sys.platform == "win32":
@@ -22,7 +20,7 @@ if sys.platform == "win32":
         def close_doors(self) -> None:
             """Nothing to be done."""
 
-        def kept_bytes(self) -> int:
+        def give_back_memory(self) -> int:
             """Unknown."""
             return 0
 
@@ -41,16 +39,19 @@ else:
             self._statm: int | None = None
             with suppress(OSError):  # Linux has it
                 self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+            # glibc has it, and by itself keeps what lies between blocks that are in use.
+            self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
         def close_doors(self) -> None:
             """From here on no file and no connection can be opened; what is open stays so."""
-            os.nice(_NICENESS)
             for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_CORE):
                 with suppress(ValueError, OSError):
                     resource.setrlimit(kind, (0, 0))
 
-        def kept_bytes(self) -> int:
-            """The memory of this process; 0 where the system does not say."""
+        def give_back_memory(self) -> int:
+            """Let the system have what is free; returns what is left, 0 where it does not say."""
+            if self._trim is not None:
+                self._trim(0)
             return self._read_memory()[1]
 
         @contextmanager
