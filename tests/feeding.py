@@ -48,7 +48,12 @@ PLAN = SpeechPlan(
 """How anything may be spoken."""
 
 RULES = SpeechRules(
-    max_input_chars=12_000, strict_voices=False, styles=True, emoji="read", sampling=Sampling()
+    max_input_chars=12_000,
+    strict_voices=False,
+    styles=True,
+    emoji="read",
+    text_cleaning="minimal",
+    sampling=Sampling(),
 )
 """What holds for every request."""
 

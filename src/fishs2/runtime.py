@@ -143,6 +143,7 @@ def _speech_rules(settings: Settings) -> SpeechRules:
         strict_voices=settings.strict_voices,
         styles=settings.instructions == "style",
         emoji=settings.emoji,
+        text_cleaning=settings.text_cleaning,
         sampling=Sampling(
             temperature=settings.temperature,
             top_p=settings.top_p,

@@ -29,6 +29,7 @@ from fishs2.settings_values import (
     PathList,
     Port,
     Sha256,
+    TextCleaning,
     TextList,
 )
 
@@ -183,6 +184,12 @@ class SpeechSettings(HomeSettings):
         "read",
         description="Read emoji by name, or leave them out; a request may say. `s2` gets them as "
         "they are.",
+    )
+    text_cleaning: TextCleaning = Field(
+        "minimal",
+        description="What is taken out of a text before it is spoken; a request may say. "
+        "`minimal`: addresses of links; `markdown`: also the marks of Markdown and HTML, code, and "
+        "what a language model thought; `off`: nothing.",
     )
     instructions: Instructions = Field(
         "style", description="Make plain-text `instructions` a style tag, or drop them."

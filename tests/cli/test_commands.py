@@ -1,5 +1,6 @@
 """The commands as a user runs them, judged by exit status, output and files."""
 
+import json
 import os
 import re
 import signal
@@ -56,6 +57,16 @@ def test_say_reads_standard_input_and_writes_standard_output(tmp_path: Path) -> 
     assert len(decode_audio(result.stdout, max_seconds=10).pcm) > 10_000
 
 
+def test_say_shows_what_would_be_spoken(tmp_path: Path) -> None:
+    result = run_here(tmp_path, "say", "**Hi** 5€", "--preview", "--text-cleaning", "markdown")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert [each["text"] for each in shown["utterances"]] == ["Hi 5 euros"]
+    assert {"start": 0, "end": 2, "say": ""} in shown["replaced"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
     for name, options in {"plain": [], "slow": ["--voice", "de", "--speed", "0.5"]}.items():
         assert run_here(tmp_path, "say", TEXT, "-o", f"{name}.wav", *options).returncode == 0
@@ -84,6 +95,7 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
         (["say", TEXT, "-o", "missing/a.wav"], 1, "cannot write missing/a.wav: No such file"),
         (["say", TEXT, "-o", "a.wav", "--speed", "9"], 2, "--speed"),
         (["say", TEXT], 2, "--output"),
+        (["say", TEXT, "--preview", "--text-cleaning", "all"], 2, "off, minimal, markdown"),
         (["sing"], 2, "sing"),
         (["voics", "list"], 2, "Did you mean 'voices'?"),
     ],

@@ -5,12 +5,16 @@ from hypothesis import strategies as st
 from fishs2.text.cleaning import Cleaning
 from fishs2.text.edits import Edit, apply_edits
 from fishs2.text.links import find_link_marks
-from fishs2.text.source import split_source
-from fishs2.text.split import UtteranceText, split_text
+from fishs2.text.sourced import Sourced, cut_source
+from fishs2.text.split import split_text
 
 
 def read(text: str) -> str:
     return apply_edits(text, [Edit(start, end, "") for start, end in find_link_marks(text)])
+
+
+def clean(text: str, cleaning: Cleaning | None = None) -> str:
+    return (cleaning or Cleaning()).clean(Sourced.of(text)).text
 
 
 @pytest.mark.parametrize(
@@ -80,13 +84,13 @@ def test_marks_are_in_order_and_never_overlap(text: str) -> None:
     ],
 )  # fmt: skip
 def test_directions_are_left_out_and_nothing_else(text: str, expected: str) -> None:
-    assert Cleaning().clean(text) == expected
+    assert clean(text) == expected
 
 
 def test_an_engine_with_tags_gets_all_of_them() -> None:
     text = "[as a pirate] See [docs](https://a.example/x) now. [sic]"
-    assert Cleaning(speaks_tags=True).clean(text) == "[as a pirate] See docs now. [sic]"
-    assert Cleaning(speaks_tags=True).clean("[as a pirate]") == ""
+    assert clean(text, Cleaning(speaks_tags=True)) == "[as a pirate] See docs now. [sic]"
+    assert clean("[as a pirate]", Cleaning(speaks_tags=True)) == ""
 
 
 MARKS = st.lists(
@@ -99,14 +103,14 @@ MARKS = st.lists(
 @given(MARKS, st.booleans())
 def test_what_is_clean_stays(text: str, speaks_tags: bool) -> None:
     cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
-    assert cleaning.clean(cleaning.clean(text)) == cleaning.clean(text)
+    assert clean(clean(text, cleaning), cleaning) == clean(text, cleaning)
 
 
 @given(st.text(max_size=60), st.booleans())
 def test_cleaning_adds_nothing_but_spaces(text: str, speaks_tags: bool) -> None:
     cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
     # NFC, and what a Windows-1252 byte stood for.
-    assert len("".join(cleaning.clean(text).split())) <= 3 * len(text)
+    assert len("".join(clean(text, cleaning).split())) <= 3 * len(text)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,6 @@ def test_cleaning_and_splitting_take_time_linear_in_the_text(piece: str, speaks_
     # Quadratic time would take hours, and the test has a limit.
     text = (piece * 100_000)[:100_000]
     cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
-    cleaned = cleaning.clean(text)
-    pieces = split_text(cleaned, max_chars=400, has_tags=speaks_tags) or [UtteranceText("", "word")]
-    assert "".join(split_source(text, [each.text for each in pieces], cleaning)) == text
+    pieces = split_text(cleaning.clean(Sourced.of(text)), max_chars=400, has_tags=speaks_tags)
+    parts = cut_source(text, [each.text for each in pieces] or [Sourced.of("")])
+    assert "".join(parts) == text

@@ -3,23 +3,32 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.text.cleaning import Cleaning
-from fishs2.text.normalize import normalize_text
-from fishs2.text.source import split_source
+from fishs2.text.cleaning import Cleaning, TextCleaning
+from fishs2.text.sourced import Sourced, cut_source
 from fishs2.text.split import split_text
-from fishs2.text.tags import remove_tags
+from fishs2.text.turns import find_turns
 
 TAGGED = Cleaning(speaks_tags=True)
+PLAIN = Cleaning(emoji="skip")
 TEXT = "First things  first. \nSecond, [sigh] the rest! (happy) Thirdly:\tnothing. “Really?” Yes."
 
 
-def utterances_of(text: str, max_chars: int = 30) -> list[str]:
-    pieces = split_text(normalize_text(remove_tags(text)), max_chars=max_chars)
-    return [piece.text for piece in pieces]
+def utterances_of(text: str, cleaning: Cleaning = PLAIN, max_chars: int = 30) -> list[Sourced]:
+    return [
+        piece.text
+        for turn in find_turns(Sourced.of(text))
+        for piece in split_text(
+            cleaning.clean(turn.text), max_chars=max_chars, has_tags=cleaning.speaks_tags
+        )
+    ]
+
+
+def parts_of(text: str, cleaning: Cleaning = PLAIN, max_chars: int = 30) -> list[str]:
+    return cut_source(text, utterances_of(text, cleaning, max_chars))
 
 
 def test_parts_are_what_the_utterances_say() -> None:
-    assert split_source(TEXT, utterances_of(TEXT), TAGGED) == [
+    assert parts_of(TEXT) == [
         "First things  first. \n",
         "Second, [sigh] the rest! ",
         "(happy) Thirdly:\tnothing. “Really?” ",
@@ -29,51 +38,72 @@ def test_parts_are_what_the_utterances_say() -> None:
 
 def test_styles_that_are_repeated_after_a_cut_are_not_counted() -> None:
     text = "[whispering] one two three four five six seven eight nine ten"
-    utterances = [piece.text for piece in split_text(text, max_chars=40)]
+    utterances = utterances_of(text, TAGGED, 40)
 
-    assert all(each.startswith("[whispering]") for each in utterances)
-    parts = split_source(text, utterances, TAGGED)
-    assert [part.split()[-1] for part in parts] == [each.split()[-1] for each in utterances]
+    assert all(each.text.startswith("[whispering]") for each in utterances)
+    parts = cut_source(text, utterances)
+    assert [part.split()[-1] for part in parts] == [each.text.split()[-1] for each in utterances]
 
 
 def test_speaker_tags_go_with_the_turn_that_they_begin() -> None:
     text = "<|speaker:0|>Hello. <|speaker:1|>Hi there."
 
-    assert split_source(text, ["Hello.", "Hi there."], TAGGED) == [
-        "<|speaker:0|>Hello. ",
-        text[20:],
-    ]
+    assert parts_of(text) == ["<|speaker:0|>Hello. ", text[20:]]
 
 
 def test_tags_without_a_space_before_them_open_the_next_part() -> None:
     dialogue = "<|speaker:0|>Hello there.<|speaker:1|>Hi."
-    assert split_source(dialogue, ["Hello there.", "Hi."], TAGGED) == [dialogue[:25], dialogue[25:]]
-    assert split_source("Hello.[sad] Bye.", ["Hello.", "Bye."], TAGGED) == ["Hello.", "[sad] Bye."]
-    parts = split_source("Hello[laugh]. Bye.", ["Hello.", "Bye."], TAGGED)
-    assert parts == ["Hello[laugh]. ", "Bye."]
-
-
-@given(st.text(max_size=200))
-def test_parts_add_up_to_the_text_whatever_it_is(text: str) -> None:
-    utterances = utterances_of(text) or [""]
-
-    parts = split_source(text, utterances, TAGGED)
-    assert "".join(parts) == text
-    assert len(parts) == len(utterances)
+    assert parts_of(dialogue) == [dialogue[:25], dialogue[25:]]
+    text = "Hello, everybody, and welcome.[sad] Goodbye to all of you."
+    assert parts_of(text) == [text[:30], text[30:]]
+    text = "Hello, everybody, and hi[laugh]. Goodbye to all of you."
+    assert parts_of(text) == [text[:33], text[33:]]
 
 
 def test_what_is_left_out_of_a_text_belongs_to_what_is_read_around_it() -> None:
     text = "See [the docs](https://a.example/a/b.c). [John] went [whispering] home🙂. Then slept."
-    plain = Cleaning(emoji="skip")
-    utterances = [each.text for each in split_text(plain.clean(text), max_chars=40, has_tags=False)]
+    utterances = utterances_of(text, max_chars=40)
 
-    assert utterances == ["See the docs. [John] went home.", "Then slept."]
-    assert split_source(text, utterances, plain) == [text[: text.index("Then")], "Then slept."]
+    assert [each.text for each in utterances] == ["See the docs. [John] went home.", "Then slept."]
+    assert cut_source(text, utterances) == [text[: text.index("Then")], "Then slept."]
 
 
-@given(st.text(max_size=200), st.booleans())
-def test_parts_add_up_however_a_text_is_cleaned(text: str, speaks_tags: bool) -> None:
-    cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip")
-    pieces = split_text(cleaning.clean(text), max_chars=30, has_tags=speaks_tags)
+MODES = st.sampled_from(["off", "minimal", "markdown"])
+BITS = [
+    *("# ", "* ", "**", "`", "1. ", "> ", "```", "~~", "_", "\\*", "\\n", "\n", "\n\n", "***"),
+    *("&amp;", "<b>", "</b>", "<br>", "<think>", "</think>", "<script>", "<!--", "-->"),
+    *("[a](b)", "[laugh] ", "(happy)", "word ", "Word. ", "...", "😀", "e\u0301", "<|speaker:1|>"),
+    "| a | b |\n|-|-|\n",
+]
+WRITTEN = st.lists(st.one_of(st.text(max_size=5), st.sampled_from(BITS)), max_size=25).map("".join)
 
-    assert "".join(split_source(text, [each.text for each in pieces] or [""], cleaning)) == text
+
+@given(WRITTEN, st.booleans(), MODES)
+def test_places_are_total_and_in_order_whatever_the_text(
+    text: str, speaks_tags: bool, mode: TextCleaning
+) -> None:
+    cleaning = Cleaning(speaks_tags=speaks_tags, emoji="skip", mode=mode)
+    utterances = utterances_of(text, cleaning)
+
+    done = 0
+    for utterance in utterances:
+        assert len(utterance.starts) == len(utterance.ends) == len(utterance.text)
+        assert (utterance.starts <= utterance.ends).all()
+        own = [at for at, char in enumerate(utterance.text) if not char.isspace()]
+        starts = [int(utterance.starts[at]) for at in own]
+        ends = [int(utterance.ends[at]) for at in own]
+        repeated = sum(end <= done for end in ends)
+        assert starts[repeated:] == sorted(starts[repeated:])
+        assert ends[repeated:] == sorted(ends[repeated:])
+        done = max([done, *ends])
+    assert done <= len(text)
+    if utterances:
+        assert "".join(cut_source(text, utterances)) == text
+
+
+@given(st.text(alphabet="abc de.\n", max_size=80))
+def test_plain_text_stands_for_itself(text: str) -> None:
+    for utterance in utterances_of(text):
+        for at, char in enumerate(utterance.text):
+            if not char.isspace():
+                assert text[utterance.starts[at] : utterance.ends[at]] == char

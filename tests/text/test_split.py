@@ -1,14 +1,16 @@
 import re
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from fishs2.text import split as splitting
 from fishs2.text.breaks import is_scene_break
 from fishs2.text.graphemes import is_grapheme_border
 from fishs2.text.normalize import has_speech, normalize_text
-from fishs2.text.split import UtteranceText, split_text
+from fishs2.text.sourced import Sourced
 from fishs2.text.tags import find_tags
 
 WORDS = st.sampled_from(
@@ -85,6 +87,20 @@ STORY = (
 )
 
 FIRST = "What is said first is heard first, so it should be no longer than it has to. "
+
+
+class UtteranceText(NamedTuple):
+    """An utterance without its places."""
+
+    text: str
+    boundary: str
+
+
+def split_text(text: str, **options: Any) -> list[UtteranceText]:
+    return [
+        UtteranceText(each.text.text, each.boundary)
+        for each in splitting.split_text(Sourced.of(text), **options)
+    ]
 
 
 def split(text: str, max_chars: int) -> list[str]:

@@ -4,9 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fishs2.text import wording
 from fishs2.text.normalize import normalize_text
 from fishs2.text.plain import spell_plainly
-from fishs2.text.wording import write_out
+from fishs2.text.sourced import Sourced
+
+
+def write_out(text: str, language: str) -> str:
+    return wording.write_out(Sourced.of(text), language).text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from fishs2.errors import FlagError, UserError
 from fishs2.runtime import open_here
 from fishs2.service.accounts.accounts import Principal
 from fishs2.service.services import Services
+from fishs2.service.speech.preview import preview
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import Spoken
 
@@ -27,7 +28,7 @@ _PROGRESS_EVERY_S = 0.1
 
 Text = Annotated[str, typer.Argument(help="The text to speak; - reads it from standard input.")]
 Output = Annotated[
-    Path,
+    Path | None,
     typer.Option("--output", "-o", help="Where the speech goes; - is standard output."),
 ]
 Format = Annotated[
@@ -36,19 +37,32 @@ Format = Annotated[
 ]
 Voice = Annotated[str, typer.Option(help="A voice name, for example de or en-gb.")]
 Speed = Annotated[float, typer.Option(min=0.25, max=4.0, help="Pace; the pitch stays.")]
+Cleaning = Annotated[
+    str | None,
+    typer.Option(help="off, minimal or markdown: what is taken out (FISHS2_TEXT_CLEANING)."),
+]
+ShowsPreview = Annotated[
+    bool,
+    typer.Option("--preview", help="Print as JSON what would be spoken, and speak nothing."),
+]
 Engine = Annotated[str | None, typer.Option(help="auto, builtin, s2 or s2cpp (FISHS2_ENGINE).")]
 
 
 def say(
     text: Text,
-    output: Output,
+    output: Output = None,
     format: Format = None,
     voice: Voice = "",
     speed: Speed = 1.0,
+    text_cleaning: Cleaning = None,
+    shows_preview: ShowsPreview = False,
     engine: Engine = None,
 ) -> None:
     """Speak TEXT into a file."""
-    services = open_here(read_settings(engine=engine))
+    if output is None and not shows_preview:
+        raise FlagError("name the file that the speech goes to: --output hello.mp3")
+    output = output or _STANDARD_OUTPUT
+    services = open_here(read_settings(engine=engine, text_cleaning=text_cleaning))
     request = SpeechRequest(
         dialect="cli",
         request_id="say",
@@ -57,13 +71,16 @@ def say(
         format=format or _format_of(output),
         effects=Effects(speed=speed),
     )
-    asyncio.run(_say(services, request, output))
+    asyncio.run(_say(services, request, None if shows_preview else output))
 
 
-async def _say(services: Services, request: SpeechRequest, output: Path) -> None:
+async def _say(services: Services, request: SpeechRequest, output: Path | None) -> None:
     services.start()
     try:
         script = await services.desk.write(request)
+        if output is None:
+            typer.echo(preview(script).model_dump_json(indent=2))
+            return
         async with services.desk.speak(Principal(), script) as spoken:
             if output == _STANDARD_OUTPUT:
                 await _write_standard_output(spoken)

@@ -1,24 +1,29 @@
-"""What is left out of a text before anybody speaks it, as places in the text that was sent.
+"""What is left out of a text before anybody speaks it, or put in words, as places in the text.
 
-Marks of links are left out for every engine, directions for one that would read them aloud, emoji
-where the request skips them. `service.speech.script` cleans, `source` finds the way back.
+    off        nothing but what no engine should see
+    minimal    marks of links, characters written by their names (`&amp;`)
+    markdown   also the marks of Markdown and HTML, code, a language model's thoughts
+
+Directions are left out for an engine that would read them aloud, emoji where the request skips
+them. `service.speech.script` cleans.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from fishs2.text.breaks import is_scene_break
-from fishs2.text.edits import Edit, apply_edits
+from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading, find_emoji_marks
 from fishs2.text.links import find_link_marks
-from fishs2.text.normalize import has_speech, normalize_text
-from fishs2.text.tags import (
-    Span,
-    find_directions,
-    find_leading_controls,
-    find_tags,
-    remove_spans,
-    remove_tags,
-)
+from fishs2.text.markdown import find_markdown
+from fishs2.text.markup import find_entities, find_html, find_literal_breaks, find_thoughts
+from fishs2.text.normalize import has_speech, normalize, normalize_text
+from fishs2.text.sourced import Sourced
+from fishs2.text.tags import Span, find_directions, find_removals, remove_tags
+
+TextCleaning = Literal["off", "minimal", "markdown"]
+"""How much is taken out of a text that was not written to be spoken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +32,40 @@ class Cleaning:
 
     speaks_tags: bool = False
     emoji: EmojiReading = "read"
+    mode: TextCleaning = "minimal"
 
-    def clean(self, text: str) -> str:
+    def clean(self, text: Sourced) -> Sourced:
         """Return what is spoken of `text`, normalised; "" if it has nothing to pronounce."""
-        unlinked = apply_edits(text, [Edit(*span, "") for span in find_link_marks(text)])
-        cleaned = normalize_text(remove_spans(unlinked, self._find_left_out(unlinked)))
-        bare = normalize_text(remove_tags(cleaned)) if self.speaks_tags else cleaned
+        for find in _RULES[self.mode]:
+            text = text.edit(find(text.text))
+        text = normalize(text.edit(find_removals(text.text, self._find_left_out(text.text))))
+        bare = normalize_text(remove_tags(text.text)) if self.speaks_tags else text.text
         lines = [line for line in bare.split("\n") if not is_scene_break(line)]
-        return cleaned if has_speech("\n".join(lines)) else ""
-
-    def find_unread(self, text: str, *, is_start: bool) -> list[Span]:
-        """Return the spans of marks and directions: they are in no utterance, or not as words.
-
-        text: as sent, or an utterance of it. is_start: it begins here, where a `(control)` may be.
-        """
-        marks = find_link_marks(text)
-        # Of the same length, so that places stay, and without brackets that look like tags.
-        unlinked = apply_edits(text, [Edit(a, b, " " * (b - a)) for a, b in marks])
-        left_out = self._find_left_out(unlinked)
-        if self.speaks_tags:
-            left_out += find_tags(unlinked)
-            left_out += find_leading_controls(unlinked) if is_start else []
-        return [*marks, *left_out]
+        return text if has_speech("\n".join(lines)) else text.select(0, 0)
 
     def _find_left_out(self, text: str) -> list[Span]:
         directions = [] if self.speaks_tags else find_directions(text)
         emoji = find_emoji_marks(text) if self.emoji == "skip" else []
         return _without_overlaps([*directions, *emoji])
+
+
+def _find_links(text: str) -> Iterable[Edit]:
+    return (Edit(*span, "") for span in find_link_marks(text))
+
+
+_RULES: dict[TextCleaning, list[Callable[[str], Iterable[Edit]]]] = {
+    "off": [],
+    "minimal": [_find_links, find_entities],
+    "markdown": [
+        find_thoughts,
+        find_literal_breaks,
+        _find_links,
+        find_html,
+        find_markdown,
+        find_entities,
+    ],
+}
+"""What is found and changed, one after the other."""
 
 
 def _without_overlaps(spans: list[Span]) -> list[Span]:

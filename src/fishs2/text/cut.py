@@ -39,10 +39,14 @@ _SPACE = re.compile(r"\s*")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Text and its mask: the same text with every tag, and the space after it, as `TAG_MASK`."""
+    """Text and its mask: the same text with every tag, and the space after it, as `TAG_MASK`.
+
+    repeated: spans of tags that stand here once more, from a piece before.
+    """
 
     text: str
     mask: str
+    repeated: tuple[Span, ...] = ()
 
     def select(self, start: int, end: int) -> "Passage":
         """Return the part from `start` to `end` without white space around it."""
@@ -202,7 +206,8 @@ def _carry_style(part: Passage, style: str) -> Passage:
     """
     if not _needs_style(part, 0, style):
         return part
-    return Passage(f"{style} {part.text}", TAG_MASK * (len(style) + 1) + part.mask)
+    num_chars = len(style) + 1
+    return Passage(f"{style} {part.text}", TAG_MASK * num_chars + part.mask, ((0, num_chars),))
 
 
 def _needs_style(passage: Passage, start: int, style: str) -> bool:

@@ -6,11 +6,15 @@ The service calls `normalize_text` before anything else and refuses what has no 
 
 import re
 import unicodedata
+from collections.abc import Callable
+
+from fishs2.text.sourced import Sourced
 
 # A C1 control in text is a Windows-1252 byte that somebody decoded as Latin-1; above all 0x92, the
 # apostrophe. Source: the HTML standard reads numeric references 0x80-0x9F the same way.
 _C1_REPAIR = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)}
 
+_C1_CONTROL = re.compile("[\x80-\x9f]")
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\u2028]")
 _PARAGRAPH_BREAK = re.compile("\u2029")
 
@@ -41,6 +45,7 @@ _NEEDLESS_JOINER = re.compile(
 
 _SPACES_AT_LINE_ENDS = re.compile(" *\n *")
 _BLANK_LINES = re.compile("\n{3,}")
+_BLANK_ENDS = re.compile(r"\A[ \n]+|[ \n]+\Z")
 _SPACES = re.compile(" {2,}")
 
 # \w without letters that are blank by definition (Hangul fillers).
@@ -76,15 +81,37 @@ def normalize_text(text: str) -> str:
     Idempotent.
     """
     text = unicodedata.normalize("NFC", text)
-    text = _LINE_BREAK.sub("\n", text)
-    text = _PARAGRAPH_BREAK.sub("\n\n", text)
-    text = _DROPPED.sub(r"\1", text.translate(_C1_REPAIR))
-    text = _BLANK.sub(" ", text)
-    text = _NEEDLESS_JOINER.sub("", text)
-    text = _SPACES_AT_LINE_ENDS.sub("\n", _SPACES.sub(" ", text))
-    text = _BLANK_LINES.sub("\n\n", text).strip(" \n")
+    for pattern, say in _RULES:
+        text = pattern.sub(say, text)
     # What was dropped may have stood between a letter and its accent.
     return unicodedata.normalize("NFC", text)
+
+
+def normalize(text: Sourced) -> Sourced:
+    """Return `text` as `normalize_text` has it."""
+    text = text.recompose()
+    for pattern, say in _RULES:
+        text = text.sub(pattern, say)
+    return text.recompose()
+
+
+def _repaired(control: re.Match[str]) -> str:
+    return _C1_REPAIR[ord(control.group())]
+
+
+_Say = str | Callable[[re.Match[str]], str]
+_RULES: list[tuple[re.Pattern[str], _Say]] = [
+    (_LINE_BREAK, "\n"),
+    (_PARAGRAPH_BREAK, "\n\n"),
+    (_C1_CONTROL, _repaired),
+    (_DROPPED, lambda match: match[1] or ""),
+    (_BLANK, " "),
+    (_NEEDLESS_JOINER, ""),
+    (_SPACES, " "),
+    (_SPACES_AT_LINE_ENDS, "\n"),
+    (_BLANK_LINES, "\n\n"),
+    (_BLANK_ENDS, ""),
+]
 
 
 def has_speech(text: str) -> bool:

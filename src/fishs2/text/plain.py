@@ -52,13 +52,13 @@ def spell_plainly(text: str) -> str:
     Numbers stay apart from the digits beside them: "10²" is "10 2" and "①②" is "1 2". Takes time
     linear in the text; what comes of one character is at most 18 characters and two spaces.
     """
-    if text.isascii() and "`" not in text:
-        return text
     return unicodedata.normalize("NFC", apply_edits(text, find_plain_spellings(text)))
 
 
 def find_plain_spellings(text: str) -> Iterator[Edit]:
     """Yield what `spell_plainly` changes."""
+    if text.isascii() and "`" not in text:
+        return
     for match in _RULES.finditer(text):
         start, end = match.span()
         found = match.group()

@@ -12,15 +12,18 @@ syllables. A sentence that had to be cut ends its utterance at each cut.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from fishs2.text.breaks import split_scenes
+import numpy as np
+
+from fishs2.text.breaks import is_scene_break, split_scenes
 from fishs2.text.cut import Boundary, Passage, cut_evenly, mask_tags
 from fishs2.text.lines import split_paragraphs
 from fishs2.text.scripts import TAG_MASK, UNSPACED
 from fishs2.text.sentences import find_sentence_ends
+from fishs2.text.sourced import Places, Sourced
 from fishs2.text.tags import find_leading_controls, find_tags
 
 _NEEDS_NO_SPACE = re.compile(rf"[{UNSPACED}{TAG_MASK}]")
@@ -34,10 +37,11 @@ SHORT_CHARS = 60
 class UtteranceText:
     """Text for one utterance, and what ended it; the last one of a text ends a paragraph.
 
-    text: may hold single line breaks, where a list or a poem has them.
+    text: may hold single line breaks, where a list or a poem has them; its places are those in the
+    text that was split.
     """
 
-    text: str
+    text: Sourced
     boundary: Boundary
 
 
@@ -51,7 +55,7 @@ class _Sentence:
 
 
 def split_text(
-    text: str, *, max_chars: int, short_chars: int = SHORT_CHARS, has_tags: bool = True
+    text: Sourced, *, max_chars: int, short_chars: int = SHORT_CHARS, has_tags: bool = True
 ) -> list[UtteranceText]:
     """Return `text` as utterances of at most `max_chars` characters, in order.
 
@@ -65,12 +69,15 @@ def split_text(
     or its neighbours have no room. Takes time linear in the text.
     """
     max_tag_chars = max_chars // 2 if has_tags else 0
-    sentences = _join_silent(_find_sentences(text, max_tag_chars=max_tag_chars))
+    sentences = _join_silent(_find_sentences(text.text, max_tag_chars=max_tag_chars))
     if not sentences:
         return []
     pieces = [piece for sentence in sentences for piece in _cut_sentence(sentence, max_chars)]
     utterances = _join_silent_pieces(_pack(pieces, max_chars, short_chars), max_chars)
-    return [UtteranceText(each.passage.text, each.boundary) for each in utterances]
+    traced = _trace(text, [each.passage for each in utterances])
+    return [
+        UtteranceText(text, each.boundary) for text, each in zip(traced, utterances, strict=True)
+    ]
 
 
 def _find_sentences(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
@@ -174,10 +181,62 @@ def _join(group: list[_Sentence]) -> _Sentence:
     if len(group) == 1:
         return group[0]
     text, mask = [group[0].passage.text], [group[0].passage.mask]
+    repeated = [*group[0].passage.repeated]
+    num_chars = len(text[0])
     for before, sentence in pairwise(group):
         glue = sentence.glue if before.boundary == "sentence" else " "
+        num_chars += len(glue)
+        repeated += [(num_chars + a, num_chars + b) for a, b in sentence.passage.repeated]
+        num_chars += len(sentence.passage.text)
         text += [glue, sentence.passage.text]
         is_behind_tag = before.passage.mask.endswith(TAG_MASK)
         mask += [TAG_MASK * len(glue) if is_behind_tag else glue, sentence.passage.mask]
-    passage = Passage("".join(text), "".join(mask))
+    passage = Passage("".join(text), "".join(mask), tuple(repeated))
     return _Sentence(passage, group[-1].boundary, group[0].glue)
+
+
+def _trace(text: Sourced, passages: Sequence[Passage]) -> list[Sourced]:
+    """Give the characters of utterances their places.
+
+    Utterances have every character that is not white space, in order, but for lines that are a
+    break between scenes; and tags once more.
+    """
+    kept = iter(_find_kept(text.text))
+    traced: list[Sourced] = []
+    for passage in passages:
+        origins = [-1 if character.isspace() else 0 for character in passage.text]
+        for start, end in passage.repeated:
+            origins[start:end] = [-1] * (end - start)
+        origins = [next(kept) if origin == 0 else -1 for origin in origins]
+        traced.append(_place(text, passage.text, np.array(origins, np.int32)))
+    return traced
+
+
+def _find_kept(text: str) -> list[int]:
+    kept: list[int] = []
+    start = 0
+    for line in text.split("\n"):
+        if not is_scene_break(line):
+            kept += [start + at for at, character in enumerate(line) if not character.isspace()]
+        start += len(line) + 1
+    return kept
+
+
+def _place(text: Sourced, utterance: str, origins: Places) -> Sourced:
+    """An utterance with its places. origins: its offsets in `text`; -1 for what was put between."""
+    is_own = origins >= 0
+    if not is_own.any():
+        nowhere = np.zeros(len(utterance), np.int32)
+        return Sourced(utterance, nowhere, nowhere)
+    own = np.flatnonzero(is_own)
+    index = np.arange(len(utterance))
+    after = np.searchsorted(own, index)
+    following = own[np.minimum(after, len(own) - 1)]
+    before = own[np.maximum(after - 1, 0)]
+    # What is between two characters lies between their places; before the first, at its start.
+    starts = np.where(index < own[0], text.starts[origins[own[0]]], text.ends[origins[before]])
+    ends = np.where(index > own[-1], starts, text.starts[origins[following]])
+    ends = np.maximum(starts, ends)
+    starts = np.where(is_own, text.starts[origins], starts)
+    ends = np.where(is_own, text.ends[origins], ends)
+    return Sourced(utterance, starts.astype(np.int32), ends.astype(np.int32))

@@ -8,7 +8,9 @@ Strings such as `<|speaker:0|>` are the engine's protocol, not a matter of this 
 """
 
 import re
+from collections.abc import Iterator, Sequence
 
+from fishs2.text.edits import Edit, apply_edits
 from fishs2.text.graphemes import find_grapheme_border
 from fishs2.text.normalize import has_speech, normalize_text
 from fishs2.text.scripts import UNSPACED
@@ -332,19 +334,27 @@ def _is_direction(content: str) -> bool:
     return bool(_DIRECTION.fullmatch(content)) and not _ROMAN_NUMBER.fullmatch(content)
 
 
-def remove_spans(text: str, spans: list[Span]) -> str:
+def remove_spans(text: str, spans: Sequence[Span]) -> str:
     """Return `text` without `spans`; the space that one leaves behind is closed up."""
+    return apply_edits(text, find_removals(text, spans))
+
+
+def find_removals(text: str, spans: Sequence[Span]) -> Iterator[Edit]:
+    """Yield what `remove_spans` changes."""
     if not spans:
-        return text
+        return
     starts = [0, *(end for _, end in spans)]
     ends = [*(start for start, _ in spans), len(text)]
-    kept = [text[start:end].strip(" ") for start, end in zip(starts, ends, strict=True)]
-    parts: list[str] = []
-    for part in filter(None, kept):
-        if parts and _needs_space(parts[-1], part):
-            parts.append(" ")
-        parts.append(part)
-    return "".join(parts)
+    done = 0
+    before = ""
+    for start, end in zip(starts, ends, strict=True):
+        part = text[start:end].strip(" ")
+        if not part:
+            continue
+        start += len(text[start:end]) - len(text[start:end].lstrip(" "))
+        yield Edit(done, start, " " if before and _needs_space(before, part) else "")
+        done, before = start + len(part), part
+    yield Edit(done, len(text), "")
 
 
 def _needs_space(before: str, after: str) -> bool:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from fishs2.text import english, money
-from fishs2.text.edits import Edit, apply_edits
+from fishs2.text.edits import Edit
 from fishs2.text.emoji import find_emoji_names
-from fishs2.text.plain import spell_plainly
+from fishs2.text.plain import find_plain_spellings
+from fishs2.text.sourced import Sourced
 
 _Rule = Callable[[str], Iterable[Edit]]
 
@@ -21,9 +22,10 @@ _REPEATED_LETTER = re.compile(r"(?<!\w)([^\W\d_])(?:[ -]\1){3,}(?!\w)", re.IGNOR
 _UNREAD_WORD = " \u200b "
 
 _SPACES = re.compile(" {2,}| +(?=\n)|(?<=\n) +")
+_ENDS = re.compile(r"\A +| +\Z")
 
 
-def write_out(text: str, language: str) -> str:
+def write_out(text: Sourced, language: str) -> Sourced:
     """Return what is said of `text`; "" if that is nothing. Takes time linear in the text.
 
     text: as `normalize_text` gives it. language: of the voice, as eSpeak NG names it.
@@ -32,14 +34,14 @@ def write_out(text: str, language: str) -> str:
     prices: _Rule = (
         english.find_prices if is_english else partial(money.find_prices, language=language)
     )
-    text = apply_edits(text, find_emoji_names(text, language))
+    text = text.edit(find_emoji_names(text.text, language))
     if is_english:
-        text = apply_edits(text, english.find_formulas(text))
-    text = spell_plainly(text)
+        text = text.edit(english.find_formulas(text.text))
+    text = text.edit(find_plain_spellings(text.text)).recompose()
     rules: list[_Rule] = [prices, *([english.find_years] if is_english else []), _find_repeats]
     for find in rules:
-        text = apply_edits(text, find(text))
-    return _SPACES.sub(_squeezed, text).strip(" ")
+        text = text.edit(find(text.text))
+    return text.sub(_SPACES, _squeezed).sub(_ENDS, "")
 
 
 def _find_repeats(text: str) -> Iterator[Edit]:

@@ -46,6 +46,7 @@ OPENAI: dict[str, object] = {
     "seed": 3,
     "chunk_length": 100,
     "emoji": "skip",
+    "text_cleaning": "off",
     "latency": "low",
     "normalize": True,
     "prosody": {"volume": 3},
@@ -62,6 +63,7 @@ FISH: dict[str, object] = {
     "min_chunk_length": 0,
     "condition_on_previous_chunks": False,
     "emoji": "skip",
+    "text_cleaning": "off",
     "latency": "low",
     "normalize": False,
     "prosody": {"volume": 3},
@@ -82,6 +84,7 @@ OPEN: dict[str, object] = {
     "emotion": "sad",
     "language": "zh",
     "emoji": "skip",
+    "text_cleaning": "off",
 }
 
 ELSEWHERE = {

@@ -27,7 +27,7 @@ from tests.serving import make_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TEXT = " ".join(f"Sentence number {n} \U0001f600 goes on for a while." for n in range(20))
+TEXT = " ".join(f"Sentence number {n} \U0001f600 &amp; goes on for a while." for n in range(20))
 BASE = SpeechRequest("id", TEXT)
 GIVEN = GivenReference(content=sine_wav(), transcript="What is said.")
 
@@ -54,6 +54,7 @@ CHANGES: dict[str, SpeechRequest] = {
     "short_utterance_chars": replace(BASE, short_utterance_chars=0),
     "is_continuous": replace(BASE, is_continuous=False),
     "emoji": replace(BASE, emoji="skip"),
+    "text_cleaning": replace(BASE, text_cleaning="off"),
     "latency": replace(BASE, latency="low"),
     "effects": replace(BASE, effects=Effects(speed=2.0)),
     "num_threads": replace(BASE, num_threads=3),

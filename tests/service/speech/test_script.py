@@ -7,6 +7,7 @@ from fishs2.engines.base import Capabilities, Reference, Utterance
 from fishs2.errors import UserError
 from fishs2.service.speech.script import Cutting, Line, fit_chars, write_script
 from fishs2.service.voices.choice import ChosenVoice
+from fishs2.text.sourced import Sourced
 
 TALK = "<|speaker:0|>How are you?<|speaker:1|>Fine, thanks. <|speaker:0|>Good!"
 
@@ -40,7 +41,7 @@ def script(
     cutting: Cutting = CUTTING,
 ) -> list[Line]:
     like = Utterance(text="", latency="low", num_threads=3)
-    return write_script(text, cast, like=like, engine=engine, cutting=cutting)
+    return write_script(Sourced.of(text), cast, like=like, engine=engine, cutting=cutting)
 
 
 def texts(lines: list[Line]) -> list[str]:

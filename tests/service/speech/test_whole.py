@@ -25,6 +25,7 @@ REQUEST_FIELDS = {
     "is_continuous",  # in the open API, the only one that keeps audio, always true
     "latency",
     "emoji",
+    "text_cleaning",
     "unasked",
     "unheeded",
     "request_id",

@@ -16,8 +16,8 @@ from fishs2.errors import UserError
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.script import PAUSE_S, Line
 from fishs2.text.incoming import IncomingText
-from fishs2.text.source import split_source
-from fishs2.text.turns import find_turns, speaker_tag
+from fishs2.text.sourced import cut_source
+from fishs2.text.turns import last_speaker, speaker_tag
 
 _MAX_SENTENCE_CHARS = 300
 """How much text may wait for the end of its sentence, where the request does not say."""
@@ -154,7 +154,7 @@ class LiveScript:
         text, lines = "", []
         if self._plan.can_speak(fresh):
             text = "".join(self._silent)
-            lines = self._plan.write(self._directions + self._with_speaker(text))
+            lines = self._plan.write(text, before=self._directions + self._turn_of(text))
         if not lines:
             # Spaces, dots, tags: they belong to what comes after them, and are paid for with it.
             if self._num_silent > _MAX_SILENT_CHARS:
@@ -165,19 +165,17 @@ class LiveScript:
         self._directions = ""
         await self._reserve(len(text))
         self._num_chars += len(text)
-        self._sources += split_source(
-            text, [line.utterance.text for line in lines], self._plan.cleaning
-        )
+        self._sources += cut_source(text, [line.text for line in lines])
         lines[-1] = replace(lines[-1], pause_s=pause_after(text))
         self._lines.extend(lines)
 
-    def _with_speaker(self, text: str) -> str:
-        """The text with the tag of whoever has the turn at its start, where several speak."""
+    def _turn_of(self, text: str) -> str:
+        """The tag of whoever has the turn at the start of `text`, where several speak."""
         if len(self._plan.cast) == 1:
-            return text
-        tagged = speaker_tag(self._speaker) + text
-        self._speaker = find_turns(tagged)[-1].speaker
-        return tagged
+            return ""
+        tag = speaker_tag(self._speaker)
+        self._speaker = last_speaker(text, self._speaker)
+        return tag
 
 
 def pause_after(text: str) -> float:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance
 from fishs2.service.speech.request import SpeechRequest, fill
-from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, write_script
+from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, word, write_script
 from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
 from fishs2.service.voices.library import Voices
-from fishs2.text.cleaning import Cleaning
+from fishs2.text.cleaning import Cleaning, TextCleaning
+from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading
+from fishs2.text.sourced import Sourced
 from fishs2.text.tags import style_tag
-from fishs2.text.turns import remove_speaker_tags
+from fishs2.text.turns import without_speaker_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +25,14 @@ class SpeechRules:
     """What the settings say about every request; their defaults are there.
 
     strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
-    style tag. emoji, sampling: what holds where a request does not say.
+    style tag. emoji, text_cleaning, sampling: what holds where a request does not say.
     """
 
     max_input_chars: int
     strict_voices: bool
     styles: bool
     emoji: EmojiReading
+    text_cleaning: TextCleaning
     sampling: Sampling
 
 
@@ -55,21 +58,29 @@ class SpeechPlan:
 
     def can_speak(self, text: str) -> bool:
         """Tell whether anything of `text` can be pronounced."""
-        return bool(self.cleaning.clean(remove_speaker_tags(text)))
+        return bool(self.cleaning.clean(without_speaker_tags(Sourced.of(text))).text)
 
-    def write(self, text: str) -> list[Line]:
+    def write(self, text: str, *, before: str = "") -> list[Line]:
         """What is to be spoken of `text`; nothing if nothing can be pronounced.
 
-        Raises UserError `unknown_speaker`.
+        before: directions or a speaker's tag, which stand before it. Raises UserError
+        `unknown_speaker`.
         """
         request = self.request
-        limit = fit_chars(text, self.engine.max_utterance_chars)
+        sourced = Sourced.of(text).edit([Edit(0, 0, before)] if before else [])
+        limit = fit_chars(sourced.text, self.engine.max_utterance_chars)
         max_chars = min(limit, request.max_utterance_chars or limit)
         cutting = Cutting(max_chars=max_chars, cleaning=self.cleaning)
         if request.short_utterance_chars is not None:
             cutting = replace(cutting, short_chars=request.short_utterance_chars)
-        lines = write_script(text, self.cast, like=self.like, engine=self.engine, cutting=cutting)
+        lines = write_script(
+            sourced, self.cast, like=self.like, engine=self.engine, cutting=cutting
+        )
         return [line for line in lines if is_sayable(line.utterance, self.engine)]
+
+    def worded(self, line: Line) -> Sourced:
+        """The text of a line as the engine gets it."""
+        return word(line.text, line.utterance.voice, self.engine)
 
 
 class Planner:
@@ -101,7 +112,9 @@ class Planner:
             cloning=self._capabilities.cloning if is_cloned else None,
             ignored=self._ignored_fields(request, cast),
             cleaning=Cleaning(
-                speaks_tags=self._capabilities.speaks_tags, emoji=request.emoji or self._rules.emoji
+                speaks_tags=self._capabilities.speaks_tags,
+                emoji=request.emoji or self._rules.emoji,
+                mode=request.text_cleaning or self._rules.text_cleaning,
             ),
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
+from fishs2.text.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 
@@ -22,7 +23,8 @@ class SpeechRequest:
     references and transcript. bit_rate: of the format, in bits per second; None means ours.
     max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
     this they take in the next sentence. is_continuous: the engine may carry its manner over from
-    one utterance to the next. emoji: whether they are read; None means what the settings say.
+    one utterance to the next. emoji: whether they are read; text_cleaning: what is taken
+    out of the text; None means what the settings say.
     latency, sampling: what holds; None, or None in a field, is ours. unasked: which of these
     (`latency`, and the fields of sampling) the client has no wish about: defaults of the dialect,
     and what its clients send whatever their user wants. unheeded: fields of the dialect that nobody
@@ -47,6 +49,7 @@ class SpeechRequest:
     short_utterance_chars: int | None = None
     is_continuous: bool = True
     emoji: EmojiReading | None = None
+    text_cleaning: TextCleaning | None = None
     latency: Latency | None = None
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)

@@ -15,9 +15,11 @@ from fishs2.errors import UserError
 from fishs2.service.voices.choice import ChosenVoice
 from fishs2.text.cleaning import Cleaning
 from fishs2.text.cut import Boundary
+from fishs2.text.edits import Edit
 from fishs2.text.normalize import has_words
+from fishs2.text.sourced import NOTHING, Sourced, join
 from fishs2.text.split import SHORT_CHARS, UtteranceText, split_text
-from fishs2.text.turns import Turn, find_turns, remove_speaker_tags, speaker_tag
+from fishs2.text.turns import Turn, find_turns, speaker_tag, without_speaker_tags
 from fishs2.text.wording import write_out
 
 PAUSE_S = {"scene": 1.2, "paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
@@ -32,10 +34,14 @@ _MAX_TURNS = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One utterance, and the silence after it, in seconds, if another one follows."""
+    """One utterance, and the silence after it, in seconds, if another one follows.
+
+    text: that of the utterance, with its places in the text that was sent.
+    """
 
     utterance: Utterance
     pause_s: float
+    text: Sourced = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def fit_chars(text: str, max_chars: int) -> int:
 
 
 def write_script(
-    text: str,
+    text: Sourced,
     cast: Sequence[ChosenVoice],
     *,
     like: Utterance,
@@ -73,28 +79,28 @@ def write_script(
     `unknown_speaker`.
     """
     if len(cast) == 1:
-        pieces = _split(remove_speaker_tags(text), cutting)
-        return [_line(piece.text, piece, cast[0], cast[0].references, like) for piece in pieces]
+        pieces = _split(without_speaker_tags(text), cutting)
+        return [_line(piece, cast[0], cast[0].references, like) for piece in pieces]
     turns = find_turns(text)
     _check_speakers(turns, len(cast))
     if engine.cloning != "full":
         return [
-            _line(piece.text, piece, cast[turn.speaker], cast[turn.speaker].references, like)
+            _line(piece, cast[turn.speaker], cast[turn.speaker].references, like)
             for turn in turns
             for piece in _split(turn.text, cutting)
         ]
     references = _all_references(cast)
-    return [
-        _line(piece.text, piece, cast[0], references, like) for piece in _join_turns(turns, cutting)
-    ]
+    return [_line(piece, cast[0], references, like) for piece in _join_turns(turns, cutting)]
 
 
 def worded(utterance: Utterance, engine: Capabilities) -> Utterance:
     """The utterance with its text as the engine can read it; blank if there is nothing to say."""
-    if engine.spelling == "free":
-        return utterance
-    language = utterance.voice.partition("+")[0]
-    return replace(utterance, text=write_out(utterance.text, language))
+    return replace(utterance, text=word(Sourced.of(utterance.text), utterance.voice, engine).text)
+
+
+def word(text: Sourced, voice: str, engine: Capabilities) -> Sourced:
+    """The text of an utterance in this voice as the engine can read it."""
+    return text if engine.spelling == "free" else write_out(text, voice.partition("+")[0])
 
 
 def number_parts(lines: Sequence[Line], *, is_continuous: bool) -> tuple[Line, ...]:
@@ -117,17 +123,16 @@ def is_sayable(utterance: Utterance, engine: Capabilities) -> bool:
 
 
 def _line(
-    text: str,
     piece: UtteranceText,
     voice: ChosenVoice,
     references: tuple[Reference, ...],
     like: Utterance,
 ) -> Line:
-    utterance = replace(like, text=text, voice=voice.voice, references=references)
-    return Line(utterance, PAUSE_S[piece.boundary])
+    utterance = replace(like, text=piece.text.text, voice=voice.voice, references=references)
+    return Line(utterance, PAUSE_S[piece.boundary], piece.text)
 
 
-def _split(text: str, cutting: Cutting) -> list[UtteranceText]:
+def _split(text: Sourced, cutting: Cutting) -> list[UtteranceText]:
     return split_text(
         cutting.cleaning.clean(text),
         max_chars=cutting.max_chars,
@@ -138,20 +143,25 @@ def _split(text: str, cutting: Cutting) -> list[UtteranceText]:
 
 def _join_turns(turns: Sequence[Turn], cutting: Cutting) -> Iterator[UtteranceText]:
     """Yield the turns with their tags: several in one utterance, or one in several."""
-    joined, num_turns = "", 0
+    joined, num_turns = Sourced.of(""), 0
     boundary: Boundary = "sentence"
     for turn in turns:
         tag = speaker_tag(turn.speaker)
         room = replace(cutting, max_chars=max(MIN_CHUNK_CHARS, cutting.max_chars - len(tag)))
         for index, piece in enumerate(_split(turn.text, room)):
-            text = tag + piece.text
-            is_full = len(joined) + 1 + len(text) > cutting.max_chars or num_turns == _MAX_TURNS
-            if joined and (index > 0 or is_full):
+            text = piece.text.edit([Edit(0, 0, tag)])
+            num_chars = len(joined.text) + 1 + len(text.text)
+            is_full = num_chars > cutting.max_chars or num_turns == _MAX_TURNS
+            if joined.text and (index > 0 or is_full):
                 yield UtteranceText(joined, boundary)
-                joined, num_turns = "", 0
-            joined = f"{joined}\n{text}" if joined else text
+                joined, num_turns = Sourced.of(""), 0
+            if joined.text:
+                end = len(joined.text)
+                joined = join([joined.edit([Edit(end, end, "\n")]), text])
+            else:
+                joined = text
             num_turns, boundary = num_turns + 1, piece.boundary
-    if joined:
+    if joined.text:
         yield UtteranceText(joined, boundary)
 
 

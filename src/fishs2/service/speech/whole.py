@@ -4,13 +4,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
 from typing import Any
 
 from fishs2 import __version__
 from fishs2.errors import UserError
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.script import Line, number_parts
-from fishs2.text.source import split_source
+from fishs2.text.edits import Edit
+from fishs2.text.sourced import cut_source, find_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,18 @@ class WholeScript:
 
     @property
     def sources(self) -> Sequence[str]:
-        """The text of each utterance, as it was sent; joined, the whole text. Takes a while."""
-        spoken = [line.utterance.text for line in self.lines]
-        return split_source(self.plan.request.text, spoken, self.plan.cleaning)
+        """The text of each utterance, as it was sent; joined, the whole text."""
+        return cut_source(self.plan.request.text, [line.text for line in self.lines])
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each utterance begins and ends in the text, as it was sent."""
+        ends = list(accumulate(len(source) for source in self.sources))
+        return list(pairwise([0, *ends]))
+
+    def changes(self) -> list[Edit]:
+        """What is not spoken as it was sent, in order."""
+        words = [self.plan.worded(line) for line in self.lines]
+        return find_changes(self.plan.request.text, words)
 
     async def line(self, index: int) -> Line | None:
         """The line of this number, from 0; None after the last."""
@@ -81,7 +92,7 @@ def write_whole(plan: SpeechPlan, *, max_chars: int) -> WholeScript:
             code="input_too_long",
             param="input",
         )
-    lines = plan.write(plan.directions + text) if plan.can_speak(text) else []
+    lines = plan.write(text, before=plan.directions) if plan.can_speak(text) else []
     if not lines:
         raise nothing_to_speak()
     return WholeScript(plan, number_parts(lines, is_continuous=plan.request.is_continuous))

@@ -25,6 +25,7 @@ from fishs2.server.edge.fields import (
     Number,
 )
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
+from fishs2.text.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 MAX_SPEAKERS = 16
@@ -148,6 +149,9 @@ class Tts(JsonBody):
     use_memory_cache: Literal["on", "off"] = "off"
     streaming: bool = False
     emoji: EmojiReading | None = Field(None, description="Read emoji by name, or skip them.")
+    text_cleaning: TextCleaning | None = Field(
+        None, description="What is taken out of the text before it is spoken."
+    )
     features: Annotated[list[str], BeforeValidator(_to_list)] = Field([], max_length=100)
 
 

@@ -56,6 +56,7 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         short_utterance_chars=body.min_chunk_length,
         is_continuous=body.condition_on_previous_chunks,
         emoji=body.emoji,
+        text_cleaning=body.text_cleaning,
         latency=body.latency,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,

@@ -290,6 +290,7 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         language=body.language if is_v3 and body.language != "auto" else None,
         emotion=emotion,
         emoji=body.emoji,
+        text_cleaning=body.text_cleaning,
         effects=Effects(speed=body.speed, volume_db=body.volume),
         unheeded=() if is_v3 else _of_v3(body),
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fishs2.server.edge.fields import JsonBody, Number
+from fishs2.text.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 _MAX_PAGE_SIZE = 1_000
@@ -30,6 +31,9 @@ class OpenSpeech(Body):
     ] = "auto"
     language: Literal["auto", "zh", "en"] = "auto"
     emoji: EmojiReading | None = Field(None, description="Read emoji by name, or skip them.")
+    text_cleaning: TextCleaning | None = Field(
+        None, description="What is taken out of the text before it is spoken."
+    )
     cache: bool = Field(False, description="True answers JSON with a link to the audio.")
 
 

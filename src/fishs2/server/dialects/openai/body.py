@@ -17,6 +17,7 @@ from fishs2.server.edge.fields import (
     Number,
 )
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
+from fishs2.text.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 MAX_CONTROL_CHARS = 512
@@ -151,4 +152,7 @@ class SpeechBody(JsonBody):
         None, description="Accepted; engines read numbers and dates by themselves."
     )
     emoji: EmojiReading | None = Field(None, description="Read emoji by name, or skip them.")
+    text_cleaning: TextCleaning | None = Field(
+        None, description="What is taken out of the text before it is spoken."
+    )
     prosody: Prosody | None = Field(None, description="Pace and loudness.")

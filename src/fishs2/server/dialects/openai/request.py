@@ -57,6 +57,7 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         instructions="" if overrides else body.instructions or "",
         max_utterance_chars=body.chunk_length,
         emoji=body.emoji,
+        text_cleaning=body.text_cleaning,
         latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),

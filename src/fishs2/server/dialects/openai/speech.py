@@ -28,6 +28,7 @@ from fishs2.server.edge.streaming import (
 )
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
+from fishs2.service.speech.preview import Preview, preview
 
 _CONTENT_TYPES = {**CONTENT_TYPES, "opus": "audio/opus"}
 """As OpenAI's own answers have them."""
@@ -134,6 +135,20 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
         response_class=Response,
         responses={200: _AUDIO_ANSWER, **_LINK_ERRORS},
         openapi_extra={"parameters": query_parameters(), **SPEECH},
+    )
+
+    async def preview_text(request: Request, body: SpeechBody) -> Preview:
+        """Show what would be spoken of a text, without speaking it; it costs nothing."""
+        return preview(
+            await services.desk.write(to_speech_request(body, options, request.state.request_id))
+        )
+
+    router.add_api_route(
+        "/v1/text/preview",
+        preview_text,
+        methods=["POST"],
+        responses={status: _ERRORS[status] for status in (400, 404, 413, 415, 422, 503)},
+        openapi_extra=SPEECH,
     )
     _add_models(router, options)
     return router

@@ -1,0 +1,48 @@
+"""What would be spoken: utterances, voices, pauses, and what was changed in the text."""
+
+from pydantic import BaseModel, Field
+
+from fishs2.service.speech.whole import WholeScript
+
+
+class PreviewedUtterance(BaseModel):
+    """One utterance as the engine gets it."""
+
+    text: str
+    voice: str
+    start: int = Field(description="Where it begins in the text that was sent, in code points.")
+    end: int
+    pause_after: float = Field(description="Silence that follows, in seconds.")
+
+
+class Replaced(BaseModel):
+    """A part of the text that is not spoken as it stands."""
+
+    start: int
+    end: int
+    say: str
+
+
+class Preview(BaseModel):
+    """All of a text. replaced: in order; its places are those of the text as it was sent."""
+
+    utterances: list[PreviewedUtterance]
+    replaced: list[Replaced]
+
+
+def preview(script: WholeScript) -> Preview:
+    """What would be spoken of a script, without speaking it."""
+    utterances = []
+    for line, (start, end) in zip(script.lines, script.spans(), strict=True):
+        text, voice = script.plan.worded(line), line.utterance.voice
+        utterances.append(
+            PreviewedUtterance(
+                text=text.text, voice=voice, start=start, end=end, pause_after=line.pause_s
+            )
+        )
+    return Preview(
+        utterances=utterances,
+        replaced=[
+            Replaced(start=each.start, end=each.end, say=each.say) for each in script.changes()
+        ],
+    )
