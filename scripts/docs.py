@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import get_annotations
@@ -62,7 +63,15 @@ READERS = (
     Reader(
         "I just want to speak",
         "Nothing has to be set. These are what people change first.",
-        ("engine", "host", "port", "builtin_voice", "default_format", "emoji", "instructions"),
+        (
+            "engine",
+            "host",
+            "port",
+            "builtin_voice",
+            "default_format",
+            "text_cleaning",
+            "instructions",
+        ),
         (BuiltinSettings,),
     ),
     Reader(
@@ -162,7 +171,7 @@ def write_settings_page() -> str:
         "`.env`) is still used from there, with a warning that says how to move it.",
     ]
     for reader, names in sort_settings():
-        lines += ["", f"## {reader.title}", "", reader.words, ""]
+        lines += ["", f"## {reader.title}", "", _wrapped(reader.words, indent=""), ""]
         lines += ["| name | default | allowed | what it does |", "|---|---|---|---|"]
         lines += [_describe_setting(name) for name in names]
     return "\n".join(lines) + "\n"
@@ -229,7 +238,7 @@ def _list_modules() -> str:
         modules = [each for each in sorted(folder.glob("*.py")) if each.name != "__init__.py"]
         if modules:
             lines += ["", f"**{folder.relative_to(SOURCE.parent).as_posix()}/**", ""]
-        lines += [f"* `{each.name}`: {_first_line(each)}" for each in modules]
+        lines += [_wrapped(f"* `{each.name}`: {_first_line(each)}") for each in modules]
     return "\n".join(lines[1:]) + "\n\n"
 
 
@@ -285,6 +294,34 @@ def find_undocumented_api() -> list[str]:
         words |= set(re.findall(r'code="([a-z_]+)"', code))
         words |= set(re.findall(r'"(X-[A-Za-z0-9-]+)"', code))
     return [f"docs/api.md does not mention {word}" for word in sorted(words) if word not in page]
+
+
+_MAX_COLUMNS = 110
+
+
+def _wrapped(text: str, *, indent: str = "  ") -> str:
+    return textwrap.fill(
+        text, _MAX_COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def find_long_lines() -> list[str]:
+    """Lines of prose that are wider than they are easily read; tables and code may be wider."""
+    problems = []
+    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("changelog.d/*.md")]:
+        text = re.sub(
+            r"^```.*?^```", _blank, page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
+        )
+        problems += [
+            f"{page.relative_to(ROOT)}:{number} has {len(line)} columns; {_MAX_COLUMNS} are enough"
+            for number, line in enumerate(text.splitlines(), 1)
+            if len(line) > _MAX_COLUMNS and not line.startswith("|")
+        ]
+    return problems
+
+
+def _blank(code: re.Match[str]) -> str:
+    return "\n" * code[0].count("\n")
 
 
 def find_wrong_folders() -> list[str]:
@@ -367,6 +404,7 @@ def main() -> int:
         *find_stale_pages(),
         *find_broken_links(),
         *find_undocumented_api(),
+        *find_long_lines(),
         *find_wrong_folders(),
         *find_untested_modules(),
         *find_nameless_tests(),
