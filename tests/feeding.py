@@ -16,7 +16,7 @@ from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.script import Line
 from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.choice import ChosenVoice
-from fishs2.text.cleaning import Cleaning
+from fishs2.text.cleaning.cleaning import Cleaning
 from tests.fakes import FakeEngine
 from tests.serving import PATIENCE_S
 

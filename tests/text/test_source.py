@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.text.cleaning import Cleaning, TextCleaning
+from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
 from fishs2.text.sourced import Sourced, cut_source
-from fishs2.text.split import split_text
+from fishs2.text.splitting.split import split_text
 from fishs2.text.turns import find_turns
 
 TAGGED = Cleaning(speaks_tags=True)

@@ -44,6 +44,7 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/metrics"): SPEECH,
     ("GET", "/v1/audio/speech"): SPEECH,
     ("POST", "/v1/audio/speech"): SPEECH,
+    ("POST", "/v1/text/preview"): SPEECH,
     ("GET", "/v1/models"): SPEECH,
     ("GET", "/v1/models/x"): SPEECH,
     ("GET", "/v1/audio/models"): SPEECH,

@@ -15,8 +15,8 @@ from fishs2.engines.base import Part
 from fishs2.errors import UserError
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.script import PAUSE_S, Line
-from fishs2.text.incoming import IncomingText
 from fishs2.text.sourced import cut_source
+from fishs2.text.splitting.incoming import IncomingText
 from fishs2.text.turns import last_speaker, speaker_tag
 
 _MAX_SENTENCE_CHARS = 300

@@ -12,7 +12,7 @@ from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, word, write_script
 from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
 from fishs2.service.voices.library import Voices
-from fishs2.text.cleaning import Cleaning, TextCleaning
+from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading
 from fishs2.text.sourced import Sourced

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
-from fishs2.text.cleaning import TextCleaning
+from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 

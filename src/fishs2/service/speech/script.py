@@ -13,14 +13,14 @@ from unicodedata import east_asian_width
 from fishs2.engines.base import Capabilities, Part, Reference, Utterance
 from fishs2.errors import UserError
 from fishs2.service.voices.choice import ChosenVoice
-from fishs2.text.cleaning import Cleaning
-from fishs2.text.cut import Boundary
+from fishs2.text.cleaning.cleaning import Cleaning
 from fishs2.text.edits import Edit
 from fishs2.text.normalize import has_words
 from fishs2.text.sourced import NOTHING, Sourced, join
-from fishs2.text.split import SHORT_CHARS, UtteranceText, split_text
+from fishs2.text.splitting.cut import Boundary
+from fishs2.text.splitting.split import SHORT_CHARS, UtteranceText, split_text
 from fishs2.text.turns import Turn, find_turns, speaker_tag, without_speaker_tags
-from fishs2.text.wording import write_out
+from fishs2.text.wording.wording import write_out
 
 PAUSE_S = {"scene": 1.2, "paragraph": 0.6, "sentence": 0.3, "clause": 0.12, "word": 0.0}
 """Silence between two utterances, in seconds, by what ended the first: common reading pauses."""

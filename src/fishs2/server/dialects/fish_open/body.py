@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fishs2.server.edge.fields import JsonBody, Number
-from fishs2.text.cleaning import TextCleaning
+from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 _MAX_PAGE_SIZE = 1_000

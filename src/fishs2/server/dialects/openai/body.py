@@ -17,7 +17,7 @@ from fishs2.server.edge.fields import (
     Number,
 )
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
-from fishs2.text.cleaning import TextCleaning
+from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
 MAX_CONTROL_CHARS = 512

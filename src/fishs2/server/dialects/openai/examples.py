@@ -8,6 +8,7 @@ _SPEECH = {"model": "fishs2", "input": TEXT, "voice": "default", "response_forma
 EXAMPLES = {
     ("post", "/v1/audio/speech"): Example(body=_SPEECH),
     ("get", "/v1/audio/speech"): Example(given=_SPEECH),
+    ("post", "/v1/text/preview"): Example(body=_SPEECH),
     ("get", "/v1/models"): Example(answer={"object": "list", "data": [_MODEL]}),
     ("get", "/v1/audio/models"): Example(
         answer={"object": "list", "data": [_MODEL], "models": [_MODEL]}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fishs2.text.cleaning.markdown import find_markdown
 from fishs2.text.edits import apply_edits
-from fishs2.text.markdown import find_markdown
 
 
 def read(text: str) -> str:

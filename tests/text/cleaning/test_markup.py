@@ -2,8 +2,8 @@
 
 import pytest
 
+from fishs2.text.cleaning.markup import find_entities, find_html, find_literal_breaks, find_thoughts
 from fishs2.text.edits import apply_edits
-from fishs2.text.markup import find_entities, find_html, find_literal_breaks, find_thoughts
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from fishs2.text import split as splitting
-from fishs2.text.breaks import is_scene_break
 from fishs2.text.graphemes import is_grapheme_border
 from fishs2.text.normalize import has_speech, normalize_text
 from fishs2.text.sourced import Sourced
+from fishs2.text.splitting import split as splitting
+from fishs2.text.splitting.breaks import is_scene_break
 from fishs2.text.tags import find_tags
 
 WORDS = st.sampled_from(

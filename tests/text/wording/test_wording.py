@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.text import wording
 from fishs2.text.normalize import normalize_text
-from fishs2.text.plain import spell_plainly
 from fishs2.text.sourced import Sourced
+from fishs2.text.wording import wording
+from fishs2.text.wording.plain import spell_plainly
 
 
 def write_out(text: str, language: str) -> str:

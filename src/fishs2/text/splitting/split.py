@@ -18,12 +18,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from fishs2.text.breaks import is_scene_break, split_scenes
-from fishs2.text.cut import Boundary, Passage, cut_evenly, mask_tags
-from fishs2.text.lines import split_paragraphs
 from fishs2.text.scripts import TAG_MASK, UNSPACED
-from fishs2.text.sentences import find_sentence_ends
 from fishs2.text.sourced import Places, Sourced
+from fishs2.text.splitting.breaks import is_scene_break, split_scenes
+from fishs2.text.splitting.cut import Boundary, Passage, cut_evenly, mask_tags
+from fishs2.text.splitting.lines import split_paragraphs
+from fishs2.text.splitting.sentences import find_sentence_ends
 from fishs2.text.tags import find_leading_controls, find_tags
 
 _NEEDS_NO_SPACE = re.compile(rf"[{UNSPACED}{TAG_MASK}]")

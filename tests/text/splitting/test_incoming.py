@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.text.incoming import IncomingText
+from fishs2.text.splitting.incoming import IncomingText
 from tests.counting import count_calls
 
 

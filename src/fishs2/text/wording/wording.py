@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from fishs2.text import english, money
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import find_emoji_names
-from fishs2.text.plain import find_plain_spellings
 from fishs2.text.sourced import Sourced
+from fishs2.text.wording import english, money
+from fishs2.text.wording.plain import find_plain_spellings
 
 _Rule = Callable[[str], Iterable[Edit]]
 

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fishs2.text.cleaning import Cleaning
+from fishs2.text.cleaning.cleaning import Cleaning
+from fishs2.text.cleaning.links import find_link_marks
 from fishs2.text.edits import Edit, apply_edits
-from fishs2.text.links import find_link_marks
 from fishs2.text.sourced import Sourced, cut_source
-from fishs2.text.split import split_text
+from fishs2.text.splitting.split import split_text
 
 
 def read(text: str) -> str:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from fishs2.text.breaks import is_scene_break
+from fishs2.text.cleaning.links import find_link_marks
+from fishs2.text.cleaning.markdown import find_markdown
+from fishs2.text.cleaning.markup import find_entities, find_html, find_literal_breaks, find_thoughts
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading, find_emoji_marks
-from fishs2.text.links import find_link_marks
-from fishs2.text.markdown import find_markdown
-from fishs2.text.markup import find_entities, find_html, find_literal_breaks, find_thoughts
 from fishs2.text.normalize import has_speech, normalize, normalize_text
 from fishs2.text.sourced import Sourced
+from fishs2.text.splitting.breaks import is_scene_break
 from fishs2.text.tags import Span, find_directions, find_removals, remove_tags
 
 TextCleaning = Literal["off", "minimal", "markdown"]

@@ -1,6 +1,6 @@
 import pytest
 
-from fishs2.text.lines import split_paragraphs
+from fishs2.text.splitting.lines import split_paragraphs
 
 WRAPPED = (
     "It was the kind of evening on which nobody in the house\n"

@@ -9,9 +9,9 @@ what is given on, joined, is what came.
 
 import re
 
-from fishs2.text.cut import mask_tags
 from fishs2.text.scripts import TAG_MASK
-from fishs2.text.sentences import find_sentence_ends
+from fishs2.text.splitting.cut import mask_tags
+from fishs2.text.splitting.sentences import find_sentence_ends
 from fishs2.text.tags import MAX_TAG_CHARS, find_tags
 
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")

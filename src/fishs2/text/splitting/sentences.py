@@ -11,7 +11,8 @@ into, and a tag between two sentences belongs to the second.
 
 import re
 
-from fishs2.text.abbreviations import (
+from fishs2.text.scripts import CLOSERS, GREEK, OPENERS, TAG_MASK, UNSPACED
+from fishs2.text.splitting.abbreviations import (
     BEFORE_NUMBER,
     CLOSING_DOTTED,
     DOTTED_NAME_ENDINGS,
@@ -24,7 +25,6 @@ from fishs2.text.abbreviations import (
     STREET_ENDING,
     TITLES,
 )
-from fishs2.text.scripts import CLOSERS, GREEK, OPENERS, TAG_MASK, UNSPACED
 
 _LATIN_MARKS = ".!?…‽⁇⁈⁉"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from fishs2.text.scripts import TAG_MASK
-from fishs2.text.sentences import find_sentence_ends
+from fishs2.text.splitting.sentences import find_sentence_ends
 
 
 def split_sentences(text: str) -> list[str]:

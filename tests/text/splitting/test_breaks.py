@@ -1,6 +1,6 @@
 import pytest
 
-from fishs2.text.breaks import is_scene_break, split_scenes
+from fishs2.text.splitting.breaks import is_scene_break, split_scenes
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from fishs2.text.edits import Edit
-from fishs2.text.money import SIGNS
+from fishs2.text.wording.money import SIGNS
 
 _ONES = [
     "zero",
