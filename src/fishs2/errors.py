@@ -95,8 +95,10 @@ class BusyError(Fishs2Error):
 class NoRoomError(BusyError):
     """There is no room for another connection, or the system lets no more files be open."""
 
-    def __init__(self, message: str, *, retry_after_s: int | None) -> None:
-        super().__init__(message, retry_after_s=retry_after_s, code="too_many_connections")
+    def __init__(
+        self, message: str, *, retry_after_s: int | None, code: str = "too_many_connections"
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, code=code)
 
 
 class QuotaError(BusyError):
