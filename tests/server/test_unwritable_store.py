@@ -138,7 +138,8 @@ def test_limit_of_file_size_is_no_defect_on_any_route(tmp_path: Path) -> None:
     headers = make_key(tmp_path)
     with server(tmp_path) as (client, process):
         assert client.get("/health").json()["store"] == "ok"
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, 1_000))
+        usual = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, usual[1]))
         for path, body in SPEECH.items():
             answer = client.post(path, json=body, headers=headers)
             assert answer.status_code in (503, 507)
@@ -150,6 +151,8 @@ def test_limit_of_file_size_is_no_defect_on_any_route(tmp_path: Path) -> None:
                 check_refused(answer, 507, "store_full")
         assert client.get("/health").json()["store"] != "ok"
         assert client.get("/v1/models", headers=headers).status_code == 200
+        # What counts covered lines writes them down at the end.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, usual)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits other processes")
@@ -157,10 +160,12 @@ def test_cached_audio_without_room_is_507_and_costs_nothing(tmp_path: Path) -> N
     import resource
 
     with server(tmp_path) as (client, process):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, 1_000))
+        usual = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, usual[1]))
         [(path, body)] = CACHED.items()
         answer = client.post(path, json=body)
         plain = client.post(path, json={**body, "cache": False})
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, usual)
 
     check_refused(answer, 507, "store_full")
     assert plain.status_code == 200

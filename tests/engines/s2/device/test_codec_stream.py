@@ -215,8 +215,7 @@ def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
 
     model = load_golden_model()
     alone = [speak(Core(model, LIMITS), [make(model, text, seed=3)])[0] for text in TEXTS[:3]]
-    core = Core(replace(model), LIMITS)
-    core._vocoder = open_vocoder(model.codec, delay=1)
+    core = Core(replace(model), LIMITS, vocoder=open_vocoder(model.codec, delay=1))
     heard: dict[Sequence, list[np.ndarray]] = {}
     for text in TEXTS[:3]:
         sequence = make(model, text, seed=3)
@@ -237,7 +236,7 @@ def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
 
 def test_rows_that_pad_a_batch_never_come_to_the_end_of_the_tables(codec: Codec) -> None:
     stream = open_stream(codec)
-    [window, *_] = stream._state.windows.values()
+    [window, *_] = stream.state.windows.values()
     window.position[-1] = codec.config.frame_transformer.max_positions - 3
     codes = np.stack([random_codes(codec, 2, slot) for slot in range(3)])
 

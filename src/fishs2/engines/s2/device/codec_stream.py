@@ -125,7 +125,7 @@ class CodecStream:
         self._num_slots = num_slots
         self._is_card = codec.device.type == "cuda"
         # One row more than slots: those that pad a batch share it.
-        self._state = new_state(codec.decoder, num_slots + 1, codec.device)
+        self.state = new_state(codec.decoder, num_slots + 1, codec.device)
         sizes = [size for size in (1, 2, 4, 8, 16, 32) if size < num_slots]
         self._sizes = [*sizes, min(num_slots, 32)]
         most, num_codebooks = self._sizes[-1], codec.config.num_codebooks
@@ -142,22 +142,22 @@ class CodecStream:
     def begin(self, slot: int) -> None:
         """Start a slot anew, after what was launched for it."""
         with self._lane.active():
-            reset_rows(self._state, slot)
+            reset_rows(self.state, slot)
 
     def put(self, slot: int, state: StreamState) -> None:
         """Let a slot continue a stream of one row."""
         with self._lane.active():
-            put_rows(self._state, torch.tensor([slot], device=self._codec.device), state)
+            put_rows(self.state, torch.tensor([slot], device=self._codec.device), state)
 
     def take(self, slot: int) -> StreamState:
         """A copy of a slot's state, after what was launched for it."""
         with self._lane.active():
-            return take_rows(self._state, torch.tensor([slot], device=self._codec.device))
+            return take_rows(self.state, torch.tensor([slot], device=self._codec.device))
 
     @property
     def num_bytes(self) -> int:
         """Of the states of all slots."""
-        return sum(each.nbytes for each in state_tensors(self._state))
+        return sum(each.nbytes for each in state_tensors(self.state))
 
     def max_rows(self, num_frames: int) -> int:
         """How many rows one call may decode."""
@@ -195,13 +195,13 @@ class CodecStream:
 
     def _compute(self, size: int, num_frames: int) -> None:
         slots = self._slots[:size]
-        state = take_rows(self._state, slots)
+        state = take_rows(self.state, slots)
         with computing_in(self._kind):
             samples = decode_step(self._codec, self._codes[:size, :, :num_frames], state)
-        for old, new in zip(state_tensors(self._state), state_tensors(state), strict=True):
+        for old, new in zip(state_tensors(self.state), state_tensors(state), strict=True):
             old[slots] = new.to(old.dtype)
         # Nobody begins the row for padding: without this it would run past the rotation tables.
-        for window in self._state.windows.values():
+        for window in self.state.windows.values():
             window.position[self._num_slots] = 0
         self._samples[:size, : samples.shape[1]] = samples
 

@@ -47,8 +47,15 @@ class Limits:
 class Core:
     """Everything that speaks, for `limits.num_slots` utterances at once."""
 
-    def __init__(self, model: Model, limits: Limits, *, step: DecodeStep | None = None) -> None:
-        """step: None takes the one that suits the model's device."""
+    def __init__(
+        self,
+        model: Model,
+        limits: Limits,
+        *,
+        step: DecodeStep | None = None,
+        vocoder: Vocoder | None = None,
+    ) -> None:
+        """step, vocoder: None takes the one that suits the model's device."""
         self.limits = limits
         self.prefixes = PrefixCache(max_bytes=limits.prefix_bytes)
         self._stats = EngineStats()
@@ -62,7 +69,7 @@ class Core:
         self._runner = Runner(
             model, num_slots=limits.num_slots, max_positions=limits.max_positions, step=step
         )
-        self._vocoder = Vocoder(
+        self._vocoder = vocoder or Vocoder(
             model.codec, num_slots=limits.num_slots, max_positions=limits.max_positions
         )
 
