@@ -13,9 +13,10 @@ from functools import partial
 import numpy as np
 
 from fishs2.audio.effects import EffectChain, Effects
-from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
+from fishs2.audio.encode import AudioEncoder, StreamEncoder
 from fishs2.audio.formats import FORMATS, AudioFormat, choose_format
 from fishs2.audio.pcm import Pcm, Resampler
+from tests.encoding import MemoryEncoder
 
 _SECONDS = 10
 _ENGINE_RATE_HZ = 44_100
@@ -58,7 +59,7 @@ def change(effects: Effects, pcm: Pcm) -> None:
     chain = EffectChain(effects, _ENGINE_RATE_HZ)
     for start in range(0, len(pcm), _PIECE_SAMPLES):
         chain.apply(pcm[start : start + _PIECE_SAMPLES])
-    chain.flush()
+    list(chain.drain())
 
 
 def resample(out_rate_hz: int, pcm: Pcm) -> None:
@@ -84,7 +85,7 @@ def main() -> None:
             audio_format = choose_format(name, engine_rate_hz=rate_hz, sample_rate_hz=rate_hz)
             pcm = imitate_speech(rate_hz)
             stream = cpu_ms_per_second(partial(encode, StreamEncoder, audio_format, pcm))
-            file = cpu_ms_per_second(partial(encode, FileEncoder, audio_format, pcm))
+            file = cpu_ms_per_second(partial(encode, MemoryEncoder, audio_format, pcm))
             wait = first_bytes_ms(audio_format, pcm)
             bit_rate = audio_format.bit_rate or 0
             print(f"{name:6}  {rate_hz:7}  {bit_rate:6}  {stream:11.2f}  {file:9.2f}  {wait:.1f}")

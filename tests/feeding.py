@@ -1,7 +1,9 @@
 """An engine as the service uses it: through feeds, which speak again what was lost."""
 
 import asyncio
+import tempfile
 from contextlib import aclosing
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +50,7 @@ PLAN = SpeechPlan(
 """How anything may be spoken."""
 
 RULES = SpeechRules(
+    temp_dir=Path(tempfile.gettempdir()),
     max_input_chars=12_000,
     strict_voices=False,
     styles=True,

@@ -139,6 +139,7 @@ def _open_stores(settings: Settings) -> Stores:
 
 def _speech_rules(settings: Settings) -> SpeechRules:
     return SpeechRules(
+        temp_dir=settings.temp_dir,
         max_input_chars=settings.max_input_chars,
         strict_voices=settings.strict_voices,
         styles=settings.instructions == "style",

@@ -45,7 +45,10 @@ class HomeSettings(BaseModel):
         "from it, and `.env` is read there. Unset means the checkout, or for an installed package "
         "the system's folder for the data of programs. Only in the environment.",
     )
-    temp_dir: HomePath = Field(Path("temp"), description="Folder for temporary files.")
+    temp_dir: HomePath = Field(
+        Path("temp"),
+        description="Folder for temporary files, such as whole answers of more than 32 MB.",
+    )
 
 
 class ServerSettings(HomeSettings):

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fishs2.audio.decode import decode_audio
-from fishs2.audio.encode import FileEncoder, StreamEncoder
+from fishs2.audio.encode import StreamEncoder
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.errors import UserError
+from tests.encoding import MemoryEncoder
 from tests.recordings import make_adts, write_wav
 
 RATE_HZ = 48_000
@@ -48,7 +49,7 @@ def make_uploads() -> dict[str, bytes]:
     tone = make_tone(0.3)
     uploads = {}
     for name in ("wav", "mp3", "opus", "aac", "flac"):
-        encoder = FileEncoder(choose_format(name, engine_rate_hz=RATE_HZ))
+        encoder = MemoryEncoder(choose_format(name, engine_rate_hz=RATE_HZ))
         encoder.encode(tone)
         uploads[name] = encoder.flush()
     streamed = StreamEncoder(AudioFormat("wav", RATE_HZ))
@@ -238,7 +239,7 @@ def test_audio_longer_than_the_limit_is_refused_with_the_limit() -> None:
 
 
 def test_a_small_file_of_long_silence_does_not_fill_memory() -> None:
-    encoder = FileEncoder(AudioFormat("flac", RATE_HZ))
+    encoder = MemoryEncoder(AudioFormat("flac", RATE_HZ))
     for _ in range(300):
         encoder.encode(np.zeros(RATE_HZ, np.float32))
     bomb = encoder.flush()

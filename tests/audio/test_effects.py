@@ -18,7 +18,7 @@ def apply(pcm: Pcm, effects: Effects, piece_samples: int = 500) -> Pcm:
         chain.apply(pcm[start : start + piece_samples])
         for start in range(0, len(pcm), piece_samples)
     ]
-    return np.concatenate([*pieces, chain.flush()])
+    return np.concatenate([*pieces, *chain.drain()])
 
 
 def make_tone(seconds: float, pitch_hz: float = 220.0, peak: float = 0.5) -> Pcm:
@@ -30,7 +30,7 @@ def test_neutral_effects_hand_the_input_back() -> None:
     chain, pcm = EffectChain(Effects(), RATE_HZ), make_tone(0.1)
 
     assert chain.apply(pcm) is pcm
-    assert len(chain.flush()) == 0
+    assert not any(len(piece) for piece in chain.drain())
 
 
 def test_negative_volume_scales_and_nothing_else() -> None:
@@ -110,6 +110,6 @@ def encode_through_chain(pieces: list[Pcm], effects: Effects, name: str) -> byte
     bit_rate = 64_000 if name in ("mp3", "aac") else None
     encoder = StreamEncoder(AudioFormat(name, 48_000, bit_rate))  # type: ignore[arg-type]
     encoded = [encoder.encode(resampler.resample(chain.apply(piece))) for piece in pieces]
-    encoded.append(encoder.encode(resampler.resample(chain.flush())))
+    encoded += [encoder.encode(resampler.resample(piece)) for piece in chain.drain()]
     encoded.append(encoder.encode(resampler.flush()))
     return b"".join([*encoded, encoder.flush()])

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fishs2.audio.decode import decode_audio
-from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
+from fishs2.audio.encode import AudioEncoder, StreamEncoder
 from fishs2.audio.formats import AAC_PRIMING_SAMPLES, FORMATS, AudioFormat, choose_format
 from fishs2.audio.pcm import Pcm, Resampler, from_int16
 from fishs2.errors import EngineError
 from fishs2.store.voices.store import SAMPLE_VOICES
+from tests.encoding import MemoryEncoder
 
 EVERY_FORMAT = [
     choose_format(name, engine_rate_hz=rate_hz, sample_rate_hz=rate_hz)
@@ -54,17 +55,17 @@ def decode(encoded: bytes, audio_format: AudioFormat) -> Pcm:
     return pcm[:: 48_000 // audio_format.sample_rate_hz] if audio_format.name == "opus" else pcm
 
 
-@pytest.mark.parametrize("make_encoder", [StreamEncoder, FileEncoder])
+@pytest.mark.parametrize("make_encoder", [StreamEncoder, MemoryEncoder])
 @pytest.mark.parametrize("audio_format", EVERY_FORMAT, ids=str)
 def test_encoded_sound_decodes_to_the_same_duration_and_content(
-    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[FileEncoder]
+    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[MemoryEncoder]
 ) -> None:
     tone = make_tone(audio_format.sample_rate_hz // 2 + 123, audio_format.sample_rate_hz)
 
     heard = decode(encode(make_encoder(audio_format), tone), audio_format)
 
     is_exact = audio_format.name in EXACT or (
-        audio_format.name == "mp3" and make_encoder is FileEncoder
+        audio_format.name == "mp3" and make_encoder is MemoryEncoder
     )
     # LAME pads what it streams with up to 46 samples more than a frame.
     allowed = 0 if is_exact else audio_format.frame_samples + 46
@@ -116,7 +117,7 @@ def test_streamed_wav_says_that_its_length_is_unknown() -> None:
 
 
 def test_whole_wav_says_its_length() -> None:
-    encoded = encode(FileEncoder(AudioFormat("wav", 22_050)), make_tone(10, 22_050))
+    encoded = encode(MemoryEncoder(AudioFormat("wav", 22_050)), make_tone(10, 22_050))
 
     assert struct.unpack_from("<I", encoded, 4) == (36 + 20,)
     assert struct.unpack_from("<HHIIHH", encoded, 20) == (1, 1, 22_050, 44_100, 2, 16)
@@ -124,7 +125,7 @@ def test_whole_wav_says_its_length() -> None:
 
 
 def test_whole_flac_says_its_number_of_samples() -> None:
-    encoded = encode(FileEncoder(AudioFormat("flac", 24_000)), make_tone(12_345, 24_000))
+    encoded = encode(MemoryEncoder(AudioFormat("flac", 24_000)), make_tone(12_345, 24_000))
 
     stream_info = encoded[8 : 8 + 34]
     assert int.from_bytes(stream_info[13:18], "big") & (1 << 36) - 1 == 12_345
@@ -135,7 +136,7 @@ def test_whole_mp3_has_the_exact_duration_at_any_length(rate_hz: int) -> None:
     audio_format = choose_format("mp3", engine_rate_hz=rate_hz)
 
     for num_samples in range(100, 2500, 61):
-        encoded = encode(FileEncoder(audio_format), make_tone(num_samples, rate_hz))
+        encoded = encode(MemoryEncoder(audio_format), make_tone(num_samples, rate_hz))
 
         assert len(decode(encoded, audio_format)) == num_samples
 
@@ -150,10 +151,10 @@ def test_streamed_mp3_tells_its_delay_but_no_totals() -> None:
     assert encoded[:2] == b"\xff\xf3"  # an MPEG-2 frame without CRC, and no ID3 before it
 
 
-@pytest.mark.parametrize("make_encoder", [StreamEncoder, FileEncoder])
+@pytest.mark.parametrize("make_encoder", [StreamEncoder, MemoryEncoder])
 @pytest.mark.parametrize("audio_format", DEFAULT_FORMATS, ids=str)
 def test_no_sound_makes_no_error(
-    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[FileEncoder]
+    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[MemoryEncoder]
 ) -> None:
     encoder = make_encoder(audio_format)
 
@@ -162,10 +163,10 @@ def test_no_sound_makes_no_error(
     encoder.close()
 
 
-@pytest.mark.parametrize("make_encoder", [StreamEncoder, FileEncoder])
+@pytest.mark.parametrize("make_encoder", [StreamEncoder, MemoryEncoder])
 @pytest.mark.parametrize("audio_format", DEFAULT_FORMATS, ids=str)
 def test_a_sample_that_is_no_number_is_refused(
-    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[FileEncoder]
+    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[MemoryEncoder]
 ) -> None:
     with pytest.raises(EngineError, match="NaN"):
         make_encoder(audio_format).encode(np.array([0.0, np.nan], np.float32))
@@ -181,10 +182,10 @@ def test_a_codec_used_after_its_end_raises(audio_format: AudioFormat) -> None:
         encoder.flush()
 
 
-@pytest.mark.parametrize("make_encoder", [StreamEncoder, FileEncoder])
+@pytest.mark.parametrize("make_encoder", [StreamEncoder, MemoryEncoder])
 @pytest.mark.parametrize("audio_format", CODEC_FORMATS, ids=str)
 def test_encoders_dropped_midway_leak_nothing(
-    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[FileEncoder]
+    audio_format: AudioFormat, make_encoder: type[StreamEncoder] | type[MemoryEncoder]
 ) -> None:
     pcm = make_tone(5000, audio_format.sample_rate_hz)
     memory = psutil.Process().memory_info
@@ -201,10 +202,10 @@ def test_encoders_dropped_midway_leak_nothing(
     assert memory().rss - before < 2_000_000
 
 
-@pytest.mark.parametrize("make", [StreamEncoder, FileEncoder])
+@pytest.mark.parametrize("make", [StreamEncoder, MemoryEncoder])
 @pytest.mark.parametrize("bit_rate", [None, 24_000, 32_000, 48_000, 64_000])
 def test_opus_has_the_bit_rate_that_is_asked_for_and_64_kbit_by_default(
-    make: type[StreamEncoder] | type[FileEncoder], bit_rate: int | None
+    make: type[StreamEncoder] | type[MemoryEncoder], bit_rate: int | None
 ) -> None:
     spoken = SAMPLE_VOICES / "sample_male" / "sample_male_new.wav"
     voice = decode_audio(spoken.read_bytes(), max_seconds=90)

@@ -21,6 +21,7 @@ from fishs2.store.accounts.usage import Outcome, read_usage, reserve, settle, to
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.failures import store_errors
+from fishs2.store.spool import Spool
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.store import VoiceStore
 
@@ -159,6 +160,20 @@ def test_quotas_are_exact_when_a_disk_was_full(disk: Path) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     database.close()
+
+
+def test_large_answer_on_a_full_disk_is_a_clear_error_and_frees_what_it_took(disk: Path) -> None:
+    spool = Spool(disk, max_memory_bytes=100_000)
+
+    def write_much() -> None:
+        for _ in range(300):
+            spool.write(bytes(50_000))
+
+    with pytest.raises(StoreFullError, match="FISHS2_TEMP_DIR"):
+        write_much()
+    spool.close()
+
+    assert os.statvfs(disk).f_bavail > 0.9 * os.statvfs(disk).f_blocks
 
 
 def test_read_only_disk_gives_what_it_has_and_takes_nothing(disk: Path) -> None:

@@ -4,6 +4,7 @@
 its own: `tempo`, `loudness`, `limiter`.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,22 +58,19 @@ class Effects:
             )
 
 
-LoudnessStage = type[WholeLoudness | StreamLoudness]
+LoudnessStage = Callable[[float, int], WholeLoudness | StreamLoudness]
+"""Makes a stage for a loudness in LUFS and a sample rate."""
 
 
 class EffectChain:
     """Applies effects to a stream; hands back its input where there is nothing to do.
 
     The total output is the input divided by the speed, rounded, and does not depend on how the
-    input is cut into pieces. After `flush` it must not be used again.
+    input is cut into pieces. After `drain` it must not be used again.
     """
 
     def __init__(
-        self,
-        effects: Effects,
-        sample_rate_hz: int,
-        *,
-        loudness: LoudnessStage = WholeLoudness,
+        self, effects: Effects, sample_rate_hz: int, *, loudness: LoudnessStage = StreamLoudness
     ) -> None:
         """loudness: whole measures to the end first, stream goes by what it has heard."""
         self._tempo: TempoChanger | None = None
@@ -97,15 +95,17 @@ class EffectChain:
             pcm = self._loudness.apply(pcm)
         return self._change_volume(pcm)
 
-    def flush(self) -> Pcm:
-        """Give what is left of the output."""
+    def drain(self) -> Iterator[Pcm]:
+        """Give what is left of the output, in pieces."""
         rest = np.zeros(0, np.float32) if self._tempo is None else self._tempo.flush()
-        if self._loudness is not None:
-            rest = np.concatenate((self._loudness.apply(rest), self._loudness.flush()))
-        rest = self._change_volume(rest)
+        if self._loudness is None:
+            yield self._change_volume(rest)
+        else:
+            yield self._change_volume(self._loudness.apply(rest))
+            for piece in self._loudness.drain():
+                yield self._change_volume(piece)
         if self._limiter is not None:
-            rest = np.concatenate((rest, self._limiter.flush()))
-        return rest
+            yield self._limiter.flush()
 
     def _change_volume(self, pcm: Pcm) -> Pcm:
         if self._gain == 1.0 and self._limiter is None:

@@ -7,6 +7,7 @@ which lets go of the GIL while it encodes.
 
 import io
 import struct
+from contextlib import suppress
 from fractions import Fraction
 from typing import Protocol
 
@@ -18,7 +19,8 @@ from av.container import OutputContainer
 from fishs2.audio.formats import AudioFormat, FormatName
 from fishs2.audio.mp3_tag import with_exact_padding, without_totals
 from fishs2.audio.pcm import Pcm, check_finite, to_int16
-from fishs2.errors import EngineError
+from fishs2.audio.sink import Sink
+from fishs2.errors import EngineError, Fishs2Error
 
 _UNKNOWN_BYTES = 0xFFFFFFFF
 """Size in the header of a WAV of unknown length: players read until the stream ends."""
@@ -30,6 +32,9 @@ _CODECS: dict[FormatName, tuple[str, str, str]] = {
     "aac": ("adts", "aac", "fltp"),
     "flac": ("flac", "flac", "s16"),
 }
+
+_MP3_HEAD_BYTES = 1_441
+"""The longest frame there is: 320 kbit/s at 32 kHz. The first one holds the tag."""
 
 _MUXER_OPTIONS: dict[FormatName, dict[str, str]] = {
     "mp3": {"id3v2_version": "0"},  # the tag would hold nothing but the encoder's name
@@ -91,17 +96,19 @@ class StreamEncoder:
 
 
 class FileEncoder:
-    """Makes one complete file whose headers give its exact length.
+    """Writes one complete file whose headers give its exact length.
 
-    `encode` gives b"" and `flush` the whole file; the codec works as the sound comes.
+    `encode` and `flush` give b"": the file is in the sink, complete after `flush`. The codec works
+    as the sound comes. What the sink raises passes on.
     """
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    def __init__(self, audio_format: AudioFormat, sink: Sink) -> None:
+        """sink: the caller closes it."""
         self._encoder: AudioEncoder
         if audio_format.name in _CODECS:
-            self._encoder = _CodecFile(audio_format)
+            self._encoder = _CodecFile(audio_format, sink)
         else:
-            self._encoder = _PcmFile(audio_format)
+            self._encoder = _PcmFile(audio_format, sink)
 
     def encode(self, pcm: Pcm) -> bytes:
         return self._encoder.encode(pcm)
@@ -137,23 +144,30 @@ class _PcmStream:
 class _PcmFile:
     """wav and pcm, whole."""
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    def __init__(self, audio_format: AudioFormat, sink: Sink) -> None:
         self._format = audio_format
-        self._parts: list[bytes] = []
+        self._sink = sink
+        self._num_samples = 0
+        if audio_format.name == "wav":
+            self._write_header()
 
     def encode(self, pcm: Pcm) -> bytes:
-        self._parts.append(to_int16(pcm).tobytes())
+        self._num_samples += len(pcm)
+        self._sink.write(to_int16(pcm).tobytes())
         return b""
 
     def flush(self) -> bytes:
-        samples = b"".join(self._parts)
-        self._parts = []
-        if self._format.name == "pcm":
-            return samples
-        return _wav_header(self._format.sample_rate_hz, num_samples=len(samples) // 2) + samples
+        if self._format.name == "wav":
+            self._sink.seek(0)
+            self._write_header()
+        return b""
 
     def close(self) -> None:
-        self._parts = []
+        pass
+
+    def _write_header(self) -> None:
+        num_samples = self._num_samples
+        self._sink.write(_wav_header(self._format.sample_rate_hz, num_samples=num_samples))
 
 
 class _CodecStream:
@@ -186,10 +200,10 @@ class _CodecStream:
 class _CodecFile:
     """A format of FFmpeg's, whole."""
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    def __init__(self, audio_format: AudioFormat, sink: Sink) -> None:
         self._format = audio_format
-        self._sink = io.BytesIO()
-        self._writer = _CodecWriter(audio_format, self._sink, {})
+        self._sink = sink
+        self._writer = _CodecWriter(audio_format, sink, {})
 
     def encode(self, pcm: Pcm) -> bytes:
         self._writer.write(pcm)
@@ -197,10 +211,13 @@ class _CodecFile:
 
     def flush(self) -> bytes:
         self._writer.finish()
-        encoded = self._sink.getvalue()
         if self._format.name == "mp3":
-            return with_exact_padding(encoded, self._format, num_samples=self._writer.num_samples)
-        return encoded
+            self._sink.seek(0)
+            head = self._sink.read(_MP3_HEAD_BYTES)
+            head = with_exact_padding(head, self._format, num_samples=self._writer.num_samples)
+            self._sink.seek(0)
+            self._sink.write(head)
+        return b""
 
     def close(self) -> None:
         self._writer.close()
@@ -254,7 +271,7 @@ class _CodecWriter:
     """One codec in one container, fed with whole codec frames."""
 
     def __init__(
-        self, audio_format: AudioFormat, sink: io.BytesIO | _AppendOnly, options: dict[str, str]
+        self, audio_format: AudioFormat, sink: Sink | _AppendOnly, options: dict[str, str]
     ) -> None:
         self._open: tuple[OutputContainer, AudioStream] | None = None
         name = audio_format.name
@@ -305,13 +322,16 @@ class _CodecWriter:
         container, stream = self._codec()
         for packet in stream.encode(None):
             container.mux(packet)
-        self.close()
+        self._open = None
+        container.close()
 
     def close(self) -> None:
         if self._open is not None:
             container, _ = self._open
             self._open = None
-            container.close()
+            # The end of a file that nobody wants may meet the disk that failed before.
+            with suppress(av.FFmpegError, Fishs2Error):
+                container.close()
 
     def _codec(self) -> tuple[OutputContainer, AudioStream]:
         if self._open is None:
@@ -353,7 +373,7 @@ def _wav_header(sample_rate_hz: int, *, num_samples: int | None) -> bytes:
 
     Source: Multimedia Programming Interface and Data Specifications 1.0, chapter 3.
     """
-    sound_bytes = _UNKNOWN_BYTES if num_samples is None else 2 * num_samples
+    sound_bytes = _UNKNOWN_BYTES if num_samples is None else min(2 * num_samples, _UNKNOWN_BYTES)
     riff_bytes = min(sound_bytes + 36, _UNKNOWN_BYTES)
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",

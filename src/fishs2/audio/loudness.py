@@ -6,12 +6,14 @@ the rest, do not count.
 """
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fishs2.audio.pcm import Pcm
+from fishs2.audio.sink import Sink
 
 _STEP_S = 0.1  # blocks of four steps overlap by 75 %
 _ABSOLUTE_GATE_LUFS = -70.0
@@ -32,6 +34,8 @@ _FALL_DB_PER_STEP, _RISE_DB_PER_STEP = 1.2, 0.3
 # After this time the weighting filters have forgotten a sound, to 120 dB below it: the high-pass
 # has a double pole at 38 Hz, which decays by 2,080 dB per second.
 _MEMORY_S = 0.08
+
+_PIECE_BYTES = 1 << 20
 
 Biquad = tuple[float, float, float, float, float]
 """b0, b1, b2, a1, a2; a0 is 1."""
@@ -124,22 +128,25 @@ class LoudnessMeter:
 class WholeLoudness:
     """Brings a sound to a loudness by one gain. It keeps everything until its end."""
 
-    def __init__(self, target_lufs: float, sample_rate_hz: int) -> None:
+    def __init__(self, target_lufs: float, sample_rate_hz: int, *, kept: Sink) -> None:
+        """kept: where the sound is; an empty file, which the caller closes."""
         self._target_lufs = target_lufs
         self._meter = LoudnessMeter(sample_rate_hz)
-        self._kept: list[Pcm] = [np.zeros(0, np.float32)]
+        self._kept = kept
 
     def apply(self, pcm: Pcm) -> Pcm:
         """Take float32 [n]; gives nothing yet."""
         self._meter.add(pcm)
-        self._kept.append(pcm)
+        self._kept.write(pcm.tobytes())
         return np.zeros(0, np.float32)
 
-    def flush(self) -> Pcm:
-        """Give the whole sound."""
+    def drain(self) -> Iterator[Pcm]:
+        """Give the whole sound, in pieces."""
         gain_db = _gain_to(self._target_lufs, self._meter.loudness()) or 0.0
-        louder: Pcm = np.concatenate(self._kept) * np.float32(10 ** (gain_db / 20))
-        return louder
+        gain = np.float32(10 ** (gain_db / 20))
+        self._kept.seek(0)
+        while piece := self._kept.read(_PIECE_BYTES):
+            yield np.frombuffer(piece, np.float32) * gain
 
 
 class StreamLoudness:
@@ -167,13 +174,11 @@ class StreamLoudness:
                 given.append(self._give(self._step_len))
         return np.concatenate(given)
 
-    def flush(self) -> Pcm:
+    def drain(self) -> Iterator[Pcm]:
         """Give the rest."""
         self._hear(len(self._unheard))
-        given: list[Pcm] = [np.zeros(0, np.float32)]
         while len(self._waiting):
-            given.append(self._give(min(self._step_len, len(self._waiting))))
-        return np.concatenate(given)
+            yield self._give(min(self._step_len, len(self._waiting)))
 
     def _hear(self, num_samples: int) -> None:
         heard, self._unheard = self._unheard[:num_samples], self._unheard[num_samples:]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from fishs2.service.services import Services
 from fishs2.service.speech.preview import preview
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import Spoken
+from fishs2.store.spool import Spool
 
 _STANDARD_OUTPUT = Path("-")
 _PROGRESS_AFTER_S = 1.0
@@ -100,22 +102,25 @@ async def _write_standard_output(spoken: Spoken) -> None:
 async def _write_file(spoken: Spoken, output: Path) -> None:
     progress = asyncio.create_task(_show_progress(spoken))
     try:
-        speech_bytes = await spoken.render()
+        async with spoken.render() as sound:
+            await asyncio.to_thread(_replace_file, output, sound.spool)
+            num_bytes = sound.num_bytes
     finally:
         progress.cancel()
         await asyncio.wait([progress])
-    await asyncio.to_thread(_replace_file, output, speech_bytes)
     typer.echo(
-        f"wrote {output}: {spoken.report.audio_s:.1f} s, {len(speech_bytes) / 1000:,.0f} kB of "
+        f"wrote {output}: {spoken.report.audio_s:.1f} s, {num_bytes / 1000:,.0f} kB of "
         f"{spoken.report.request.format}"
     )
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def _replace_file(path: Path, content: Spool) -> None:
     """Write a file that is either whole or not there. Raises UserError."""
+    content.seek(0)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        draft.write_bytes(content)
+        with draft.open("wb") as file:
+            shutil.copyfileobj(content, file)
         draft.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -16,6 +16,7 @@ from fishs2.errors import (
 from fishs2.service.threads import Threads
 from fishs2.store.clips import Clip, ClipStore, OpenClip
 from fishs2.store.failures import store_errors
+from fishs2.store.spool import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _SWEEP_EVERY_S = 5.0
 _NUM_THREADS = 4
 """More than one, as a clip that is on its way to a slow disk must not hold up the hits."""
 
-Keep = Callable[[bytes], Awaitable[Clip]]
+Keep = Callable[[bytes | Spool], Awaitable[Clip]]
 """Stores what was made; what fails there has not been made. Raises StoreUnavailableError."""
 
 _T = TypeVar("_T")
@@ -149,7 +150,7 @@ class Clips:
         if found is not None:
             return found
 
-        async def keep(content: bytes) -> Clip:
+        async def keep(content: bytes | Spool) -> Clip:
             return await self._run(lambda: self._store.add(*key, content))
 
         return await make(keep)

@@ -27,6 +27,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from fishs2.store.clip_index import ClipIndex, Entry
+from fishs2.store.spool import Spool
 from fishs2.store.voices.files import write_durably
 
 FORMATS = ("mp3", "wav", "pcm", "opus", "aac", "flac")
@@ -130,7 +131,7 @@ class ClipStore:
         opened = self._describe(clip.path, clip.format, os.fstat(file.fileno()))
         return OpenClip(opened, file)
 
-    def add(self, content_key: str, audio_format: str, content: bytes) -> Clip:
+    def add(self, content_key: str, audio_format: str, content: bytes | Spool) -> Clip:
         """Keep a clip, and let go of the least recently used ones. Raises OSError.
 
         The newest clip is kept whatever its size: its address is about to be given out.

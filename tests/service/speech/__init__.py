@@ -4,4 +4,5 @@ audio_path: service/speech/test_feed
 preview: server/dialects/openai/test_preview
 report: service/speech/test_desk
 plan, request, service: service/speech/test_honoured
+sound: server/test_long_speech
 """

@@ -99,9 +99,9 @@ async def test_all_of_a_text_is_reserved_and_paid_when_the_block_ends(tmp_path: 
         script = await at.desk.write(REQUEST)
         async with at.desk.speak(at.principal, script) as spoken:
             assert at.account() == (0, len(TEXT), 1)
-            sound = await spoken.render()
+            async with spoken.render() as sound:
+                assert sound.num_bytes > 44
         assert at.account() == (len(TEXT), 0, 0)
-    assert len(sound) > 44
     assert [(each.outcome, each.num_chars) for each in at.reports] == [("finished", len(TEXT))]
 
 
@@ -124,7 +124,8 @@ async def test_who_was_counted_at_the_door_is_not_counted_again(tmp_path: Path) 
         at_the_door = await at.accounts.count(at.principal)
         for _ in range(3):
             async with at.desk.speak(at_the_door, script) as spoken:
-                await spoken.render()
+                async with spoken.render():
+                    pass
         async with at.desk.work(at.principal):
             pass
         for enter in (at.desk.speak(at.principal, script), at.desk.work(at.principal)):
@@ -163,8 +164,8 @@ async def test_failure_costs_nothing_and_is_counted_as_an_error(
 ) -> None:
     async with office(tmp_path, FakeEngine(fail_after_chunks=1)) as at:
         with pytest.raises(EngineError):
-            async with enter(at, is_live) as spoken:
-                await spoken.render()
+            async with enter(at, is_live) as spoken, spoken.render():
+                pass
         assert at.account() == (0, 0, 0)
         assert at.num_errors() == 1
     assert [each.outcome for each in at.reports] == ["failed"]

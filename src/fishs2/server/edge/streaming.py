@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 Delivery = Literal["whole", "chunked", "sse"]
 
+_PIECE_BYTES = 1_048_576
+"""Of a whole answer, what is read and sent at once."""
+
 _T = TypeVar("_T")
 
 _BIT_BYTES = 65_536
@@ -162,14 +165,19 @@ class SpeechResponse(Response):
                 return await self._send_events(spoken, send)
 
     async def _send_whole(self, spoken: Spoken, send: Send) -> bytes:
-        body = await spoken.render()
-        headers = {
-            **self._order.headers(),
-            "Content-Length": str(len(body)),
-            "X-Audio-Duration": f"{spoken.report.audio_s:.3f}",
-        }
-        await self._start(send, self._order.content_type, headers)
-        return body
+        async with spoken.render() as sound, aclosing(sound.pieces(_PIECE_BYTES)) as pieces:
+            # Read first: if the disk fails, there is still an honest status.
+            last = await anext(pieces, b"")
+            headers = {
+                **self._order.headers(),
+                "Content-Length": str(sound.num_bytes),
+                "X-Audio-Duration": f"{spoken.report.audio_s:.3f}",
+            }
+            await self._start(send, self._order.content_type, headers)
+            async for piece in pieces:
+                await self._send_piece(send, last, more=True)
+                last = piece
+        return last
 
     async def _send_chunked(self, spoken: Spoken, send: Send) -> bytes:
         async with aclosing(spoken.stream()) as pieces:

@@ -6,20 +6,28 @@ heard.
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 from fishs2.audio.effects import EffectChain, Effects
 from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat
 from fishs2.audio.loudness import StreamLoudness, WholeLoudness
 from fishs2.audio.pcm import Pcm, Resampler
+from fishs2.service.speech.sound import Sound
+from fishs2.store.spool import Spool
 
 
 class AudioPaths:
     """Makes the paths of one started engine; they share its threads. For one event loop."""
 
-    def __init__(self, engine_rate_hz: int) -> None:
+    def __init__(self, engine_rate_hz: int, *, temp_dir: Path) -> None:
+        """temp_dir: where whole files are that are too large for memory."""
         self._engine_rate_hz = engine_rate_hz
+        self._temp_dir = temp_dir
         # Codecs and filters release the GIL; more threads than cores would only add latency.
         self._threads = ThreadPoolExecutor(
             max_workers=os.cpu_count(), thread_name_prefix="fishs2-audio"
@@ -28,26 +36,50 @@ class AudioPaths:
     def stream(self, audio_format: AudioFormat, effects: Effects) -> "AudioPath":
         """A path whose bytes come as the sound does."""
         chain = EffectChain(effects, self._engine_rate_hz, loudness=StreamLoudness)
-        return self._path(audio_format, effects, chain, StreamEncoder(audio_format))
+        return self._path(audio_format, effects, chain, StreamEncoder(audio_format), lambda: True)
 
-    def file(self, audio_format: AudioFormat, effects: Effects) -> "AudioPath":
-        """A path that gives one complete file, at its flush."""
-        chain = EffectChain(effects, self._engine_rate_hz, loudness=WholeLoudness)
-        return self._path(audio_format, effects, chain, FileEncoder(audio_format))
+    @asynccontextmanager
+    async def file(
+        self, audio_format: AudioFormat, effects: Effects
+    ) -> AsyncGenerator[tuple["AudioPath", Sound]]:
+        """A path that gives nothing and makes one file, complete after its flush, in this block."""
+        file, kept = Spool(self._temp_dir), Spool(self._temp_dir)
+        try:
+            loudness = partial(WholeLoudness, kept=kept)
+            chain = EffectChain(effects, self._engine_rate_hz, loudness=loudness)
+            encoder = FileEncoder(audio_format, file)
+            path = self._path(audio_format, effects, chain, encoder, lambda: file.is_light)
+            yield path, Sound(file, self._threads)
+        finally:
+            for spool in (file, kept):
+                # Where a thread may still be at work on it, or the disk has to free it.
+                self._threads.submit(spool.close)
 
     def _path(
-        self, audio_format: AudioFormat, effects: Effects, chain: EffectChain, encoder: AudioEncoder
+        self,
+        audio_format: AudioFormat,
+        effects: Effects,
+        chain: EffectChain,
+        encoder: AudioEncoder,
+        is_light: Callable[[], bool],
     ) -> "AudioPath":
+        """is_light: whether what the encoder gives is no work for a disk."""
         rate_hz = self._engine_rate_hz
         # 16-bit integers of a chunk take 0.1 ms; to hand it to a thread costs more.
-        is_light = (
+        is_cheap = (
             audio_format.name in ("wav", "pcm")
             and audio_format.sample_rate_hz == rate_hz
             and effects == Effects()
         )
         resampler = Resampler(rate_hz, audio_format.sample_rate_hz)
-        threads = None if is_light else self._threads
-        path = AudioPath(chain, resampler, encoder, engine_rate_hz=rate_hz, threads=threads)
+        path = AudioPath(
+            chain,
+            resampler,
+            encoder,
+            engine_rate_hz=rate_hz,
+            threads=self._threads,
+            is_light=lambda: is_cheap and is_light(),
+        )
         path.speed = effects.speed
         return path
 
@@ -70,14 +102,16 @@ class AudioPath:
         encoder: AudioEncoder,
         *,
         engine_rate_hz: int,
-        threads: Executor | None,
+        threads: Executor,
+        is_light: Callable[[], bool],
     ) -> None:
-        """threads: where the work is done; None does it at once."""
+        """threads: where the work is done that is not light."""
         self._effects = effects
         self._resampler = resampler
         self._encoder = encoder
         self._engine_rate_hz = engine_rate_hz
         self._threads = threads
+        self._is_light = is_light
         self.speed = 1.0
         self.audio_s = 0.0
         self.has_sound = False
@@ -85,13 +119,13 @@ class AudioPath:
     async def encode(self, pcm: Pcm) -> bytes:
         """Return what the codec has ready after float32 [n] more of the engine."""
         self.has_sound = self.has_sound or len(pcm) > 0
-        if self._threads is None:
+        if self._is_light():
             return self._apply(pcm)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._apply, pcm)
 
     async def flush(self) -> bytes:
         """Return the rest. Nothing may follow."""
-        if self._threads is None:
+        if self._is_light():
             return self._finish()
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._finish)
 
@@ -99,7 +133,7 @@ class AudioPath:
         return self._encode(self._effects.apply(pcm))
 
     def _finish(self) -> bytes:
-        rest = self._encode(self._effects.flush())
+        rest = b"".join([self._encode(pcm) for pcm in self._effects.drain()])
         rest += self._encoder.encode(self._resampler.flush())
         return rest + self._encoder.flush()
 

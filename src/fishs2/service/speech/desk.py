@@ -93,10 +93,9 @@ class Desk:
         principal = await self._counted(principal)
 
         async def make(keep: Keep) -> Clip:
-            async with self.speak(principal, script) as spoken:
-                sound = await spoken.render()
+            async with self.speak(principal, script) as spoken, spoken.render() as sound:
                 try:
-                    return await keep(sound)
+                    return await keep(sound.spool)
                 except StoreUnavailableError:
                     spoken.report.outcome = "failed"
                     raise

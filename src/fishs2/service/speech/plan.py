@@ -5,6 +5,7 @@ lines. A text that is all there becomes a script in `whole`, one that grows in `
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance
@@ -25,9 +26,11 @@ class SpeechRules:
     """What the settings say about every request; their defaults are there.
 
     strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
-    style tag. emoji, text_cleaning, sampling: what holds where a request does not say.
+    style tag. emoji, text_cleaning, sampling: what holds where a request does not say. temp_dir:
+    where whole answers are while they are made, if they are large.
     """
 
+    temp_dir: Path
     max_input_chars: int
     strict_voices: bool
     styles: bool

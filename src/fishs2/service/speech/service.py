@@ -1,7 +1,7 @@
 """Speech with one started engine: plans requests, and speaks scripts. `desk` is its only caller."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 from fishs2.engines.base import SpeechEngine
 from fishs2.service.speech.admission import Admission
@@ -11,6 +11,7 @@ from fishs2.service.speech.performance import Performance, Read, Script
 from fishs2.service.speech.plan import Planner, SpeechPlan, SpeechRules
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.sound import Sound
 from fishs2.service.speech.whole import WholeScript, write_whole
 from fishs2.service.voices.library import Voices
 
@@ -25,7 +26,8 @@ class SpeechService:
         self._admission = admission
         self._max_input_chars = rules.max_input_chars
         self._planner = Planner(engine, voices, rules)
-        self._paths = AudioPaths(engine.capabilities.sample_rate_hz)
+        rate_hz = engine.capabilities.sample_rate_hz
+        self._paths = AudioPaths(rate_hz, temp_dir=rules.temp_dir)
 
     def close(self) -> None:
         """End the audio threads. No request may be in progress."""
@@ -79,12 +81,18 @@ class Spoken:
         path = self._paths.stream(plan.format, plan.request.effects)
         return self._perform(UtteranceFeed.read).encoded(path)
 
-    async def render(self) -> bytes:
-        """Speak to the end and return a complete file. Raises what `stream` raises."""
+    @asynccontextmanager
+    async def render(self) -> AsyncGenerator[Sound]:
+        """Speak to the end, and have a complete file in this block.
+
+        Raises what `stream` raises, and StoreUnavailableError where a long one finds no room.
+        """
         plan = self.script.plan
-        path = self._paths.file(plan.format, plan.request.effects)
-        async with aclosing(self._perform(UtteranceFeed.read_whole).encoded(path)) as encoded:
-            return b"".join([piece async for piece in encoded])
+        async with self._paths.file(plan.format, plan.request.effects) as (path, sound):
+            async with aclosing(self._perform(UtteranceFeed.read_whole).encoded(path)) as encoded:
+                async for _ in encoded:
+                    pass
+            yield sound
 
     def _perform(self, read: Read) -> Performance:
         self._performance = Performance(

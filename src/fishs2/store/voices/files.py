@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from fishs2.store.spool import Spool
 from fishs2.store.voices.ids import RESERVED_SUFFIXES
 
 META = "meta.json"
 MAX_META_BYTES = 1_000_000
 MAX_TRANSCRIPT_BYTES = 100_000
 MAX_SAMPLE_BYTES = 104_857_600
+_COPY_BYTES = 1 << 20
 _MAX_TIME_S = 253_402_300_799
 """The end of the year 9999, which clients can still write as a date."""
 
@@ -333,10 +335,14 @@ def _further(voice: Voice) -> dict[str, object]:
     return {key: value for key, value in further.items() if value}
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk. Raises OSError."""
+def write_durably(path: Path, content: bytes | Spool) -> None:
+    """Write a file and wait until it is on the disk. Raises OSError, and what the spool raises."""
     with path.open("wb") as file:
-        file.write(content)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content.seek(0)
+            shutil.copyfileobj(content, file, _COPY_BYTES)
         file.flush()
         os.fsync(file.fileno())
 
