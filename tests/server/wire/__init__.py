@@ -1,6 +1,6 @@
 """Where modules without a file of their name here are tested.
 
 addresses: server/wire/test_connections
-descriptors, refusals: server/wire/test_limits
+refusals: server/wire/test_limits
 old_clients: server/wire/test_protocols
 """

@@ -71,9 +71,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         try:
             refusal = self._open.open(transport, self._give_way)
-        except NoRoomError:
+        except NoRoomError as error:
             self._is_leaving = True
-            transport.abort()
+            # Its request is not read, so that it may come too late for this.
+            transport.write(refusals.no_room(error))
+            transport.close()
             return
         self._reader = Reader(transport, stall_s=self._open.stall_s)
         self.app_state = {**self.app_state, "reader": self._reader}

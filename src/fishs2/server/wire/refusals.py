@@ -2,7 +2,13 @@
 
 from http import HTTPStatus
 
-from fishs2.errors import LargeHeadError, LongTargetError, SlowRequestError, UserError
+from fishs2.errors import (
+    LargeHeadError,
+    LongTargetError,
+    NoRoomError,
+    SlowRequestError,
+    UserError,
+)
 
 STATUSES: dict[type[UserError], HTTPStatus] = {
     LargeHeadError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -58,9 +64,19 @@ def late_body(stall_s: float) -> SlowRequestError:
 def plain_answer(error: UserError | None) -> bytes:
     """An answer in plain text. error: None is what is no HTTP at all."""
     status = HTTPStatus.BAD_REQUEST if error is None else STATUSES[type(error)]
-    content = (error.message if error else _NO_HTTP).encode()
+    return _answer(status, error.message if error else _NO_HTTP)
+
+
+def no_room(error: NoRoomError) -> bytes:
+    """An answer in plain text for a connection whose request is not even read."""
+    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, error.message, error.retry_after_s)
+
+
+def _answer(status: HTTPStatus, message: str, retry_after_s: int | None = None) -> bytes:
+    content = message.encode()
+    more = b"" if retry_after_s is None else b"retry-after: %d\r\n" % retry_after_s
     return (
-        b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\n%s"
         b"content-length: %d\r\nconnection: close\r\n\r\n%s"
-        % (status, status.phrase.encode(), len(content), content)
+        % (status, status.phrase.encode(), more, len(content), content)
     )
