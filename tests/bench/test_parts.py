@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ PLAN = Plan(
 )
 
 
-async def run(plan: Plan, engine: FakeEngine, **settings: object) -> Findings:
+async def run(plan: Plan, engine: FakeEngine, **settings: Any) -> Findings:
     async with serving(engine, **settings) as served:
         return await measure(Server(served.url), plan)
 

@@ -51,7 +51,7 @@ class Speaking:
 
 
 @asynccontextmanager
-async def speaking(*, num_slots: int = 2, **settings: object) -> AsyncIterator[Speaking]:
+async def speaking(*, num_slots: int = 2, **settings: Any) -> AsyncIterator[Speaking]:
     limits = Limits(num_slots, max_positions=1024, piece_tokens=64, step_tokens=64)
     engine = S2Engine(MODEL_FILES, Precision(), choose_limits=lambda _: limits)
     async with serving(engine, **settings) as served:

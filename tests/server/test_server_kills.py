@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -119,7 +120,7 @@ def test_what_was_acknowledged_survives_kills_at_any_moment(tmp_path: Path, num_
     key, token = create_key(database, NewKey("me", scopes=scopes, granted=GRANTED))
     headers = {"Authorization": f"Bearer {token}"}
     done, rng = Acknowledged(), random.Random(7)
-    settings = {
+    settings: dict[str, Any] = {
         "FISHS2_ENGINE": "builtin",
         "FISHS2_DATA_DIR": str(tmp_path / "data"),
         "FISHS2_VOICES_DIR": str(tmp_path / "voices"),
