@@ -24,7 +24,7 @@ from benchmarks.make_model import make_model, sizes
 from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.engine.core import Core, Limits
 from fishs2.engines.s2.engine.runner import Runner
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.engine.vocoder import PlainRows
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
@@ -35,7 +35,9 @@ _REFERENCE_FRAMES = 215  # 10 s
 _NUM_RUNS = 3
 
 
-def make(model: Model, number: int, *, frames: int, text: str = _TEXT, voice: int = 0) -> Sequence:
+def make(
+    model: Model, number: int, *, frames: int, text: str = _TEXT, voice: int = 0
+) -> UtteranceState:
     """An utterance of exactly `frames` frames. voice: another number is another reference."""
     num_codebooks = model.ar.config.num_codebooks
     shown = []
@@ -48,14 +50,14 @@ def make(model: Model, number: int, *, frames: int, text: str = _TEXT, voice: in
     params = GenerateParams(
         seed=number, max_new_tokens=frames, min_tokens_before_end=frames, top_k=30
     )
-    return Sequence(np.concatenate((system, turns), axis=1), system.shape[1], params, frames)
+    return UtteranceState(np.concatenate((system, turns), axis=1), system.shape[1], params, frames)
 
 
-def speak(core: Core, sequences: list[Sequence]) -> list[float]:
+def speak(core: Core, utterances: list[UtteranceState]) -> list[float]:
     """Speak all at once. Returns the seconds of each step."""
-    for each in sequences:
+    for each in utterances:
         core.add(each)
-    left, steps = list(sequences), []
+    left, steps = list(utterances), []
     while left:
         started_s = time.perf_counter()
         core.step()
@@ -66,14 +68,14 @@ def speak(core: Core, sequences: list[Sequence]) -> list[float]:
     return steps
 
 
-def first_audio_s(core: Core, sequence: Sequence) -> float:
-    """Seconds from adding a sequence to its first samples."""
+def first_audio_s(core: Core, utterance: UtteranceState) -> float:
+    """Seconds from adding an utterance to its first samples."""
     started_s = time.perf_counter()
-    core.add(sequence)
+    core.add(utterance)
     while not core.step():
         pass
     took_s = time.perf_counter() - started_s
-    core.release(sequence)
+    core.release(utterance)
     return took_s
 
 
@@ -111,8 +113,8 @@ def measure_batch(model: Model, limits: Limits, frames: int) -> None:
             sum(speak(Core(model, limits), [make(model, 100 * run + n, frames=frames)]))
             for n in range(16)
         )
-        sequences = [make(model, 100 * run + n, frames=frames) for n in range(16)]
-        together = sum(speak(Core(model, limits), sequences))
+        utterances = [make(model, 100 * run + n, frames=frames) for n in range(16)]
+        together = sum(speak(Core(model, limits), utterances))
         ratios.append(together / alone)
         print(f"16 one after the other {alone:6.2f} s, together {together:6.2f} s")
     print(f"together / one after the other: {median(ratios):.2f}")

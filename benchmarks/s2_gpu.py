@@ -45,7 +45,7 @@ from fishs2.engines.s2.device.recorded_step import RecordedStep, open_recorded_s
 from fishs2.engines.s2.engine.core import Core, Limits
 from fishs2.engines.s2.engine.runner import Runner, slot_bytes
 from fishs2.engines.s2.engine.scheduler import Piece
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.step import StepColumn, allocate_tables, describe_row
 
@@ -154,23 +154,23 @@ class Spoken:
     num_chunks: int
 
 
-def speak(core: Core, sequences: list[Sequence]) -> Spoken:
+def speak(core: Core, utterances: list[UtteranceState]) -> Spoken:
     """Speak all at once, as the engine thread does; late is what a listener would have missed."""
-    for each in sequences:
+    for each in utterances:
         core.add(each)
     started_s, steps = time.perf_counter(), []
-    deadlines: dict[Sequence, float] = {}
+    deadlines: dict[UtteranceState, float] = {}
     firsts, num_late, num_chunks = [], 0, 0
-    left = set(sequences)
+    left = set(utterances)
     while left:
         begun_s = time.perf_counter()
-        for sequence, pcm in core.step():
+        for utterance, pcm in core.step():
             now_s, num_chunks = time.perf_counter(), num_chunks + 1
-            if sequence not in deadlines:
+            if utterance not in deadlines:
                 firsts.append(now_s - started_s)
-                deadlines[sequence] = now_s
-            num_late += now_s > deadlines[sequence] + _LATE_S
-            deadlines[sequence] += len(pcm) / 2048 * FRAME_S
+                deadlines[utterance] = now_s
+            num_late += now_s > deadlines[utterance] + _LATE_S
+            deadlines[utterance] += len(pcm) / 2048 * FRAME_S
         steps.append(time.perf_counter() - begun_s)
         for each in [each for each in left if each.is_spoken]:
             left.remove(each)
@@ -190,11 +190,11 @@ def measure_streams(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
     core = Core(model, limits(plan, max(streams)))
     speak(core, [make(model, 1, frames=4, voice=9)])
     for num_streams in streams:
-        sequences = [
+        utterances = [
             make(model, 1000 * num_streams + n, frames=plan.frames, voice=9)
             for n in range(num_streams)
         ]
-        spoken = speak(core, sequences)
+        spoken = speak(core, utterances)
         audio_s = num_streams * plan.frames * FRAME_S
         name = f"{num_streams} streams"
         yield f"{name}: audio-s per s", audio_s / spoken.took_s
@@ -237,13 +237,13 @@ def measure_kernels(model: Model, plan: Plan) -> Iterator[tuple[str, float | str
 def unfused_ms(model: Model, plan: Plan) -> float:
     """A plain loop over the same model: every operation launched by itself."""
     runner = Runner(replace(model, ops=None), num_slots=1, max_positions=plan.max_positions)
-    sequence = make(model, 5, frames=plan.frames, voice=9)
-    sequence.slot = 0
-    runner.prefill(Piece(sequence, 0, sequence.num_prompt))
+    utterance = make(model, 5, frames=plan.frames, voice=9)
+    utterance.slot = 0
+    runner.prefill(Piece(utterance, 0, utterance.num_prompt))
     times = []
     for _ in range(min(plan.frames, 20)):
         started_s = time.perf_counter()
-        sequence.frames += runner.decode([sequence])
+        utterance.frames += runner.decode([utterance])
         times.append(1000 * (time.perf_counter() - started_s))
     return median(times[2:])
 

@@ -17,7 +17,7 @@ from benchmarks.soak_clients import ENDINGS, hear_alone, make_kinds, soak
 from fishs2.engines.s2.device.model import Precision
 from fishs2.engines.s2.engine.core import Limits
 from fishs2.engines.s2.engine.engine import S2Engine
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.service.speech.feed import UtteranceFeed
 from fishs2.service.speech.plan import SpeechPlan
 from tests.engines.s2.golden import MODEL_FILES
@@ -76,5 +76,5 @@ def count_kept() -> int:
     return sum(type(each) in _OF_REQUESTS for each in gc.get_objects())
 
 
-_OF_REQUESTS = (Sequence, UtteranceFeed, SpeechPlan)
+_OF_REQUESTS = (UtteranceState, UtteranceFeed, SpeechPlan)
 """Whatever keeps one of these keeps a request."""

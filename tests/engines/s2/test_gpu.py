@@ -23,7 +23,7 @@ from fishs2.engines.s2.device.ops import PLAIN
 from fishs2.engines.s2.device.recorded_step import RecordedStep
 from fishs2.engines.s2.device.recorder import CudaRecorder
 from fishs2.engines.s2.engine.core import Core, Limits
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.codec import decode_frames
 from fishs2.engines.s2.model.generate import generate_frames
 from fishs2.engines.s2.model.step import allocate_tables
@@ -45,16 +45,16 @@ def on_card(kernels: str) -> Model:
     return load_model(MODEL_FILES, Precision("cuda", torch.float32, "packed", kernels))  # type: ignore[arg-type]
 
 
-def spoken(model: Model, count: int, *, temperature: float = 0.8) -> list[Sequence]:
+def spoken(model: Model, count: int, *, temperature: float = 0.8) -> list[UtteranceState]:
     """Several utterances at once; ten steps apart, so that rows join and leave."""
     core = Core(model, LIMITS)
-    sequences = [make(model, number, frames=FRAMES - 3 * number) for number in range(count)]
-    for each in sequences:
+    utterances = [make(model, number, frames=FRAMES - 3 * number) for number in range(count)]
+    for each in utterances:
         each.params = replace(each.params, temperature=temperature)
         core.add(each)
         for _ in range(3):
             core.step()
-    left = set(sequences)
+    left = set(utterances)
     while left:
         core.step()
         for each in list(left):
@@ -62,7 +62,7 @@ def spoken(model: Model, count: int, *, temperature: float = 0.8) -> list[Sequen
                 left.remove(each)
                 core.release(each)
     core.check_integrity()
-    return sequences
+    return utterances
 
 
 @pytest.mark.parametrize("kernels", ["triton", "torch"])
@@ -70,9 +70,9 @@ def spoken(model: Model, count: int, *, temperature: float = 0.8) -> list[Sequen
 def test_graphs_draw_the_frames_of_a_cpu(kernels: str, temperature: float) -> None:
     golden = load_golden_model("packed")
 
-    for sequence in spoken(on_card(kernels), 5, temperature=temperature):
-        expected = list(generate_frames(golden.ar, sequence.prompt, sequence.params))
-        np.testing.assert_array_equal(sequence.frames, expected)
+    for utterance in spoken(on_card(kernels), 5, temperature=temperature):
+        expected = list(generate_frames(golden.ar, utterance.prompt, utterance.params))
+        np.testing.assert_array_equal(utterance.frames, expected)
 
 
 def test_all_kernels_pass_on_the_golden_model(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,13 +103,15 @@ def test_graph_draws_what_the_same_kernels_draw_one_by_one(kernels: str) -> None
     tables = allocate_tables(model.ar, LIMITS.num_slots, LIMITS.max_positions)
     core = Core(model, LIMITS, step=RecordedStep(model.ar, model.ops, tables, None))
 
-    for sequence in spoken(model, 4):
-        again = Sequence(sequence.prompt, sequence.num_prefix, sequence.params, sequence.max_frames)
+    for utterance in spoken(model, 4):
+        again = UtteranceState(
+            utterance.prompt, utterance.num_prefix, utterance.params, utterance.max_frames
+        )
         core.add(again)
         while not again.is_spoken:
             core.step()
         core.release(again)
-        np.testing.assert_array_equal(again.frames, sequence.frames)
+        np.testing.assert_array_equal(again.frames, utterance.frames)
 
 
 def test_padding_and_neighbours_change_nothing() -> None:
@@ -149,8 +151,8 @@ def test_codec_type_is_near_float32_and_the_stream_equals_the_whole() -> None:
 def test_plain_ops_on_a_card_are_those_of_the_plain_loop() -> None:
     model = on_card("torch")
     assert model.ops is PLAIN
-    sequence = spoken(model, 1)[0]
+    utterance = spoken(model, 1)[0]
 
-    frames = list(generate_frames(model.ar, sequence.prompt, sequence.params))
+    frames = list(generate_frames(model.ar, utterance.prompt, utterance.params))
 
-    np.testing.assert_array_equal(frames, sequence.frames)
+    np.testing.assert_array_equal(frames, utterance.frames)

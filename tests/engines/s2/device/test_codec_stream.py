@@ -16,7 +16,7 @@ from fishs2.engines.s2.device.codec_stream import (
     computing_in,
     measure_snr_db,
 )
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.codec import Codec, decode_frames
 from fishs2.engines.s2.model.params import GenerateParams
@@ -80,22 +80,22 @@ def random_codes(codec: Codec, num_frames: int, seed: int) -> np.ndarray:
     return np.stack([rng.integers(0, size, num_frames) for size in sizes])
 
 
-def speaking(codes: np.ndarray, slot: int) -> Sequence:
-    """A sequence whose frames are still to come; `grow` appends them."""
+def speaking(codes: np.ndarray, slot: int) -> UtteranceState:
+    """A utterance whose frames are still to come; `grow` appends them."""
     num_frames = codes.shape[1]
     prompt = np.zeros((len(codes) + 1, 1), np.int32)
-    sequence = Sequence(prompt, 0, GenerateParams(), num_frames, state="decoding")
-    sequence.slot = slot
-    return sequence
+    utterance = UtteranceState(prompt, 0, GenerateParams(), num_frames, state="decoding")
+    utterance.slot = slot
+    return utterance
 
 
-def grow(sequence: Sequence, codes: np.ndarray) -> None:
-    index = len(sequence.frames)
+def grow(utterance: UtteranceState, codes: np.ndarray) -> None:
+    index = len(utterance.frames)
     if index == codes.shape[1]:
         return
-    sequence.frames.append(np.concatenate(([0], codes[:, index])).astype(np.int32))
-    if len(sequence.frames) == codes.shape[1]:
-        sequence.state = "finished"
+    utterance.frames.append(np.concatenate(([0], codes[:, index])).astype(np.int32))
+    if len(utterance.frames) == codes.shape[1]:
+        utterance.state = "finished"
 
 
 def expected(codec: Codec, codes: np.ndarray) -> np.ndarray:
@@ -107,17 +107,17 @@ def expected(codec: Codec, codes: np.ndarray) -> np.ndarray:
 def test_streams_of_any_length_give_the_samples_of_the_whole(codec: Codec, delay: int) -> None:
     vocoder = open_vocoder(codec, delay=delay)
     codes = {slot: random_codes(codec, 3 + 9 * slot, slot) for slot in range(4)}
-    sequences = {speaking(codes[slot], slot): slot for slot in codes}
-    heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}
+    utterances = {speaking(codes[slot], slot): slot for slot in codes}
+    heard: dict[UtteranceState, list[np.ndarray]] = {each: [] for each in utterances}
 
     with torch.inference_mode():
-        while not all(each.is_spoken for each in sequences):
-            for each, slot in sequences.items():
+        while not all(each.is_spoken for each in utterances):
+            for each, slot in utterances.items():
                 grow(each, codes[slot])
-            for sequence, pcm in vocoder.collect(list(sequences)):
-                heard[sequence].append(pcm)
+            for utterance, pcm in vocoder.collect(list(utterances)):
+                heard[utterance].append(pcm)
 
-    for each, slot in sequences.items():
+    for each, slot in utterances.items():
         ours = np.concatenate(heard[each])
         np.testing.assert_allclose(ours, expected(codec, codes[slot]), rtol=0, atol=1e-5)
 
@@ -158,7 +158,7 @@ def test_samples_of_somebody_who_left_are_dropped(codec: Codec) -> None:
     vocoder.leave(leaves)
     heard = list(vocoder.collect([stays]))
 
-    assert [sequence for sequence, _ in heard] == [stays]
+    assert [utterance for utterance, _ in heard] == [stays]
     assert stays.num_pending == leaves.num_pending == 0
 
 
@@ -216,19 +216,19 @@ def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
     model = load_golden_model()
     alone = [speak(Core(model, LIMITS), [make(model, text, seed=3)])[0] for text in TEXTS[:3]]
     core = Core(replace(model), LIMITS, vocoder=open_vocoder(model.codec, delay=1))
-    heard: dict[Sequence, list[np.ndarray]] = {}
+    heard: dict[UtteranceState, list[np.ndarray]] = {}
     for text in TEXTS[:3]:
-        sequence = make(model, text, seed=3)
-        heard[sequence] = []
-        core.add(sequence)
+        utterance = make(model, text, seed=3)
+        heard[utterance] = []
+        core.add(utterance)
 
     while not core.is_idle:
-        for sequence, pcm in core.step():
-            heard[sequence].append(pcm)
-        for sequence in heard:
-            if sequence.is_spoken and sequence.slot >= 0:
-                core.release(sequence)
-                sequence.slot = -1
+        for utterance, pcm in core.step():
+            heard[utterance].append(pcm)
+        for utterance in heard:
+            if utterance.is_spoken and utterance.slot >= 0:
+                core.release(utterance)
+                utterance.slot = -1
 
     for one, pieces in zip(alone, heard.values(), strict=True):
         np.testing.assert_allclose(np.concatenate(pieces), one, rtol=0, atol=1e-4)

@@ -13,7 +13,7 @@ from fishs2.engines.s2.device.ops import PLAIN, RowOps
 from fishs2.engines.s2.device.recorded_step import RecordedStep, batch_sizes, spans
 from fishs2.engines.s2.device.recorder import Recorder
 from fishs2.engines.s2.engine.core import Core
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.step import (
     NUM_COLUMNS,
@@ -71,13 +71,13 @@ def draw(step: DecodeStep, rows: list[list[int]]) -> NDArray[np.int32]:
 
 @pytest.mark.parametrize("num_streams", [1, 3, 8])
 def test_frames_are_those_of_the_plain_step(plain: Model, model: Model, num_streams: int) -> None:
-    def spoken(by: Model) -> list[Sequence]:
-        sequences = [
+    def spoken(by: Model) -> list[UtteranceState]:
+        utterances = [
             make(by, TEXTS[n % 4], seed=n, frames=4 + 3 * n, voice=n % 2)
             for n in range(num_streams)
         ]
-        speak(Core(by, LIMITS), sequences)
-        return sequences
+        speak(Core(by, LIMITS), utterances)
+        return utterances
 
     for ours, theirs in zip(spoken(model), spoken(plain), strict=True):
         np.testing.assert_array_equal(ours.frames, theirs.frames)
@@ -92,20 +92,20 @@ def test_aborts_and_late_comers_change_nothing_for_others(plain: Model, model: M
         speak(Core(plain, LIMITS), [alone])
         expected[seed] = alone.frames
     waiting = [(make(model, TEXTS[seed % 4], seed=seed, frames=9), seed) for seed in range(8)]
-    doomed = {sequence for sequence, _ in waiting[1::3]}
-    left: list[tuple[Sequence, int]] = []
+    doomed = {utterance for utterance, _ in waiting[1::3]}
+    left: list[tuple[UtteranceState, int]] = []
     while waiting or left:
         if waiting and chance.random() < 0.5:
             left.append(waiting.pop(0))
             core.add(left[-1][0])
         core.step()
-        for sequence, seed in list(left):
-            if sequence.state == "finished":
-                np.testing.assert_array_equal(sequence.frames, expected[seed])
-            elif sequence not in doomed or chance.random() < 0.7:
+        for utterance, seed in list(left):
+            if utterance.state == "finished":
+                np.testing.assert_array_equal(utterance.frames, expected[seed])
+            elif utterance not in doomed or chance.random() < 0.7:
                 continue
-            left.remove((sequence, seed))
-            core.release(sequence)
+            left.remove((utterance, seed))
+            core.release(utterance)
     core.check_integrity()
 
 

@@ -1,7 +1,7 @@
 """Many utterances at once: each sounds as it does alone, and leaves nothing behind."""
 
 import random
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from benchmarks.make_model import make_model, sizes
 from fishs2.engines.base import Latency, Part
 from fishs2.engines.s2.device.model import Model, ModelFiles, Precision, load_model
 from fishs2.engines.s2.engine.core import Core, Limits
-from fishs2.engines.s2.engine.sequence import Sequence, ramp_for
+from fishs2.engines.s2.engine.utterance_state import UtteranceState, ramp_for
 from fishs2.engines.s2.model.codec import decode_frames
 from fishs2.engines.s2.model.generate import generate_frames
 from fishs2.engines.s2.model.params import GenerateParams
@@ -29,7 +29,9 @@ def model() -> Model:
     return load_golden_model()
 
 
-def make(model: Model, text: str, *, seed: int = 1, frames: int = 20, voice: int = 0) -> Sequence:
+def make(
+    model: Model, text: str, *, seed: int = 1, frames: int = 20, voice: int = 0
+) -> UtteranceState:
     shown = []
     if voice:
         codes = arrays("codec_golden")["codes"].astype(np.int32)
@@ -37,31 +39,31 @@ def make(model: Model, text: str, *, seed: int = 1, frames: int = 20, voice: int
     system = build_system(model.tokenizer, references=shown)
     prompt = np.concatenate((system, build_turns(model.tokenizer, text)), axis=1)
     params = GenerateParams(0.9, 0.95, 40, seed, frames)
-    return Sequence(prompt, system.shape[1], params, frames)
+    return UtteranceState(prompt, system.shape[1], params, frames)
 
 
-def speak(core: Core, sequences: SequenceOf[Sequence]) -> list[np.ndarray]:
+def speak(core: Core, utterances: Sequence[UtteranceState]) -> list[np.ndarray]:
     """Run until all are spoken; their samples."""
-    heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}
-    left = list(sequences)
-    for each in sequences:
+    heard: dict[UtteranceState, list[np.ndarray]] = {each: [] for each in utterances}
+    left = list(utterances)
+    for each in utterances:
         core.add(each)
     while left:
-        for sequence, pcm in core.step():
-            heard[sequence].append(pcm)
+        for utterance, pcm in core.step():
+            heard[utterance].append(pcm)
         for each in [each for each in left if each.is_spoken]:
             left.remove(each)
             core.release(each)
-    return [np.concatenate(heard[each]) for each in sequences]
+    return [np.concatenate(heard[each]) for each in utterances]
 
 
 def test_frames_are_those_of_the_plain_loop(model: Model) -> None:
-    sequence = make(model, TEXTS[0], voice=1)
+    utterance = make(model, TEXTS[0], voice=1)
 
-    speak(Core(model, LIMITS), [sequence])
+    speak(Core(model, LIMITS), [utterance])
 
-    plain = list(generate_frames(model.ar, sequence.prompt, sequence.params))
-    np.testing.assert_array_equal(sequence.frames, plain)
+    plain = list(generate_frames(model.ar, utterance.prompt, utterance.params))
+    np.testing.assert_array_equal(utterance.frames, plain)
 
 
 def test_each_of_many_sounds_as_it_does_alone(model: Model) -> None:
@@ -147,20 +149,20 @@ def test_aborts_at_any_moment_leave_everybody_else_alone(model: Model) -> None:
         for seed in range(6)
     }
     for _ in range(5):
-        sequences = {make(model, TEXTS[s % 4], seed=s, frames=12): s for s in range(6)}
-        doomed = chance.sample(list(sequences), 3)
-        heard: dict[Sequence, list[np.ndarray]] = {each: [] for each in sequences}
-        for each in sequences:
+        utterances = {make(model, TEXTS[s % 4], seed=s, frames=12): s for s in range(6)}
+        doomed = chance.sample(list(utterances), 3)
+        heard: dict[UtteranceState, list[np.ndarray]] = {each: [] for each in utterances}
+        for each in utterances:
             core.add(each)
-        left = list(sequences)
+        left = list(utterances)
         while left:
-            for sequence, pcm in core.step():
-                heard[sequence].append(pcm)
+            for utterance, pcm in core.step():
+                heard[utterance].append(pcm)
             for each in list(left):
                 if each.is_spoken or (each in doomed and chance.random() < 0.2):
                     left.remove(each)
                     core.release(each)
-        for each, seed in sequences.items():
+        for each, seed in utterances.items():
             if each not in doomed:
                 pcm = np.concatenate(heard[each])
                 np.testing.assert_allclose(pcm, expected[seed], rtol=0, atol=1e-4)
@@ -170,24 +172,24 @@ def test_aborts_at_any_moment_leave_everybody_else_alone(model: Model) -> None:
 
 @pytest.mark.parametrize("text", ["Hi.", "A long text. " * 12])
 def test_first_sound_needs_two_frames_however_long_the_text(model: Model, text: str) -> None:
-    core, sequence = Core(model, LIMITS), make(model, text, frames=40)
-    core.add(sequence)
+    core, utterance = Core(model, LIMITS), make(model, text, frames=40)
+    core.add(utterance)
 
     while not core.step():
         pass
 
-    assert len(sequence.frames) == 2
+    assert len(utterance.frames) == 2
 
 
-def parts(model: Model, texts: SequenceOf[str], *, frames: int = 9) -> list[Sequence]:
+def parts(model: Model, texts: Sequence[str], *, frames: int = 9) -> list[UtteranceState]:
     made = [make(model, text, seed=seed, frames=frames) for seed, text in enumerate(texts)]
     for index, each in enumerate(made):
         each.part = Part("a speech", index, is_last=index == len(made) - 1)
     return made
 
 
-def decoded_in_one_go(model: Model, sequences: SequenceOf[Sequence]) -> np.ndarray:
-    codes = np.stack([frame for each in sequences for frame in each.frames], axis=1)[1:]
+def decoded_in_one_go(model: Model, utterances: Sequence[UtteranceState]) -> np.ndarray:
+    codes = np.stack([frame for each in utterances for frame in each.frames], axis=1)[1:]
     return decode_frames(model.codec, torch.from_numpy(codes).long()).numpy()
 
 
@@ -206,9 +208,9 @@ def test_part_that_is_drawn_early_sounds_after_the_one_before_it(model: Model) -
     core = Core(model, LIMITS)
     for each in (first, second):
         core.add(each)
-    order: list[Sequence] = []
+    order: list[UtteranceState] = []
     while not second.is_spoken:
-        order += [sequence for sequence, _ in core.step()]
+        order += [utterance for utterance, _ in core.step()]
         if first.is_spoken and first.slot >= 0 and first in core.running:
             assert second.num_voiced == 0
             core.release(first)
@@ -289,11 +291,11 @@ def test_part_that_comes_again_finds_a_slot_where_a_later_one_waits_in_it(model:
     np.testing.assert_allclose(np.concatenate(heard), whole, rtol=0, atol=1e-5)
 
 
-def finish(core: Core, sequence: Sequence) -> list[np.ndarray]:
+def finish(core: Core, utterance: UtteranceState) -> list[np.ndarray]:
     heard = []
-    while not sequence.is_spoken:
+    while not utterance.is_spoken:
         heard += [pcm for _, pcm in core.step()]
-    core.release(sequence)
+    core.release(utterance)
     return heard
 
 
@@ -313,15 +315,15 @@ def test_speech_is_forgotten_when_its_end_is_said_and_its_parts_are_done(model: 
 
 
 def test_runaway_is_ended_and_its_slot_is_free(model: Model) -> None:
-    core, sequence = Core(model, LIMITS), make(model, "Hi.", frames=100)
-    sequence.params = GenerateParams(seed=1, min_tokens_before_end=100)
-    sequence.runaway_frames = 30
-    core.add(sequence)
-    while not sequence.is_spoken:
+    core, utterance = Core(model, LIMITS), make(model, "Hi.", frames=100)
+    utterance.params = GenerateParams(seed=1, min_tokens_before_end=100)
+    utterance.runaway_frames = 30
+    core.add(utterance)
+    while not utterance.is_spoken:
         core.step()
-    core.release(sequence)
+    core.release(utterance)
 
-    assert sequence.fault == "it spoke 30 frames and found no end"
+    assert utterance.fault == "it spoke 30 frames and found no end"
     core.check_integrity()
 
 
@@ -332,10 +334,10 @@ def test_runaway_is_ended_and_its_slot_is_free(model: Model) -> None:
 def test_latency_says_how_soon_the_first_sound_comes(
     model: Model, latency: Latency, chunks: list[int]
 ) -> None:
-    sequence = make(model, "Hi.", frames=15)
-    sequence.params = GenerateParams(seed=1, min_tokens_before_end=15)
-    sequence.ramp = ramp_for(latency)
+    utterance = make(model, "Hi.", frames=15)
+    utterance.params = GenerateParams(seed=1, min_tokens_before_end=15)
+    utterance.ramp = ramp_for(latency)
     core = Core(model, LIMITS)
-    core.add(sequence)
+    core.add(utterance)
 
-    assert [len(pcm) // 2048 for pcm in finish(core, sequence)] == chunks
+    assert [len(pcm) // 2048 for pcm in finish(core, utterance)] == chunks

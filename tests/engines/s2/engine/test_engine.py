@@ -19,7 +19,7 @@ from fishs2.engines.s2.engine.core import Core, Limits
 from fishs2.engines.s2.engine.engine import MIN_ROOM, S2Engine
 from fishs2.engines.s2.engine.references import ReferenceCache
 from fishs2.engines.s2.engine.runner import Runner
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.codec import Codec, decode_frames, encode_pieces
 from fishs2.engines.s2.model.generate import generate_frames
 from fishs2.engines.s2.model.params import GenerateParams, count_frames, params_of
@@ -341,7 +341,9 @@ async def test_parts_enter_in_order_whichever_is_prepared_first(
     expected = np.concatenate(await asyncio.gather(*(listen(engine, each) for each in spoken)))
     prepare, second_is_in = engine.prepare, asyncio.Event()
 
-    async def prepare_first_last(utterance: Utterance, is_aborted: threading.Event) -> Sequence:
+    async def prepare_first_last(
+        utterance: Utterance, is_aborted: threading.Event
+    ) -> UtteranceState:
         part = utterance.part
         if part is not None and part.index == 0:
             with suppress(TimeoutError):

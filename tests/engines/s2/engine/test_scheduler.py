@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fishs2.engines.s2.engine.scheduler import Batch, Scheduler
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.params import Frame, GenerateParams
 
 END = 9
@@ -13,9 +13,9 @@ FRAME: Frame = np.array([1, 2], np.int32)
 LAST: Frame = np.array([END, 0], np.int32)
 
 
-def make(num_prompt: int = 5, *, num_prefix: int = 2, max_frames: int = 3) -> Sequence:
+def make(num_prompt: int = 5, *, num_prefix: int = 2, max_frames: int = 3) -> UtteranceState:
     prompt = np.zeros((2, num_prompt), np.int32)
-    return Sequence(prompt, num_prefix, GenerateParams(), max_frames)
+    return UtteranceState(prompt, num_prefix, GenerateParams(), max_frames)
 
 
 def scheduler(num_slots: int = 2, *, piece: int = 4, step: int = 4) -> Scheduler:
@@ -62,7 +62,7 @@ def test_prompt_is_cut_at_the_prefix_and_into_pieces_whoever_else_is_there() -> 
         pieces = []
         while watched.state != "decoding":
             batch = run(scheduled)
-            pieces += [(p.start, p.stop) for p in batch.prefill if p.sequence is watched]
+            pieces += [(p.start, p.stop) for p in batch.prefill if p.utterance is watched]
         cuts.append(pieces)
 
     assert cuts[0] == cuts[1] == [(0, 4), (4, 6), (6, 10), (10, 14), (14, 15)]
@@ -109,7 +109,7 @@ def test_nobody_speaking_means_prompts_are_read_at_once() -> None:
     assert len(batch.decode) == 1
 
 
-def test_end_token_and_limit_finish_a_sequence() -> None:
+def test_end_token_and_limit_finish_an_utterance() -> None:
     scheduled = scheduler(2)
     ended, limited = make(2, num_prefix=1), make(2, num_prefix=1, max_frames=1)
     scheduled.add(ended)
@@ -127,7 +127,7 @@ def test_end_token_and_limit_finish_a_sequence() -> None:
 @given(st.lists(st.sampled_from(["add", "step", "abort", "finish"]), max_size=60), st.data())
 def test_slots_are_never_lost_or_given_twice(steps: list[str], data: st.DataObject) -> None:
     scheduled = scheduler(3)
-    known: list[Sequence] = []
+    known: list[UtteranceState] = []
     for step in steps:
         if step == "add":
             known.append(make(data.draw(st.integers(2, 12)), num_prefix=1))

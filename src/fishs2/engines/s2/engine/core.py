@@ -1,4 +1,4 @@
-"""The engine without its thread: sequences in, samples out, one step at a time.
+"""The engine without its thread: utterances in, samples out, one step at a time.
 
     admit -> prefill -> decode -> update -> collect
 
@@ -6,7 +6,7 @@ Knows no queue, event loop or client. Engine thread only.
 """
 
 import time
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.engine.prefixes import PrefixCache
 from fishs2.engines.s2.engine.runner import Runner
 from fishs2.engines.s2.engine.scheduler import Batch, Piece, Scheduler
-from fishs2.engines.s2.engine.sequence import RAMP_FRAMES, Sequence
+from fishs2.engines.s2.engine.utterance_state import RAMP_FRAMES, UtteranceState
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import build_system, build_turns
@@ -96,7 +96,7 @@ class Core:
         return self._scheduler.is_idle
 
     @property
-    def running(self) -> SequenceOf[Sequence]:
+    def running(self) -> Sequence[UtteranceState]:
         """All that have a slot, oldest first."""
         return self._scheduler.running
 
@@ -105,26 +105,26 @@ class Core:
         """Speeches of which something is carried over from part to part."""
         return self._vocoder.num_speeches
 
-    def add(self, sequence: Sequence) -> None:
-        """Let a sequence wait for a slot."""
-        self._vocoder.enter(sequence)
-        self._scheduler.add(sequence)
+    def add(self, utterance: UtteranceState) -> None:
+        """Let an utterance wait for a slot."""
+        self._vocoder.enter(utterance)
+        self._scheduler.add(utterance)
 
     def end_speech(self, speech: str) -> None:
         """Forget what was carried over for a speech."""
         self._vocoder.end_speech(speech)
 
     @torch.inference_mode()
-    def release(self, sequence: Sequence) -> None:
-        """Forget a sequence in whatever state it is, and free what it has."""
-        self._vocoder.leave(sequence)
-        self._scheduler.release(sequence)
+    def release(self, utterance: UtteranceState) -> None:
+        """Forget an utterance in whatever state it is, and free what it has."""
+        self._vocoder.leave(utterance)
+        self._scheduler.release(utterance)
 
     @torch.inference_mode()
-    def step(self) -> list[tuple[Sequence, Pcm]]:
+    def step(self) -> list[tuple[UtteranceState, Pcm]]:
         """Go on with everybody by one frame. Returns the samples that became ready.
 
-        Whoever added a sequence releases it once it `is_spoken`.
+        Whoever added an utterance releases it once it `is_spoken`.
         """
         started_s = time.perf_counter()
         self._admit()
@@ -133,12 +133,13 @@ class Core:
         frames = self._runner.decode(batch.decode) if batch.decode else []
         self._scheduler.update(batch, frames)
         chunks = list(self._vocoder.collect(self._scheduler.running))
+        self._scheduler.end_silent()
         self._is_stuck = not (batch.prefill or batch.decode or chunks)
         if self._is_stuck and self._scheduler.num_waiting:
             # With fewer slots than utterances, the part that they wait for may be the one without.
-            for sequence in list(self._scheduler.running):
-                if not (sequence.num_chunks or sequence.is_spoken):
-                    self._scheduler.park(sequence)
+            for utterance in list(self._scheduler.running):
+                if not (utterance.num_chunks or utterance.is_spoken):
+                    self._scheduler.park(utterance)
         self._count(batch, time.perf_counter() - started_s)
         return chunks
 
@@ -152,7 +153,7 @@ class Core:
         is_card = model.ar.device.type == "cuda"
         num_frames = sum(RAMP_FRAMES) if is_card else RAMP_FRAMES[0]
         params = GenerateParams(min_tokens_before_end=num_frames)
-        word = Sequence(prompt, system.shape[1], params, num_frames)
+        word = UtteranceState(prompt, system.shape[1], params, num_frames)
         self.add(word)
         while not word.is_spoken:
             self.step()
@@ -175,13 +176,13 @@ class Core:
         )
 
     def _admit(self) -> None:
-        while (sequence := self._scheduler.admit()) is not None:
-            if sequence.state == "finished":
+        while (utterance := self._scheduler.admit()) is not None:
+            if utterance.state == "finished":
                 continue  # it has all its frames
-            prefix = self.prefixes.find(sequence)
+            prefix = self.prefixes.find(utterance)
             if prefix is not None:
-                self._runner.load_prefix(sequence.slot, prefix)
-                sequence.num_prefilled = prefix.num_tokens
+                self._runner.load_prefix(utterance.slot, prefix)
+                self._scheduler.skip(utterance, prefix.num_tokens)
 
     def _read_prompts(self, batch: Batch) -> None:
         for piece in batch.prefill:
@@ -189,7 +190,7 @@ class Core:
             self._keep_prefix(piece)
 
     def _keep_prefix(self, piece: Piece) -> None:
-        sequence = piece.sequence
-        if piece.stop == sequence.num_prefix:
-            prefix = self._runner.save_prefix(sequence.slot, sequence.num_prefix)
-            self.prefixes.add(sequence, prefix)
+        utterance = piece.utterance
+        if piece.stop == utterance.num_prefix:
+            prefix = self._runner.save_prefix(utterance.slot, utterance.num_prefix)
+            self.prefixes.add(utterance, prefix)

@@ -40,8 +40,8 @@ from fishs2.engines.s2.engine.core import Limits
 from fishs2.engines.s2.engine.guard import longest_speech
 from fishs2.engines.s2.engine.recordings import CodesWork, layout_of
 from fishs2.engines.s2.engine.references import ReferenceCache, Unwanted
-from fishs2.engines.s2.engine.sequence import RAMP_FRAMES, Sequence, ramp_for
 from fishs2.engines.s2.engine.thread import EngineThread, Loading
+from fishs2.engines.s2.engine.utterance_state import RAMP_FRAMES, UtteranceState, ramp_for
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.params import HONOURED, count_frames, params_of
 from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
@@ -64,7 +64,7 @@ _VOICE = "default"
 class _Task:
     """An utterance on its way. pieces: samples, then None or an error; filled in the event loop."""
 
-    sequence: Sequence
+    utterance: UtteranceState
     loop: asyncio.AbstractEventLoop
     is_aborted: threading.Event
     pieces: asyncio.Queue[Pcm | Fishs2Error | None] = field(default_factory=asyncio.Queue)
@@ -168,11 +168,11 @@ class S2Engine:
         is_aborted = threading.Event()
         try:
             async with self._in_order(utterance.part):
-                sequence = await self.prepare(utterance, is_aborted)
+                prepared = await self.prepare(utterance, is_aborted)
                 if not self._is_running:
                     # Closed while the reference was encoded: the thread would never answer.
                     raise EngineError("the s2 engine was closed")
-                task = _Task(sequence, asyncio.get_running_loop(), is_aborted)
+                task = _Task(prepared, asyncio.get_running_loop(), is_aborted)
                 self._thread.submit(task)
             while (item := await task.pieces.get()) is not None:
                 if isinstance(item, Fishs2Error):
@@ -215,7 +215,7 @@ class S2Engine:
             return asyncio.Lock()
         return self._entrances.setdefault(part.speech, asyncio.Lock())
 
-    async def prepare(self, utterance: Utterance, is_aborted: threading.Event) -> Sequence:
+    async def prepare(self, utterance: Utterance, is_aborted: threading.Event) -> UtteranceState:
         """The utterance as the model reads it. Raises UserError if it cannot be spoken as it is."""
         params = params_of(utterance.sampling)
         model = self._thread.model or await self._load_model()
@@ -227,15 +227,15 @@ class S2Engine:
         max_frames = count_frames(
             prompt.shape[1], params, max_positions=self._max_positions, min_room=MIN_ROOM
         )
-        sequence = Sequence(prompt, system.shape[1], params, max_frames)
-        sequence.part = utterance.part
-        sequence.ramp = ramp_for(utterance.latency, self._ramp)
+        prepared = UtteranceState(prompt, system.shape[1], params, max_frames)
+        prepared.part = utterance.part
+        prepared.ramp = ramp_for(utterance.latency, self._ramp)
         # Who sets a limit of their own gets speech of that length.
         is_limit_asked = utterance.sampling.max_new_tokens and not utterance.has_common_limit
         if self._is_guarded and not is_limit_asked:
             longest = params.min_tokens_before_end + longest_speech(utterance.text)
-            sequence.runaway_frames = min(max_frames, longest)
-        return sequence
+            prepared.runaway_frames = min(max_frames, longest)
+        return prepared
 
     async def _encode(
         self, model: Model, reference: Reference, is_aborted: threading.Event

@@ -6,7 +6,7 @@ nothing that a text asks for.
 """
 
 import unicodedata
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def longest_speech(text: str) -> int:
     )
 
 
-def find_runaway(frames: SequenceOf[Frame], max_frames: int) -> str:
+def find_runaway(frames: Sequence[Frame], max_frames: int) -> str:
     """Why these frames are not speech any more; "" if they may be. max_frames: see above."""
     if len(frames) >= max_frames:
         return f"it spoke {len(frames)} frames and found no end"

@@ -12,7 +12,7 @@ from fishs2.engines.s2.device.model import Model, ModelFiles, Precision
 from fishs2.engines.s2.engine.core import Limits
 from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2.engine.runner import slot_bytes
-from fishs2.engines.s2.engine.sequence import RAMP_FRAMES
+from fishs2.engines.s2.engine.utterance_state import RAMP_FRAMES
 
 _SMALL_BYTES = 1_000_000_000
 """Models made for tests; a CPU computes them in float32."""

@@ -7,7 +7,7 @@ under a millisecond on a card, and slots need no page tables. Engine thread only
 from collections import OrderedDict
 
 from fishs2.engines.s2.engine.runner import Prefix
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 
 
 class PrefixCache:
@@ -20,9 +20,9 @@ class PrefixCache:
         self.num_hits = 0
         self.num_misses = 0
 
-    def find(self, sequence: Sequence) -> Prefix | None:
-        """What the prompt of a sequence begins with, if it is known."""
-        key = _key(sequence)
+    def find(self, utterance: UtteranceState) -> Prefix | None:
+        """What the prompt of an utterance begins with, if it is known."""
+        key = _key(utterance)
         prefix = self._prefixes.get(key)
         if prefix is None:
             self.num_misses += 1
@@ -31,9 +31,9 @@ class PrefixCache:
         self._prefixes.move_to_end(key)
         return prefix
 
-    def add(self, sequence: Sequence, prefix: Prefix) -> None:
-        """Keep what a sequence begins with, and forget others for it if need be."""
-        key = _key(sequence)
+    def add(self, utterance: UtteranceState, prefix: Prefix) -> None:
+        """Keep what an utterance begins with, and forget others for it if need be."""
+        key = _key(utterance)
         if prefix.num_bytes > self._max_bytes or key in self._prefixes:
             return
         self._prefixes[key] = prefix
@@ -43,6 +43,6 @@ class PrefixCache:
             self.num_bytes -= oldest.num_bytes
 
 
-def _key(sequence: Sequence) -> bytes:
+def _key(utterance: UtteranceState) -> bytes:
     # The tokens themselves: equal prefixes have equal keys and values, whoever asked for them.
-    return sequence.prompt[:, : sequence.num_prefix].tobytes()
+    return utterance.prompt[:, : utterance.num_prefix].tobytes()

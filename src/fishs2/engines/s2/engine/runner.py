@@ -1,6 +1,6 @@
-"""Passes over the model for many sequences, and the caches that they need. Engine thread only."""
+"""Passes over the model for many utterances, and the caches that they need. Engine thread only."""
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.recorded_step import open_recorded_step
 from fishs2.engines.s2.engine.scheduler import Piece
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.params import Frame
 from fishs2.engines.s2.model.slow_ar import prefill
 from fishs2.engines.s2.model.step import (
@@ -36,7 +36,7 @@ class Prefix:
 
 
 class Runner:
-    """Reads prompts into the caches of `num_slots` sequences, and draws their frames."""
+    """Reads prompts into the caches of `num_slots` utterances, and draws their frames."""
 
     def __init__(
         self, model: Model, *, num_slots: int, max_positions: int, step: DecodeStep | None = None
@@ -52,20 +52,20 @@ class Runner:
         return sum(each.nbytes for each in (*self._cache.keys, *self._cache.values))
 
     def prefill(self, piece: Piece) -> None:
-        """Read a piece of a prompt into the slot of its sequence."""
-        slot = piece.sequence.slot
-        tokens = torch.from_numpy(piece.sequence.prompt[None, :, piece.start : piece.stop])
+        """Read a piece of a prompt into the slot of its utterance."""
+        slot = piece.utterance.slot
+        tokens = torch.from_numpy(piece.utterance.prompt[None, :, piece.start : piece.stop])
         rows = self._cache.rows(slot, slot + 1)
         hidden = prefill(self._ar.slow, tokens.long().to(self._ar.device), rows, start=piece.start)
         self._step.tables.hidden[slot] = hidden[0]
 
-    def decode(self, sequences: SequenceOf[Sequence]) -> list[Frame]:
-        """Draw the next frame of each sequence: its first, or the one after its last."""
+    def decode(self, utterances: Sequence[UtteranceState]) -> list[Frame]:
+        """Draw the next frame of each utterance: its first, or the one after its last."""
         rows = [
             describe_row(
                 each.slot, each.params, num_prompt=each.num_prompt, num_frames=len(each.frames)
             )
-            for each in sequences
+            for each in utterances
         ]
         return list(self._step.draw(np.array(rows, np.int64)))
 
@@ -96,6 +96,6 @@ def open_step(model: Model, *, num_slots: int, max_positions: int) -> DecodeStep
 
 
 def slot_bytes(ar: DualAr, max_positions: int) -> int:
-    """Bytes that the cache of one sequence takes."""
+    """Bytes that the cache of one utterance takes."""
     slow, size = ar.config.slow, ar.dtype.itemsize
     return 2 * slow.num_layers * slow.num_kv_heads * slow.head_dim * max_positions * size

@@ -7,7 +7,7 @@ again, so the one after it waits.
 
 from dataclasses import dataclass
 
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.streaming import StreamState
 
 
@@ -41,18 +41,18 @@ class Speeches:
     def __len__(self) -> int:
         return len(self._speeches)
 
-    def enter(self, sequence: Sequence) -> None:
+    def enter(self, utterance: UtteranceState) -> None:
         """A part has come. One whose speech is not known any more begins afresh."""
-        if sequence.part is None:
+        if utterance.part is None:
             return
-        name, index = sequence.part.speech, sequence.part.index
+        name, index = utterance.part.speech, utterance.part.index
         self._speeches.setdefault(name, _Speech(index)).num_inside += 1
 
-    def leave(self, sequence: Sequence) -> None:
+    def leave(self, utterance: UtteranceState) -> None:
         """A part goes, spoken or not."""
-        if sequence.part is None:
+        if utterance.part is None:
             return
-        name = sequence.part.speech
+        name = utterance.part.speech
         speech = self._speeches[name]
         speech.num_inside -= 1
         if speech.is_over and not speech.num_inside:
@@ -67,21 +67,21 @@ class Speeches:
         if not speech.num_inside:
             del self._speeches[name]
 
-    def is_turn(self, sequence: Sequence) -> bool:
+    def is_turn(self, utterance: UtteranceState) -> bool:
         """Whether the parts before this one have been spoken."""
-        part = sequence.part
+        part = utterance.part
         return part is None or self._speeches[part.speech].next_index >= part.index
 
-    def begin(self, sequence: Sequence) -> Carried | None:
+    def begin(self, utterance: UtteranceState) -> Carried | None:
         """What the part continues; None if it begins afresh."""
-        part = sequence.part
+        part = utterance.part
         return None if part is None else self._speeches[part.speech].carried
 
-    def end(self, sequence: Sequence, carried: Carried) -> None:
+    def end(self, utterance: UtteranceState, carried: Carried) -> None:
         """The part has been spoken to its end."""
-        assert sequence.part is not None
-        speech = self._speeches[sequence.part.speech]
-        if sequence.part.index < speech.next_index - 1:
+        assert utterance.part is not None
+        speech = self._speeches[utterance.part.speech]
+        if utterance.part.index < speech.next_index - 1:
             return  # one after it has been spoken already; back there nobody would go on
-        speech.next_index = sequence.part.index + 1
+        speech.next_index = utterance.part.index + 1
         speech.carried = carried

@@ -22,7 +22,7 @@ import torch
 from fishs2.engines.base import EngineStats, Pcm
 from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.engine.core import Core, Limits
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, RunawaySpeechError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Task(Protocol):
     """An utterance on its way through the thread."""
 
     @property
-    def sequence(self) -> Sequence:
+    def utterance(self) -> UtteranceState:
         """What is to be spoken."""
         ...
 
@@ -92,7 +92,7 @@ class EngineThread:
         # Unbounded: it holds at most the utterances that the service lets in.
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="fishs2-s2")
-        self._tasks: dict[Sequence, Task] = {}
+        self._tasks: dict[UtteranceState, Task] = {}
         self._core: Core | None = None
         self._limits: Limits | None = None
         self.is_closing = threading.Event()
@@ -192,9 +192,9 @@ class EngineThread:
             self._add(self._core, item)
 
     def _add(self, core: Core, task: Task) -> None:
-        self._tasks[task.sequence] = task
+        self._tasks[task.utterance] = task
         try:
-            core.add(task.sequence)
+            core.add(task.utterance)
         except Exception as error:
             # As in a step: whatever it is, nobody may wait for ever.
             logger.exception("the s2 engine could not take an utterance")
@@ -202,15 +202,15 @@ class EngineThread:
 
     def _step(self, core: Core) -> None:
         try:
-            for sequence, task in list(self._tasks.items()):
+            for utterance, task in list(self._tasks.items()):
                 if not task.is_wanted():
-                    self._release(core, sequence)
-            for sequence, pcm in core.step():
-                self._tasks[sequence].put(pcm)
-            for sequence, task in list(self._tasks.items()):
-                if sequence.is_spoken:
-                    self._release(core, sequence)
-                    task.put(self._verdict(sequence))
+                    self._release(core, utterance)
+            for utterance, pcm in core.step():
+                self._tasks[utterance].put(pcm)
+            for utterance, task in list(self._tasks.items()):
+                if utterance.is_spoken:
+                    self._release(core, utterance)
+                    task.put(self._verdict(utterance))
             if core.is_idle:
                 core.check_integrity()
         except Exception as error:
@@ -218,15 +218,15 @@ class EngineThread:
             logger.exception("a step of the s2 engine failed")
             self._restart(error)
 
-    def _verdict(self, sequence: Sequence) -> Fishs2Error | None:
-        if sequence.fault:
+    def _verdict(self, utterance: UtteranceState) -> Fishs2Error | None:
+        if utterance.fault:
             self._num_runaways += 1
-            return RunawaySpeechError(f"the model ran away: {sequence.fault}")
+            return RunawaySpeechError(f"the model ran away: {utterance.fault}")
         return None
 
-    def _release(self, core: Core, sequence: Sequence) -> None:
-        del self._tasks[sequence]
-        core.release(sequence)
+    def _release(self, core: Core, utterance: UtteranceState) -> None:
+        del self._tasks[utterance]
+        core.release(utterance)
 
     def _restart(self, error: Exception) -> None:
         """End all utterances, and go on with fresh caches."""

@@ -1,13 +1,12 @@
-"""Frames to samples, for many sequences at once. Engine thread only.
+"""Frames to samples, for many utterances at once. Engine thread only.
 
-Every slot has its own state in one set of tensors (`CodecRows`). Sequences whose next chunks have
+Every slot has its own state in one set of tensors (`CodecRows`). Utterances whose next chunks have
 the same length are decoded together. The parts of a speech are one stream: see `speeches`. On a
 card, chunks are launched in one step and given out in a later one: see `device.codec_stream`.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from fishs2.engines.base import Pcm
 from fishs2.engines.s2.device.codec_stream import open_codec_stream
-from fishs2.engines.s2.engine.guard import MAX_SILENT_FRAMES, count_silent
-from fishs2.engines.s2.engine.sequence import Sequence
+from fishs2.engines.s2.engine.guard import count_silent
 from fishs2.engines.s2.engine.speeches import Carried, Speeches
+from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.codec import Codec, decode_step
 from fishs2.engines.s2.model.streaming import (
     StreamState,
@@ -68,7 +67,7 @@ class CodecRows(Protocol):
         """A copy of a slot's state."""
         ...
 
-    def launch(self, slots: SequenceOf[int], codes: NDArray[np.int64]) -> Chunk:
+    def launch(self, slots: Sequence[int], codes: NDArray[np.int64]) -> Chunk:
         """Decode the next frames of some slots. codes: int64 [B, K, n]."""
         ...
 
@@ -110,7 +109,7 @@ class PlainRows:
     def take(self, slot: int) -> StreamState:
         return take_rows(self._state, self._rows([slot]))
 
-    def launch(self, slots: SequenceOf[int], codes: NDArray[np.int64]) -> Chunk:
+    def launch(self, slots: Sequence[int], codes: NDArray[np.int64]) -> Chunk:
         rows = self._rows(slots)
         state = take_rows(self._state, rows)
         frames = torch.from_numpy(codes).to(self._codec.device)
@@ -118,12 +117,12 @@ class PlainRows:
         put_rows(self._state, rows, state)
         return _ReadyChunk(list(samples))
 
-    def _rows(self, slots: SequenceOf[int]) -> torch.Tensor:
+    def _rows(self, slots: Sequence[int]) -> torch.Tensor:
         return torch.tensor(list(slots), device=self._codec.device)
 
 
 class Vocoder:
-    """What `num_slots` sequences of at most `max_positions` frames sound like."""
+    """What `num_slots` utterances of at most `max_positions` frames sound like."""
 
     def __init__(
         self, codec: Codec, *, num_slots: int, max_positions: int, rows: CodecRows | None = None
@@ -135,8 +134,8 @@ class Vocoder:
         # A stream that could pass the end of the codec's tables begins afresh with its next part.
         self._max_carried = codec.config.frame_transformer.max_positions - max_positions
         self._speeches = Speeches()
-        # Bounded by the steps that a chunk takes: each adds at most one per sequence.
-        self._on_their_way: deque[tuple[list[Sequence], Chunk]] = deque()
+        # Bounded by the steps that a chunk takes: each adds at most one per utterance.
+        self._on_their_way: deque[tuple[list[UtteranceState], Chunk]] = deque()
 
     @property
     def num_bytes(self) -> int:
@@ -148,37 +147,37 @@ class Vocoder:
         """Speeches of which something is carried over from part to part."""
         return len(self._speeches)
 
-    def enter(self, sequence: Sequence) -> None:
-        """A sequence will come; to be followed by `leave`."""
-        self._speeches.enter(sequence)
+    def enter(self, utterance: UtteranceState) -> None:
+        """A utterance will come; to be followed by `leave`."""
+        self._speeches.enter(utterance)
 
     def end_speech(self, speech: str) -> None:
         """No more parts of this speech come."""
         self._speeches.forget(speech)
 
-    def leave(self, sequence: Sequence) -> None:
-        """Nothing more comes from a sequence; its slot is still its own."""
-        is_whole = sequence.is_spoken and not sequence.fault and sequence.frames
-        if is_whole and sequence.part is not None and not sequence.part.is_last:
-            slot = sequence.slot
+    def leave(self, utterance: UtteranceState) -> None:
+        """Nothing more comes from an utterance; its slot is still its own."""
+        is_whole = utterance.is_spoken and not utterance.fault and utterance.frames
+        if is_whole and utterance.part is not None and not utterance.part.is_last:
+            slot = utterance.slot
             carried = Carried(self._rows.take(slot), self._num_streamed[slot])
-            self._speeches.end(sequence, carried)
-        self._speeches.leave(sequence)
-        sequence.num_pending = 0
+            self._speeches.end(utterance, carried)
+        self._speeches.leave(utterance)
+        utterance.num_pending = 0
 
-    def collect(self, sequences: Iterable[Sequence]) -> Iterator[tuple[Sequence, Pcm]]:
-        """Yield float32 samples of those sequences that have a chunk's worth of frames.
+    def collect(self, utterances: Iterable[UtteranceState]) -> Iterator[tuple[UtteranceState, Pcm]]:
+        """Yield float32 samples of those utterances that have a chunk's worth of frames.
 
         Samples that are on their way come in a later call; it waits for them only if none of the
-        sequences gets more frames.
+        utterances gets more frames.
         """
-        by_length: dict[int, list[Sequence]] = {}
+        by_length: dict[int, list[UtteranceState]] = {}
         is_idle = True
-        for sequence in sequences:
-            is_idle = is_idle and sequence.state == "finished"
-            num_frames = next_chunk(sequence)
-            if num_frames and self._speeches.is_turn(sequence):
-                by_length.setdefault(num_frames, []).append(sequence)
+        for utterance in utterances:
+            is_idle = is_idle and utterance.state == "finished"
+            num_frames = next_chunk(utterance)
+            if num_frames and self._speeches.is_turn(utterance):
+                by_length.setdefault(num_frames, []).append(utterance)
         for num_frames, alike in by_length.items():
             most = self._rows.max_rows(num_frames)
             for start in range(0, len(alike), most):
@@ -188,39 +187,41 @@ class Vocoder:
             yield from self._give_out(*self._on_their_way.popleft())
         yield from self._arrived()
 
-    def _launch(self, sequences: list[Sequence], num_frames: int) -> None:
-        for each in sequences:
+    def _launch(self, utterances: list[UtteranceState], num_frames: int) -> None:
+        for each in utterances:
             if not each.num_voiced:
                 self._begin(each)
         codes = np.stack(
             [
                 np.stack(each.frames[each.num_voiced : each.num_voiced + num_frames], axis=1)[1:]
-                for each in sequences
+                for each in utterances
             ]
         )
-        chunk = self._rows.launch([each.slot for each in sequences], codes.astype(np.int64))
-        self._on_their_way.append((sequences, chunk))
-        for each in sequences:
+        chunk = self._rows.launch([each.slot for each in utterances], codes.astype(np.int64))
+        self._on_their_way.append((utterances, chunk))
+        for each in utterances:
             each.num_voiced += num_frames
             each.num_chunks += 1
             each.num_pending += 1
             self._num_streamed[each.slot] += num_frames
 
-    def _arrived(self) -> Iterator[tuple[Sequence, Pcm]]:
+    def _arrived(self) -> Iterator[tuple[UtteranceState, Pcm]]:
         """Samples that are there, in the order in which they were launched."""
         while self._on_their_way and self._on_their_way[0][1].is_there:
             yield from self._give_out(*self._on_their_way.popleft())
 
-    def _give_out(self, sequences: list[Sequence], chunk: Chunk) -> Iterator[tuple[Sequence, Pcm]]:
-        for sequence, pcm in zip(sequences, chunk.take(), strict=True):
-            if sequence.num_pending:  # else it has left
-                sequence.num_pending -= 1
-                self._note(sequence, pcm)
-                yield sequence, pcm
+    def _give_out(
+        self, utterances: list[UtteranceState], chunk: Chunk
+    ) -> Iterator[tuple[UtteranceState, Pcm]]:
+        for utterance, pcm in zip(utterances, chunk.take(), strict=True):
+            if utterance.num_pending:  # else it has left
+                utterance.num_pending -= 1
+                self._note(utterance, pcm)
+                yield utterance, pcm
 
-    def _begin(self, sequence: Sequence) -> None:
+    def _begin(self, utterance: UtteranceState) -> None:
         """Let the stream of a slot begin, or continue what was spoken before."""
-        slot, carried = sequence.slot, self._speeches.begin(sequence)
+        slot, carried = utterance.slot, self._speeches.begin(utterance)
         if carried is None or carried.num_frames > self._max_carried:
             self._rows.begin(slot)
             self._num_streamed[slot] = 0
@@ -228,12 +229,10 @@ class Vocoder:
             self._rows.put(slot, carried.state)
             self._num_streamed[slot] = carried.num_frames
 
-    def _note(self, sequence: Sequence, pcm: Pcm) -> None:
-        if sequence.runaway_frames is not None:
+    def _note(self, utterance: UtteranceState, pcm: Pcm) -> None:
+        if utterance.runaway_frames is not None:
             num_samples = self._codec.config.samples_per_frame
-            sequence.num_silent = count_silent(pcm, num_samples, sequence.num_silent)
-            if sequence.num_silent > MAX_SILENT_FRAMES:
-                sequence.fail(f"it was silent for {sequence.num_silent} frames")
+            utterance.num_silent = count_silent(pcm, num_samples, utterance.num_silent)
 
 
 def _open_rows(codec: Codec, num_slots: int) -> CodecRows:
@@ -242,9 +241,9 @@ def _open_rows(codec: Codec, num_slots: int) -> CodecRows:
     return PlainRows(codec, num_slots=num_slots)
 
 
-def next_chunk(sequence: Sequence) -> int:
+def next_chunk(utterance: UtteranceState) -> int:
     """How many frames make the next chunk; 0 if they are not there yet."""
-    wanted = sequence.ramp[min(sequence.num_chunks, len(sequence.ramp) - 1)]
-    if sequence.state == "finished":
-        return 0 if sequence.fault else min(wanted, sequence.num_unvoiced)
-    return wanted if sequence.num_unvoiced >= wanted else 0
+    wanted = utterance.ramp[min(utterance.num_chunks, len(utterance.ramp) - 1)]
+    if utterance.state == "finished":
+        return 0 if utterance.fault else min(wanted, utterance.num_unvoiced)
+    return wanted if utterance.num_unvoiced >= wanted else 0

@@ -28,16 +28,20 @@ def ramp_for(latency: Latency, ramp: tuple[int, ...] = RAMP_FRAMES) -> tuple[int
 
 
 @dataclass(slots=True, eq=False)
-class Sequence:
+class UtteranceState:
     """One utterance.
 
     prompt: int32 [1 + K, T]; its first `num_prefix` columns show the voice and are the same for
     every utterance of that voice. max_frames: at most so many. part: of which speech. ramp: frames
-    of its chunks. runaway_frames: it has run away by then; None lets it.
-    slot: its row in all caches while it has one. num_prefilled: columns of the prompt that are in
-    the cache. frames: what was drawn. num_voiced: frames whose samples were made, in `num_chunks`
-    chunks, of which `num_pending` are still on their way; the last `num_silent` of those that came
-    are silent. fault: why it is not speech; "" if it is.
+    of its chunks. runaway_frames: it has run away by then; None lets it. All these are said once.
+
+    Written by `Scheduler` alone: state. slot: its row in all caches while it has one.
+    num_prefilled: columns of the prompt that are in the cache. frames: what was drawn. fault: why
+    it is not speech; "" if it is.
+
+    Written by `Vocoder` alone: num_voiced: frames whose samples were made, in `num_chunks` chunks,
+    of which `num_pending` are still on their way; the last `num_silent` of those that came are
+    silent.
     """
 
     prompt: NDArray[np.int32]
@@ -51,11 +55,11 @@ class Sequence:
     slot: int = -1
     num_prefilled: int = 0
     frames: list[Frame] = field(default_factory=list)
+    fault: str = ""
     num_voiced: int = 0
     num_chunks: int = 0
     num_pending: int = 0
     num_silent: int = 0
-    fault: str = ""
 
     @property
     def num_prompt(self) -> int:
