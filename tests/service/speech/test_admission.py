@@ -31,6 +31,58 @@ async def test_turns_are_given_in_the_order_asked_for() -> None:
     admission.check_integrity()
 
 
+async def test_whoever_has_the_least_sound_in_hand_goes_first() -> None:
+    admission = make_admission()
+    order: list[float] = []
+
+    async def take(in_hand_s: float) -> None:
+        await admission.take_turn(lambda: in_hand_s)
+        order.append(in_hand_s)
+
+    await admission.take_turn()
+    tasks = [asyncio.create_task(take(in_hand_s)) for in_hand_s in (8.0, 3.0, 5.0)]
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(take(0.0)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        admission.give_back_turn(used_s=0.1)
+    await asyncio.gather(*tasks)
+
+    assert order == [0.0, 3.0, 5.0, 8.0]
+    admission.check_integrity()
+
+
+async def test_turns_ahead_go_to_the_least_sound_in_hand_too() -> None:
+    admission = make_admission()
+    far = AheadTurn(lambda: None, lambda: 9.0)
+    near = AheadTurn(lambda: None, lambda: 1.0)
+    await admission.take_turn()
+    waiting = [asyncio.create_task(admission.take_turn_ahead(turn)) for turn in (far, near)]
+    await asyncio.sleep(0)
+    admission.give_back_turn(used_s=0.1)
+    await waiting[1]
+
+    assert not waiting[0].done()
+    admission.give_back_turn(near, used_s=0.1)
+    await waiting[0]
+    admission.give_back_turn(far, used_s=0.1)
+    admission.check_integrity()
+
+
+async def test_a_turn_that_is_free_is_not_kept_for_whoever_has_left() -> None:
+    admission = make_admission()
+    await admission.take_turn()
+    left = asyncio.create_task(admission.take_turn())
+    await asyncio.sleep(0)
+    left.cancel()
+    admission.give_back_turn(used_s=0.1)
+
+    await admission.take_turn()
+    admission.give_back_turn(used_s=0.1)
+    await asyncio.wait([left])
+    admission.check_integrity()
+
+
 async def test_newcomer_waits_behind_those_who_already_wait() -> None:
     admission = make_admission()
     await admission.take_first_turn()

@@ -1,7 +1,8 @@
 """Who may use the engine, and when: turns at the engine and room for requests.
 
-A *turn* is the right to have one utterance in the engine. Turns are given in the order asked for,
-so requests with many utterances take their place behind each new request. A turn may be taken
+A *turn* is the right to have one utterance in the engine. Who has the least sound in hand that was
+not heard yet gets the next one, and of these who asked first: requests with many utterances take
+their place behind each new request, and whoever has been sent far ahead waits. A turn may be taken
 *ahead*, for an utterance that nobody listens to yet: such turns come after all others, and are
 revoked when somebody has none, so a long text never holds up a short one with what it does ahead.
 Event loop only; no locks.
@@ -9,9 +10,8 @@ Event loop only; no locks.
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fishs2.errors import BusyError
@@ -21,6 +21,14 @@ _FIRST_GUESS_TURN_S = 1.0
 
 _Waiter = asyncio.Future[None]
 
+SoundInHand = Callable[[], float]
+"""Seconds of sound that a listener was sent and cannot have heard; 0 or more."""
+
+
+def nothing_in_hand() -> float:
+    """Of whoever has heard nothing yet."""
+    return 0.0
+
 
 @dataclass(slots=True, eq=False)
 class AheadTurn:
@@ -28,10 +36,11 @@ class AheadTurn:
 
     revoke: called when somebody else needs the turn, perhaps before its owner has heard that it has
     one; the owner gives it back soon. is_needed: somebody listens, and it is a turn like any other.
-    waiter: set while it is waited for.
+    in_hand: of whoever will listen. waiter: set while it is waited for.
     """
 
     revoke: Callable[[], None]
+    in_hand: SoundInHand = nothing_in_hand
     is_needed: bool = False
     waiter: _Waiter | None = None
 
@@ -51,8 +60,8 @@ class Admission:
         self._num_streams = 0
         self._num_queued = 0
         # Bounded: each of at most max_streams requests waits for at most two turns.
-        self._waiters: deque[_Waiter] = deque()
-        self._waiters_ahead: deque[AheadTurn] = deque()
+        self._waiters: dict[_Waiter, SoundInHand] = {}
+        self._waiters_ahead: list[AheadTurn] = []
         # A turn is here from the moment it is given, before its owner has heard of it.
         self._held_ahead: list[AheadTurn] = []
         self._turn_s = _FIRST_GUESS_TURN_S
@@ -91,20 +100,20 @@ class Admission:
         finally:
             self._num_queued -= 1
 
-    async def take_turn(self) -> None:
+    async def take_turn(self, in_hand: SoundInHand = nothing_in_hand) -> None:
         """Wait for a turn; whoever takes it calls `give_back_turn` once."""
         if self._free_turns > 0 and not self._waiters:
             self._free_turns -= 1
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters[waiter] = in_hand
         self._revoke_one()
         await self._wait(waiter)
 
     async def take_turn_ahead(self, turn: AheadTurn) -> None:
         """Wait for a turn until nobody else waits; whoever takes it calls `give_back_turn` once."""
         if turn.is_needed:
-            await self.take_turn()
+            await self.take_turn(turn.in_hand)
             return
         if self._free_turns > 0:
             self._free_turns -= 1
@@ -124,7 +133,7 @@ class Admission:
             self._held_ahead.remove(turn)
         elif turn.waiter is not None and turn in self._waiters_ahead:
             self._waiters_ahead.remove(turn)
-            self._waiters.append(turn.waiter)
+            self._waiters[turn.waiter] = turn.in_hand
             self._revoke_one()
 
     def give_back_turn(self, turn: AheadTurn | None = None, *, used_s: float) -> None:
@@ -139,9 +148,7 @@ class Admission:
             await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                # `_hand_over` may have passed over it already.
-                with suppress(ValueError):
-                    self._waiters.remove(waiter)
+                self._waiters.pop(waiter, None)
                 if turn is not None and turn in self._waiters_ahead:
                     self._waiters_ahead.remove(turn)
             else:
@@ -152,17 +159,22 @@ class Admission:
             raise
 
     def _hand_over(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        while self._waiters_ahead:
-            turn = self._waiters_ahead.popleft()
-            if turn.waiter is not None and not turn.waiter.done():
-                turn.waiter.set_result(None)
-                self._held_ahead.append(turn)
-                return
+        waiting = [each for each in self._waiters if not each.done()]
+        if waiting:
+            waiter = min(waiting, key=lambda each: self._waiters[each]())
+            del self._waiters[waiter]
+            waiter.set_result(None)
+            return
+        # Those that are left were cancelled, and must not look as if somebody waited.
+        self._waiters.clear()
+        ahead = [each for each in self._waiters_ahead if each.waiter and not each.waiter.done()]
+        if ahead:
+            turn = min(ahead, key=lambda each: each.in_hand())
+            assert turn.waiter is not None
+            self._waiters_ahead.remove(turn)
+            turn.waiter.set_result(None)
+            self._held_ahead.append(turn)
+            return
         self._free_turns += 1
 
     def _revoke_one(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import MAX_LOSSES, SpeechEngine, Utterance
 from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
-from fishs2.service.speech.admission import Admission, AheadTurn
+from fishs2.service.speech.admission import Admission, AheadTurn, SoundInHand, nothing_in_hand
 from fishs2.service.speech.onset import Echo, Onset
 
 _MAX_REROLLS = 2
@@ -26,14 +26,22 @@ class UtteranceFeed:
     sample by sample, and is left out. `close` aborts what is left; whoever starts a feed closes it.
     """
 
-    def __init__(self, engine: SpeechEngine, admission: Admission, utterance: Utterance) -> None:
+    def __init__(
+        self,
+        engine: SpeechEngine,
+        admission: Admission,
+        utterance: Utterance,
+        *,
+        in_hand: SoundInHand = nothing_in_hand,
+    ) -> None:
+        """in_hand: of whoever listens; who has the least goes first."""
         self.num_rerolls = 0
         self._engine = engine
         self._admission = admission
         self._utterance = _with_seed(utterance, engine)
         # Need not be bounded: it holds one utterance, whose text is bounded.
         self._queue: asyncio.Queue[Pcm | None] = asyncio.Queue()
-        self._turn = AheadTurn(self._revoke)
+        self._turn = AheadTurn(self._revoke, in_hand)
         self._turn_started_s: float | None = None
         self._patience: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None

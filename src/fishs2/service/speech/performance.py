@@ -190,7 +190,9 @@ class Performance:
         self._take_place()
         utterance = line.utterance
         speakable = worded(utterance, self._engine.capabilities)
-        feed = UtteranceFeed(self._engine, self._admission, speakable)
+        feed = UtteranceFeed(
+            self._engine, self._admission, speakable, in_hand=self._report.sound_in_hand_s
+        )
         self._feeds.add(feed)
         self._report.utterance_chars.append(len(utterance.text))
         if utterance.part is not None:

@@ -44,6 +44,13 @@ class SpeechReport:
         if self.first_audio_s is None:
             self.first_audio_s = time.perf_counter() - self.started_s
 
+    def sound_in_hand_s(self) -> float:
+        """How much sound there is that nobody can have heard who began to listen at once."""
+        if self.first_audio_s is None:
+            return 0.0
+        heard_s = time.perf_counter() - self.started_s - self.first_audio_s
+        return max(0.0, self.audio_s - heard_s)
+
     def note_pcm(self, seconds: float) -> None:
         """Keep when it sounds; to be told of all pieces of sound, in order, pauses included."""
         start_s = self._now_s
