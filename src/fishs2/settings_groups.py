@@ -37,7 +37,8 @@ from fishs2.settings_values import (
 class HomeSettings(BaseModel):
     """The home folder, which all groups know: relative paths are taken from there."""
 
-    model_config = ConfigDict(frozen=True)
+    # Of all groups only `Settings` is ever compiled, and by commands that read settings only.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     home: HomePath = Field(
         default_factory=default_home,
