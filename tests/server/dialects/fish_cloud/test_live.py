@@ -432,6 +432,7 @@ class EagerSocket:
         self.state = SimpleNamespace(principal=Principal(), request_id="x")
         self.app = SimpleNamespace(state=SimpleNamespace(stopping=Stopping()))
         self.headers = Headers(CLOUD)
+        self.scope: dict[str, Any] = {"state": {}}
         self._messages = [{"type": "websocket.receive", "bytes": frame} for frame in frames]
 
     async def accept(self) -> None:

@@ -33,6 +33,7 @@ from fishs2.server.dialects.fish_cloud.request import to_speech_request
 from fishs2.server.dialects.fish_cloud.times import Timeline, Times
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
+from fishs2.server.edge.pace import pace_of
 from fishs2.server.options import ServerOptions
 from fishs2.server.wire.stopping import CLOSE_RESTART, Stopping
 from fishs2.service.accounts.accounts import Principal
@@ -154,8 +155,10 @@ class LiveSession:
     async def _send_speech(self, spoken: Spoken) -> None:
         script = spoken.script
         timeline = Timeline(lambda: script.sources, spoken.report)
+        pace = pace_of(self._socket.scope)
         async with aclosing(spoken.stream()) as pieces:
             async for piece in pieces:
+                await pace.wait(piece, spoken.report.audio_s)
                 if not self._has_times:
                     await self._send_audio(piece)
                     continue
