@@ -44,7 +44,7 @@ async def test_a_client_that_reads_nothing_gets_some_seconds(where: str) -> None
     listener = FakeListener(**{f"num_{where}": 10**9})
     num_sent = await send_until_held(Pace(listener), piece_s=1.0, num_pieces=100)
 
-    assert 8 <= num_sent <= 10
+    assert 5 <= num_sent <= 7
 
 
 async def test_a_client_that_reads_gets_speech_as_fast_as_it_is_made() -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from starlette.types import Scope
 
-_AHEAD_S = 8.0
+_AHEAD_S = 5.0
 """Sound that a client may have been sent and not read; also ahead of real time, in case it reads
 and nobody can tell."""
 
