@@ -51,7 +51,9 @@ async def test_tasks_come_with_requests_and_go_with_them() -> None:
         async def num_tasks() -> float:
             return value((await served.client.get("/metrics")).text, "fishs2_tasks")
 
-        await served.client.get("/metrics")
+        # Whoever asks for voices has the folder watched for a while.
+        await served.services.wait_for_stores()
+        await served.client.get("/v1/voices")
         before = await num_tasks()
         streaming = served.client.stream("POST", "/v1/audio/speech", json={**BODY, "stream": True})
         async with streaming as answer:

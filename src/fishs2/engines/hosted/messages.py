@@ -142,8 +142,6 @@ class Profile:
 
 
 LOST_STATUS = 70
-"""Exit status of a child whose engine needs another process; EX_SOFTWARE in BSD's sysexits."""
-LOST_STATUS = 70
 """Exit status of a child whose engine can work in another process only. Source: sysexits.h."""
 
 NOBODY = "nobody-7f3a"
