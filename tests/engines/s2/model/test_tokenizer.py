@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ def test_a_missing_or_foreign_tokenizer_is_refused(tmp_path: Path) -> None:
     foreign = TOKENIZER_FILE.read_text().replace("<|voice|>", "<|other|>")
     with pytest.raises(EngineUnavailableError, match="has no token"):
         Tokenizer(foreign, file="tokenizer.json")
+
+
+def test_tokenizer_that_the_package_panics_at_is_refused() -> None:
+    document = json.loads(TOKENIZER_FILE.read_text(encoding="utf-8"))
+    # Longer than the tokens that it is cut off from.
+    document["model"]["continuing_subword_prefix"] = "x" * 5_000
+
+    with pytest.raises(EngineUnavailableError, match="not a readable tokenizer"):
+        Tokenizer(json.dumps(document), file="tokenizer.json")

@@ -42,7 +42,10 @@ class Tokenizer:
                 if not _PROTOCOL_NAME.fullmatch(token["content"])
             ]
             self._text = TokenizerImpl.from_str(json.dumps(parsed))
-        except Exception as error:
+        except BaseException as error:
+            # What the package did not expect ends in a panic of Rust, which is no Exception.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise EngineUnavailableError(
                 f"{file} is not a readable tokenizer: {str(error)[:120]}"
             ) from error
