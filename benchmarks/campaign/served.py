@@ -90,7 +90,13 @@ def run_server(folder: Path, engine: Engine) -> Iterator[Server]:
     if engine == "s2-tiny":
         model = folder / "model"
         make_model(model, sizes()["tiny"], "Q8_0")
-        environment |= s2_environment(model) | {"FISHS2_ENGINE_PROCESS": "true"}
+        environment |= s2_environment(model) | {
+            "FISHS2_ENGINE_PROCESS": "true",
+            # Random weights may end before they have begun, or never; not all clients can say so.
+            "FISHS2_MIN_TOKENS_BEFORE_END": "4",
+            "FISHS2_MAX_NEW_TOKENS": "16",
+            "FISHS2_RUNAWAY_GUARD": "false",
+        }
     with running_server(home, arguments=("serve",), wait_for_engine=True, **environment) as (
         url,
         process,
