@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from asyncio import TaskGroup
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,16 +51,23 @@ async def run_campaign(folder: Path, plan: Plan) -> Found:
     except AssertionError as error:
         if found is None:
             raise
-        faults.append(str(error)[:2_000])
-    faults += [text for log in _LOGS if (text := _tracebacks(folder / "server" / "logs" / log))]
+        faults += _defects(str(error)) or [str(error)[-2_000:]]
+    logs = (folder / "server" / "logs" / name for name in _LOGS)
+    faults += [each for log in logs if log.is_file() for each in _defects(log.read_text("utf-8"))]
     database, num_reserved = server.check_database()
     rest = replace(found.rest, num_reserved=num_reserved, database=database, faults=tuple(faults))
     return replace(found, rest=rest)
 
 
-def _tracebacks(log: Path) -> str:
-    text = log.read_text(encoding="utf-8") if log.is_file() else ""
-    return f"{text.count('Traceback')} tracebacks in {log.name}" if "Traceback" in text else ""
+def _defects(log: str) -> list[str]:
+    """How tracebacks end, each with how often, and where: the last place in our own code."""
+    counts: Counter[str] = Counter()
+    for after in log.split("Traceback (most recent call last):\n")[1:]:
+        lines = after.splitlines()
+        end = next((line for line in lines if line and not line[0].isspace()), "")
+        ours = [line.strip() for line in lines[: lines.index(end)] if "/fishs2/" in line]
+        counts[f"{end[:200]}, {ours[-1] if ours else 'not in our code'}"] += 1
+    return [f"{number} x {defect}" for defect, number in counts.items()]
 
 
 @dataclass(frozen=True, slots=True)
