@@ -144,7 +144,9 @@ class Edge:
                 raise
             await self._cut(exchange)
         # The ASGI edge, as above.
-        except Exception:
+        except Exception as error:
+            if error is exchange.lost:
+                raise  # there is nobody to tell, which the HTTP server knows
             logger.exception("unexpected error", extra={"request_id": exchange.request_id})
             if not exchange.is_accepted:
                 raise
@@ -223,6 +225,8 @@ class _Exchange:
         self.status: int | None = None
         self.is_complete = False
         self.was_cut = False
+        self.lost: OSError | None = None
+        """What sending met when the client had left."""
         self._method = scope.get("method", "WEBSOCKET")
         self._path = scope["path"]
         self._client = scope["client"][0] if scope.get("client") else ""
@@ -264,7 +268,13 @@ class _Exchange:
             self._note_first_byte()
         elif message["type"] == "websocket.close":
             self.is_complete = True
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError as error:
+            self.lost = error
+            if message["type"] == "websocket.accept":
+                self.status = None
+            raise
 
     def _note_first_byte(self) -> None:
         if self._first_byte_s is None:
