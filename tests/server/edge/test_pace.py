@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from fishs2.server.edge.pace import Pace
 from tests.fakes import FakeEngine
 from tests.server.wire.raw import request
-from tests.serving import serving, until
+from tests.serving import PATIENCE_S, serving, until
 
 SPEECH = "/v1/audio/speech"
 JSON = {"Content-Type": "application/json"}
@@ -28,10 +29,14 @@ class FakeListener:
     num_unread: int = 0
 
 
+async def forget(bit: bytes) -> None:
+    """Sends nothing."""
+
+
 async def send_until_held(pace: Pace, *, piece_s: float, num_pieces: int) -> int:
     """Send pieces of 1,000 bytes until one is held back, or all are sent; how many were."""
     for index in range(num_pieces):
-        waiting = asyncio.create_task(pace.wait(b"x" * 1_000, (index + 1) * piece_s))
+        waiting = asyncio.create_task(pace.wait(b"x" * 1_000, (index + 1) * piece_s, forget))
         await asyncio.sleep(0)
         if not waiting.done():
             waiting.cancel()
@@ -61,11 +66,39 @@ async def test_whoever_reads_again_is_sent_more() -> None:
     listener = FakeListener(num_unsent=10**9)
     pace = Pace(listener)
     await send_until_held(pace, piece_s=1.0, num_pieces=100)
-    waiting = asyncio.create_task(pace.wait(b"x" * 1_000, 100.0))
+    waiting = asyncio.create_task(pace.wait(b"x" * 1_000, 100.0, forget))
     await asyncio.sleep(0)
     listener.num_unsent = 0
 
     await waiting
+
+
+async def test_what_was_read_is_asked_with_bits_of_the_piece() -> None:
+    """A client's answer to the last bytes says what it had read before they came."""
+    listener = FakeListener()
+    pace = Pace(listener)
+    assert await pace.wait(b"x" * 100_000, 60.0, forget) == b"x" * 100_000
+    listener.num_unread = 100_000
+    bits: list[bytes] = []
+
+    async def send(bit: bytes) -> None:
+        bits.append(bit)
+        if len(bits) == 2:
+            listener.num_unread = 0
+
+    rest = await pace.wait(b"y" * 10_000, 120.0, send)
+
+    assert len(bits) == 2
+    assert b"".join(bits) + rest == b"y" * 10_000
+
+
+@pytest.mark.timeout(150)
+def test_a_client_that_reads_is_not_held_to_the_pace_of_speech(builtin_server: str) -> None:
+    body = {"text": LONG, "format": "opus", "opus_bitrate": 24}
+    # That would take as long as it sounds, and the test has a limit.
+    answer = httpx.post(f"{builtin_server}/v1/tts", json=body, timeout=PATIENCE_S)
+
+    assert len(answer.content) * 8 / 24_000 > 400
 
 
 @contextmanager

@@ -185,8 +185,7 @@ class SpeechResponse(Response):
             await self._start(send, self._order.content_type, self._order.headers())
             await self._send_piece(send, first, more=True)
             async for piece in pieces:
-                await self._pace.wait(piece, spoken.report.audio_s)
-                await self._send_piece(send, piece, more=True)
+                await self._send_in_time(send, piece, spoken)
         return b""
 
     async def _send_events(self, spoken: Spoken, send: Send) -> bytes:
@@ -199,8 +198,7 @@ class SpeechResponse(Response):
             await self._send_piece(send, first, more=True)
             try:
                 async for event in events:
-                    await self._pace.wait(event, spoken.report.audio_s)
-                    await self._send_piece(send, event, more=True)
+                    await self._send_in_time(send, event, spoken)
             except (EngineError, UserError) as error:
                 event = told.error(describe_error(error))
                 await self._send_piece(send, event, more=False)
@@ -217,6 +215,13 @@ class SpeechResponse(Response):
                 "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in raw],
             }
         )
+
+    async def _send_in_time(self, send: Send, piece: bytes, spoken: Spoken) -> None:
+        async def send_bit(bit: bytes) -> None:
+            await self._send_bit(send, bit, more=True)
+
+        rest = await self._pace.wait(piece, spoken.report.audio_s, send_bit)
+        await self._send_piece(send, rest, more=True)
 
     async def _send_piece(self, send: Send, piece: bytes, *, more: bool) -> None:
         """Send it bit by bit, so that whoever reads slowly is not taken for one who stalls."""

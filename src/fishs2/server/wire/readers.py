@@ -20,6 +20,9 @@ _SMALL_SOCKET_BYTES = 65_536
 _WIDE_BYTES = 131_072
 """A client that offers so much reads: one that does not has its window filled before."""
 
+_GRAIN_BYTES = 4_096
+"""Windows are told in steps, of 1 KiB or so where they are large."""
+
 _WINDOW_OFFSET = 228
 """Of tcpi_snd_wnd in struct tcp_info, 4 bytes. Source: linux/tcp.h, since Linux 5.4."""
 
@@ -59,7 +62,7 @@ class Reader:
     @property
     def num_unread(self) -> int:
         """Bytes that have arrived and were not read: 0 where nobody knows."""
-        return max(0, min(self._widest, _WIDE_BYTES) - self._note_window())
+        return max(0, min(self._widest, _WIDE_BYTES) - self._note_window() - _GRAIN_BYTES)
 
     def pause(self) -> None:
         """Something waits to be sent: from now on it must take some, or is cut off."""

@@ -156,14 +156,17 @@ class LiveSession:
         script = spoken.script
         timeline = Timeline(lambda: script.sources, spoken.report)
         pace = pace_of(self._socket.scope)
+
+        async def send(piece: bytes) -> None:
+            if not self._has_times:
+                await self._send_audio(piece)
+                return
+            for audio, times in timeline.place(piece):
+                await self._send_audio(audio, times)
+
         async with aclosing(spoken.stream()) as pieces:
             async for piece in pieces:
-                await pace.wait(piece, spoken.report.audio_s)
-                if not self._has_times:
-                    await self._send_audio(piece)
-                    continue
-                for audio, times in timeline.place(piece):
-                    await self._send_audio(audio, times)
+                await send(await pace.wait(piece, spoken.report.audio_s, send))
         if self._has_times and script.sources:
             for audio, times in timeline.end():
                 await self._send_audio(audio, times)
