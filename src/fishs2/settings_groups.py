@@ -1,7 +1,7 @@
 """Every setting, as a field of the group of its owner; `docs/settings.md` is generated from it.
 
-Who needs a part of the settings takes its group. `Settings` is all of them in one, for the names
-that people write are flat: FISHS2_ and the name of the field. Defaults are here and nowhere else.
+Who needs a part of the settings takes its group. `Settings` is all of them in one, as the names that
+people write are flat. Defaults are here and nowhere else.
 """
 
 from pathlib import Path
@@ -174,9 +174,7 @@ class SpeechSettings(HomeSettings):
     default_model: Annotated[str, Field(min_length=1)] = Field(
         "fishaudio/s2-pro", description="Model id that `/v1/models` lists first."
     )
-    model_aliases: TextList = Field(
-        ("fishs2", "fish-s2", "s2-pro"), description="Other ids of the same model."
-    )
+    model_aliases: TextList = Field(("fishs2", "fish-s2", "s2-pro"), description="Its other ids.")
     strict_voices: bool = Field(
         False,
         description="Refuse OpenAI's preset voice names (404) instead of using the default voice.",
@@ -191,9 +189,8 @@ class SpeechSettings(HomeSettings):
     )
     text_cleaning: TextCleaning = Field(
         "minimal",
-        description="What is taken out of a text before it is spoken; a request may say. "
-        "`minimal`: addresses of links; `markdown`: also the marks of Markdown and HTML, code, and "
-        "what a language model thought; `off`: nothing.",
+        description="What is taken out of a text: `minimal` addresses of links, `markdown` also "
+        "marks of Markdown and HTML, code, and what a model thought. A request may say.",
     )
     instructions: Instructions = Field(
         "style", description="Make plain-text `instructions` a style tag, or drop them."
