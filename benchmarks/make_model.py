@@ -107,48 +107,38 @@ def _small_codec(dim: int, num_semantic: int) -> CodecConfig:
     )
 
 
+def _small_ar(
+    layers: tuple[int, int], dim: int, heads: int, ffn: int, num_codes: int, *, begin_id: int
+) -> ArConfig:
+    """layers: of the slow and of the fast AR. begin_id: of the semantic tokens, the last ids."""
+    return ArConfig(
+        _stack(layers[0], dim, heads, ffn, is_slow=True),
+        _stack(layers[1], dim, heads, ffn, is_slow=False),
+        vocab_size=begin_id + num_codes,
+        codebook_size=num_codes,
+        num_codebooks=10,
+        semantic_begin_id=begin_id,
+        semantic_end_id=begin_id + num_codes - 1,
+    )
+
+
 def sizes() -> dict[str, Size]:
     """The sizes that have a name; `real` is S2 Pro."""
+    real = ArConfig(
+        _stack(36, 2560, 32, 9728, is_slow=True),
+        _stack(4, 2560, 32, 9728, is_slow=False),
+        vocab_size=155776,
+        codebook_size=4096,
+        num_codebooks=10,
+        semantic_begin_id=SEMANTIC_BEGIN_ID,
+        semantic_end_id=SEMANTIC_END_ID,
+    )
+    tiny = _small_ar((2, 1), 256, 8, 512, 1024, begin_id=512)
+    small = _small_ar((8, 2), 768, 12, 2048, 4096, begin_id=1024)
     return {
-        "tiny": Size(
-            ArConfig(
-                _stack(2, 256, 8, 512, is_slow=True),
-                _stack(1, 256, 8, 512, is_slow=False),
-                vocab_size=1536,
-                codebook_size=1024,
-                num_codebooks=10,
-                semantic_begin_id=512,
-                semantic_end_id=1535,
-            ),
-            _small_codec(128, 1024),
-            end_id=258,
-        ),
-        "small": Size(
-            ArConfig(
-                _stack(8, 768, 12, 2048, is_slow=True),
-                _stack(2, 768, 12, 2048, is_slow=False),
-                vocab_size=5120,
-                codebook_size=4096,
-                num_codebooks=10,
-                semantic_begin_id=1024,
-                semantic_end_id=5119,
-            ),
-            _small_codec(256, 4096),
-            end_id=258,
-        ),
-        "real": Size(
-            ArConfig(
-                _stack(36, 2560, 32, 9728, is_slow=True),
-                _stack(4, 2560, 32, 9728, is_slow=False),
-                vocab_size=155776,
-                codebook_size=4096,
-                num_codebooks=10,
-                semantic_begin_id=SEMANTIC_BEGIN_ID,
-                semantic_end_id=SEMANTIC_END_ID,
-            ),
-            CodecConfig(),
-            end_id=151645,
-        ),
+        "tiny": Size(tiny, _small_codec(128, 1024), end_id=258),
+        "small": Size(small, _small_codec(256, 4096), end_id=258),
+        "real": Size(real, CodecConfig(), end_id=151645),
     }
 
 

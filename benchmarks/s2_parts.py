@@ -83,8 +83,13 @@ def measure(model: Model, num_runs: int) -> Iterator[tuple[str, float]]:
         decode_codes(ar.fast, hidden, first, fast_cache, choose=lambda _, scores: scores.argmax(-1))
 
     yield "fast AR and head, ms per frame", timed(decoded, device, num_runs=num_runs)
+    yield from _measure_codec(model, num_runs)
+
+
+def _measure_codec(model: Model, num_runs: int) -> Iterator[tuple[str, float]]:
+    device = model.ar.device
     for num_frames in _CODEC_FRAMES:
-        codes = torch.zeros(1, ar.config.num_codebooks, num_frames, dtype=torch.int64)
+        codes = torch.zeros(1, model.ar.config.num_codebooks, num_frames, dtype=torch.int64)
         state, piece = new_state(model.codec.decoder, 1, device), codes.to(device)
 
         def voiced(state: StreamState = state, piece: Tensor = piece) -> None:

@@ -26,6 +26,21 @@ _SHOWN = ("voice", "response_format", "sample_rate", "speed", "stream", "stream_
 _PATIENCE_S = 300.0
 _SMALL_BUFFER_BYTES = 2_304  # the least that Linux gives
 
+_SOUNDS: tuple[dict[str, object], ...] = (
+    {"response_format": "wav"},
+    {"response_format": "pcm"},
+    {"response_format": "pcm", "sample_rate": 44_100},
+    {"response_format": "mp3"},
+    {"response_format": "opus"},
+    {"response_format": "wav", "speed": 1.25},
+    {"response_format": "flac", "prosody": {"normalize_loudness": True}},
+)
+_DELIVERIES: tuple[dict[str, object], ...] = (
+    {"stream": False},
+    {"stream": True},
+    {"stream_format": "sse"},
+)
+
 Ending = Literal["reads", "reads slowly", "leaves in upload", "leaves early", "leaves midway"]
 ENDINGS: dict[Ending, int] = {
     "reads": 40,
@@ -84,26 +99,12 @@ def make_kinds(
     spoken_by: list[dict[str, object]] = [{"voice": name} for name in ("default", *voices)]
     if has_references:
         spoken_by.append({"reference_audio": recording, "reference_text": "What is said in it."})
-    sounds: list[dict[str, object]] = [
-        {"response_format": "wav"},
-        {"response_format": "pcm"},
-        {"response_format": "pcm", "sample_rate": 44_100},
-        {"response_format": "mp3"},
-        {"response_format": "opus"},
-        {"response_format": "wav", "speed": 1.25},
-        {"response_format": "flac", "prosody": {"normalize_loudness": True}},
-    ]
-    deliveries: list[dict[str, object]] = [
-        {"stream": False},
-        {"stream": True},
-        {"stream_format": "sse"},
-    ]
     kinds = []
     for index in range(num):
         fields = {
             **spoken_by[index % len(spoken_by)],
-            **pick.choice(sounds),
-            **deliveries[index % len(deliveries)],
+            **pick.choice(_SOUNDS),
+            **_DELIVERIES[index % len(_DELIVERIES)],
             # Random weights may end before they have begun, or never.
             "fishs2": {"min_tokens_before_end": _MIN_FRAMES},
             "max_new_tokens": pick.randint(_MIN_FRAMES, max_frames),
@@ -114,13 +115,8 @@ def make_kinds(
         if index % 10 == 9:
             fields["voice"] = "nobody"
             fields.pop("reference_audio", None)
-        body = {
-            "model": "fishs2",
-            "input": texts.make(num_chars),
-            "seed": index,
-            "chunk_length": 100,
-            **fields,
-        }
+        said = {"model": "fishs2", "input": texts.make(num_chars), "seed": index}
+        body = {**said, "chunk_length": 100, **fields}
         name = ", ".join(f"{k}={v}" for k, v in fields.items() if k in _SHOWN)
         kinds.append(Kind(f"{index}: {name}", json.dumps(body).encode()))
     return kinds

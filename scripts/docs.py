@@ -21,24 +21,11 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from fishs2 import settings_groups as group
 from fishs2.cli.main import app as cli
 from fishs2.runtime import choose_engine, open_services, server_options
 from fishs2.server.app import create_app
 from fishs2.settings import Settings
-from fishs2.settings_groups import (
-    BuiltinSettings,
-    DownloadSettings,
-    EngineSettings,
-    HomeSettings,
-    LogSettings,
-    ModelSettings,
-    S2cppSettings,
-    S2Settings,
-    ServerSettings,
-    SpeechSettings,
-    StoreSettings,
-    VoiceSettings,
-)
 from fishs2.settings_sources import ENV_PREFIX
 from fishs2.settings_values import allowed_values
 
@@ -56,7 +43,7 @@ class Reader:
     title: str
     words: str
     names: tuple[str, ...] = ()
-    groups: tuple[type[HomeSettings], ...] = ()
+    groups: tuple[type[group.HomeSettings], ...] = ()
 
 
 READERS = (
@@ -72,48 +59,50 @@ READERS = (
             "text_cleaning",
             "instructions",
         ),
-        (BuiltinSettings,),
+        (group.BuiltinSettings,),
     ),
     Reader(
         "I have a graphics card, or want S2 Pro",
         "`run.sh` finds the card, downloads the model that fits it, and starts; on a CPU S2 Pro is "
         "far slower than real time. What the engines can do is in [engines.md](engines.md).",
         ("backend", "model_quant", "model_path", "tokenizer_path", "max_seq"),
-        (EngineSettings, S2Settings),
+        (group.EngineSettings, group.S2Settings),
     ),
     Reader(
         "I want S2 Pro to speak otherwise",
         "What holds where a request does not say.",
-        groups=(ModelSettings,),
+        groups=(group.ModelSettings,),
     ),
     Reader(
         "I use the s2.cpp library",
         "For Vulkan, for older cards, and where there is no PyTorch: `FISHS2_ENGINE=s2cpp`.",
-        groups=(S2cppSettings,),
+        groups=(group.S2cppSettings,),
     ),
-    Reader("I clone voices", "Stored voices, and recordings in requests.", (), (VoiceSettings,)),
+    Reader(
+        "I clone voices", "Stored voices, and recordings in requests.", (), (group.VoiceSettings,)
+    ),
     Reader(
         "My programs expect something of the server",
         "Names of models and voices, and what a request means that does not say.",
         ("request_id_header",),
-        (SpeechSettings,),
+        (group.SpeechSettings,),
     ),
     Reader(
         "I run it for others",
         "The first key closes the server: `fishs2 keys create NAME`, see [cli.md](cli.md).",
         ("max_input_chars",),
-        (ServerSettings, StoreSettings),
+        (group.ServerSettings, group.StoreSettings),
     ),
     Reader(
         "I decide where things lie, and what is logged",
         "One home folder holds everything.",
         ("home", "data_dir", "voices_dir", "temp_dir"),
-        (HomeSettings, LogSettings),
+        (group.HomeSettings, group.LogSettings),
     ),
     Reader(
         "I download from elsewhere, or not at all",
         "For mirrors, machines without the internet, and files that must be what they were.",
-        groups=(DownloadSettings,),
+        groups=(group.DownloadSettings,),
     ),
 )
 
@@ -309,9 +298,7 @@ def find_long_lines() -> list[str]:
     """Lines of prose that are wider than they are easily read; tables and code may be wider."""
     problems = []
     for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("changelog.d/*.md")]:
-        text = re.sub(
-            r"^```.*?^```", _blank, page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
-        )
+        text = re.sub(r"(?ms)^```.*?^```", _blank, page.read_text("utf-8"))
         problems += [
             f"{page.relative_to(ROOT)}:{number} has {len(line)} columns; {_MAX_COLUMNS} are enough"
             for number, line in enumerate(text.splitlines(), 1)
@@ -327,8 +314,7 @@ def _blank(code: re.Match[str]) -> str:
 def find_wrong_folders() -> list[str]:
     """Folders that the picture in docs/architecture.md has and the code has not, and others."""
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    _, _, picture = page.partition("src/fishs2/\n")
-    picture, _, _ = picture.partition("```")
+    picture = page.partition("src/fishs2/\n")[2].partition("```")[0]
     drawn: list[str] = []
     above: list[str] = []
     for line in picture.splitlines():
@@ -339,18 +325,13 @@ def find_wrong_folders() -> list[str]:
         above = [*above[: depth - 1], name.rstrip("/")]
         drawn.append("/".join(above))
     there = [each.relative_to(SOURCE).as_posix() for each in _packages() if each != SOURCE]
+    wrong = {
+        "draws what is not there": set(drawn) - set(there),
+        "does not draw": set(there) - set(drawn),
+        "draws twice": {each for each in drawn if drawn.count(each) > 1},
+    }
     return [
-        *(
-            f"docs/architecture.md draws {each}/, which is not there"
-            for each in drawn
-            if each not in there
-        ),
-        *(f"docs/architecture.md does not draw {each}/" for each in there if each not in drawn),
-        *(
-            f"docs/architecture.md draws {each}/ twice"
-            for each in set(drawn)
-            if drawn.count(each) > 1
-        ),
+        f"docs/architecture.md {what}: {each}/" for what in wrong for each in sorted(wrong[what])
     ]
 
 

@@ -368,15 +368,11 @@ class DownloadSettings(HomeSettings):
     tokenizer_url: HttpUrl | None = Field(
         None, description="Download the tokenizer from here instead."
     )
-    tokenizer_sha256: Sha256 | None = Field(
-        None, description="SHA-256 that the tokenizer file must have."
-    )
+    tokenizer_sha256: Sha256 | None = Field(None, description="SHA-256 that its file must have.")
     runtime_zip_url: HttpUrl | None = Field(
         None, description="Download the archive of the s2.cpp library from here instead."
     )
-    runtime_zip_sha256: Sha256 | None = Field(
-        None, description="SHA-256 that the archive must have."
-    )
+    runtime_zip_sha256: Sha256 | None = Field(None, description="SHA-256 that it must have.")
     runtime_zip_path: HomePath | None = Field(
         None,
         description="An archive of the s2.cpp library that is there already; or where a download "

@@ -187,13 +187,8 @@ async def listen(
                     if audio_s:
                         pieces.append(Piece(now_s() - sent_s, audio_s))
                 sound.check_end()
-    except _BadAudioError as error:
-        failure = Failure(HTTPStatus.OK, "bad_audio", str(error))
-    except httpx2.ConnectError:
-        failure = Failure(None, "no_connection", "nobody listens there")
-    except httpx2.TransportError as error:
-        code = "broke_off" if pieces else "no_answer"
-        failure = Failure(None, code, str(error)[:_MAX_ERROR_CHARS] or type(error).__name__)
+    except (_BadAudioError, httpx2.TransportError) as error:
+        failure = _describe_break(error, has_begun=bool(pieces))
     return Answer(
         at_s=sent_s - began_s,
         num_chars=len(question.text),
@@ -204,6 +199,16 @@ async def listen(
         sample_rate_hz=None if failure else sound.sample_rate_hz,
         failure=failure,
     )
+
+
+def _describe_break(error: _BadAudioError | httpx2.TransportError, *, has_begun: bool) -> Failure:
+    match error:
+        case _BadAudioError():
+            return Failure(HTTPStatus.OK, "bad_audio", str(error))
+        case httpx2.ConnectError():
+            return Failure(None, "no_connection", "nobody listens there")
+    code = "broke_off" if has_begun else "no_answer"
+    return Failure(None, code, str(error)[:_MAX_ERROR_CHARS] or type(error).__name__)
 
 
 def describe_refusal(answer: httpx2.Response) -> Failure:

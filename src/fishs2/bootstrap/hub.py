@@ -41,22 +41,27 @@ def download_from_hub(
         except LocalEntryNotFoundError as error:
             raise DownloadError(_unreachable(repo_id)) from error
         except HfHubHTTPError as error:
-            raise DownloadError(
-                f"{filename} of {repo_id} cannot be had: {str(error).splitlines()[0]}"
-            ) from error
+            why = str(error).splitlines()[0]
+            raise DownloadError(f"{filename} of {repo_id} cannot be had: {why}") from error
         except (OSError, ValueError, HTTPError) as error:
             # Offline, no network, a full disk: the hub's package raises what its layers raise.
             raise DownloadError(f"{_unreachable(repo_id)} ({type(error).__name__})") from error
-        if not has_sha256(came, sha256):
-            came.unlink()
-            raise DownloadError(
-                f"{filename} does not have the SHA-256 {sha256}; the download was removed. "
-                "Try again, or correct the expected value"
-            )
-        if not has_sha256(came, pinned):
-            came.unlink()
-            raise DownloadError(_not_as_pinned(repo_id, filename, pinned))
+        _keep_if(came, sha256, _not_as_asked(filename, sha256))
+        _keep_if(came, pinned, _not_as_pinned(repo_id, filename, pinned))
         came.replace(path)
+
+
+def _keep_if(came: Path, sha256: str | None, complaint: str) -> None:
+    if not has_sha256(came, sha256):
+        came.unlink()
+        raise DownloadError(complaint)
+
+
+def _not_as_asked(filename: str, sha256: str | None) -> str:
+    return (
+        f"{filename} does not have the SHA-256 {sha256}; the download was removed. "
+        "Try again, or correct the expected value"
+    )
 
 
 def _not_as_pinned(repo_id: str, filename: str, pinned: str | None) -> str:

@@ -153,14 +153,7 @@ def describe_error(error: Fishs2Error) -> Problem:
         case UserError():
             return _describe_user_error(error)
         case BusyError():
-            wait = error.retry_after_s
-            is_full = isinstance(error, NoRoomError)
-            return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE if is_full else HTTPStatus.TOO_MANY_REQUESTS,
-                error.message,
-                error.code,
-                headers={"X-Should-Retry": "false"} if wait is None else {"Retry-After": str(wait)},
-            )
+            return _describe_busy_error(error)
         case EngineUnavailableError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -189,6 +182,17 @@ def describe_error(error: Fishs2Error) -> Problem:
             message = "the engine failed at this text; the server's log says why"
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, message, "generation_failed")
     raise error
+
+
+def _describe_busy_error(error: BusyError) -> Problem:
+    wait = error.retry_after_s
+    is_full = isinstance(error, NoRoomError)
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE if is_full else HTTPStatus.TOO_MANY_REQUESTS,
+        error.message,
+        error.code,
+        headers={"X-Should-Retry": "false"} if wait is None else {"Retry-After": str(wait)},
+    )
 
 
 def _describe_user_error(error: UserError) -> Problem:

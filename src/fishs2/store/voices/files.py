@@ -108,13 +108,18 @@ def read_voice(folder: Path, tell: Tell) -> Voice | None:
         raise ValueError("meta.json is too deep") from None
     if not isinstance(meta, dict):
         raise ValueError("meta.json is no object")
-    samples = _samples(meta, files, tell)
+    return _describe_stored(folder, meta, _samples(meta, files, tell), stamp)
+
+
+def _describe_stored(
+    folder: Path, meta: dict[str, object], samples: tuple[Sample, ...], stamp: object
+) -> Voice:
     texts, tags, cover = meta.get("texts"), meta.get("tags"), _text(meta, "cover")
     texts = texts if isinstance(texts, dict) else {}
     return Voice(
         voice_id=folder.name,
         name=_text(meta, "name") or _text(meta, "voice_id") or folder.name,
-        created=_time(meta, "created") or int(meta_path.stat().st_mtime),
+        created=_time(meta, "created") or int((folder / META).stat().st_mtime),
         model=_text(meta, "model"),
         language=_text(meta, "language"),
         mode=_text(meta, "mode"),

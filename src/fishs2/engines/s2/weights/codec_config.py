@@ -22,18 +22,6 @@ def codec_config_from_gguf(values: Mapping[str, object], *, file: str) -> CodecC
     latent_dim = fields.positive("latent_dim", 1024)
     encoder_layers = fields.sizes("encoder_transformer_layers", _DEFAULT.encoder_layers)
     head_dim = fields.positive("transformer.head_dim", 64)
-    frame = TransformerConfig(
-        num_layers=fields.positive("rvq_transformer.n_layer", 8),
-        dim=fields.positive("rvq_transformer.dim", 1024),
-        num_heads=fields.positive("rvq_transformer.n_head", 16),
-        num_kv_heads=fields.positive("rvq_transformer.n_head", 16),
-        head_dim=fields.positive("rvq_transformer.head_dim", 64),
-        ffn_dim=fields.positive("rvq_transformer.feed_forward_length", 3072),
-        max_positions=_MAX_FRAMES,
-        rope_base=fields.real("rvq_transformer.rope_freq_base", 1e4),
-        norm_eps=float(f"{fields.real('rvq_transformer.layer_norm_rms_eps', 1e-5):.6g}"),
-        window=fields.positive("rvq_transformer.window_size", 128),
-    )
     return CodecConfig(
         sample_rate_hz=fields.positive("sample_rate", 44100),
         encoder_dim=fields.positive("encoder_dim", 64),
@@ -59,7 +47,22 @@ def codec_config_from_gguf(values: Mapping[str, object], *, file: str) -> CodecC
             norm_eps=float(f"{fields.real('transformer.layer_norm_rms_eps', 1e-5):.6g}"),
             window=512,  # in no key (spec 7.2)
         ),
-        frame_transformer=frame,
+        frame_transformer=_gguf_frame(fields),
+    )
+
+
+def _gguf_frame(fields: Fields) -> TransformerConfig:
+    return TransformerConfig(
+        num_layers=fields.positive("rvq_transformer.n_layer", 8),
+        dim=fields.positive("rvq_transformer.dim", 1024),
+        num_heads=fields.positive("rvq_transformer.n_head", 16),
+        num_kv_heads=fields.positive("rvq_transformer.n_head", 16),
+        head_dim=fields.positive("rvq_transformer.head_dim", 64),
+        ffn_dim=fields.positive("rvq_transformer.feed_forward_length", 3072),
+        max_positions=_MAX_FRAMES,
+        rope_base=fields.real("rvq_transformer.rope_freq_base", 1e4),
+        norm_eps=float(f"{fields.real('rvq_transformer.layer_norm_rms_eps', 1e-5):.6g}"),
+        window=fields.positive("rvq_transformer.window_size", 128),
     )
 
 
@@ -71,7 +74,6 @@ def codec_config_from_json(values: Mapping[str, object], *, file: str) -> CodecC
     latent_dim = fields.positive("latent_dim", 1024)
     encoder_layers = fields.sizes("encoder_transformer_layers", _DEFAULT.encoder_layers)
     encoder_heads = latent_dim // encoder.positive("head_dim", 64)
-    num_heads = frame.positive("n_head", 16)
     return CodecConfig(
         sample_rate_hz=fields.positive("sample_rate", 44100),
         encoder_dim=fields.positive("encoder_dim", 64),
@@ -97,16 +99,21 @@ def codec_config_from_json(values: Mapping[str, object], *, file: str) -> CodecC
             norm_eps=encoder.real("norm_eps", 1e-5),
             window=encoder.positive("window_size", 512),
         ),
-        frame_transformer=TransformerConfig(
-            num_layers=frame.positive("n_layer", 8),
-            dim=frame.positive("dim", 1024),
-            num_heads=num_heads,
-            num_kv_heads=num_heads,
-            head_dim=frame.positive("head_dim", 64),
-            ffn_dim=frame.positive("intermediate_size", 3072),
-            max_positions=_MAX_FRAMES,
-            rope_base=frame.real("rope_base", 1e4),
-            norm_eps=frame.real("norm_eps", 1e-5),
-            window=frame.positive("window_size", 128),
-        ),
+        frame_transformer=_json_frame(frame),
+    )
+
+
+def _json_frame(frame: Fields) -> TransformerConfig:
+    num_heads = frame.positive("n_head", 16)
+    return TransformerConfig(
+        num_layers=frame.positive("n_layer", 8),
+        dim=frame.positive("dim", 1024),
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_dim=frame.positive("head_dim", 64),
+        ffn_dim=frame.positive("intermediate_size", 3072),
+        max_positions=_MAX_FRAMES,
+        rope_base=frame.real("rope_base", 1e4),
+        norm_eps=frame.real("norm_eps", 1e-5),
+        window=frame.positive("window_size", 128),
     )

@@ -187,7 +187,23 @@ def ar_config_from_gguf(values: Mapping[str, object], *, head_dim: int, file: st
         fields.flag(f"fish_speech.fast_{name}", required=False)
     fields.flag("fish_speech.fast_attention_o_bias", required=False)
     fields.flag("fish_speech.fast_project_in", required=False)
-    slow = TransformerConfig(
+    slow = _gguf_slow(fields, head_dim)
+    num_codebooks = fields.positive("fish_speech.num_codebooks", 10)
+    fast = _gguf_fast(fields, slow, num_codebooks)
+    config = ArConfig(
+        slow=slow,
+        fast=fast,
+        vocab_size=fields.positive("fish-speech.vocab_size", 155776),
+        codebook_size=fields.positive("fish_speech.codebook_size", 4096),
+        num_codebooks=num_codebooks,
+        semantic_begin_id=fields.whole("fish_speech.semantic_begin_id", SEMANTIC_BEGIN_ID),
+        semantic_end_id=fields.whole("fish_speech.semantic_end_id", SEMANTIC_END_ID),
+    )
+    return _check_ar(config, fields, "fish_speech.semantic_end_id")
+
+
+def _gguf_slow(fields: Fields, head_dim: int) -> TransformerConfig:
+    return TransformerConfig(
         num_layers=fields.positive("fish-speech.block_count", 36),
         dim=fields.positive("fish-speech.embedding_length", 2560),
         num_heads=fields.positive("fish-speech.attention.head_count", 32),
@@ -199,8 +215,10 @@ def ar_config_from_gguf(values: Mapping[str, object], *, head_dim: int, file: st
         norm_eps=_round_eps(fields.real("fish-speech.attention.layer_norm_rms_epsilon", 1e-6)),
         has_qk_norm=fields.choice("fish_speech.attention_qk_norm", default=True),
     )
-    num_codebooks = fields.positive("fish_speech.num_codebooks", 10)
-    fast = TransformerConfig(
+
+
+def _gguf_fast(fields: Fields, slow: TransformerConfig, num_codebooks: int) -> TransformerConfig:
+    return TransformerConfig(
         num_layers=fields.positive("fish_speech.fast_block_count", 4),
         dim=fields.positive("fish_speech.fast_embedding_length", 2560),
         num_heads=fields.positive("fish_speech.fast_head_count", 32),
@@ -212,16 +230,6 @@ def ar_config_from_gguf(values: Mapping[str, object], *, head_dim: int, file: st
         rope_base=slow.rope_base,
         norm_eps=slow.norm_eps,
     )
-    config = ArConfig(
-        slow=slow,
-        fast=fast,
-        vocab_size=fields.positive("fish-speech.vocab_size", 155776),
-        codebook_size=fields.positive("fish_speech.codebook_size", 4096),
-        num_codebooks=num_codebooks,
-        semantic_begin_id=fields.whole("fish_speech.semantic_begin_id", SEMANTIC_BEGIN_ID),
-        semantic_end_id=fields.whole("fish_speech.semantic_end_id", SEMANTIC_END_ID),
-    )
-    return _check_ar(config, fields, "fish_speech.semantic_end_id")
 
 
 def _round_eps(value: float) -> float:
