@@ -51,26 +51,7 @@ def create_app(
     means ours.
     """
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.start()
-        services.prepare_stores()
-        try:
-            yield
-        finally:
-            await services.close()
-
-    app = FastAPI(
-        title="fishs2",
-        version=__version__,
-        description="Text to speech on your own machine.",
-        lifespan=lifespan,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        # One spelling is left of each path.
-        redirect_slashes=False,
-    )
+    app = _bare_app(services)
     doors = Doors()
     app.state.accounts = services.accounts
     app.add_middleware(Guard, accounts=services.accounts, dialects=DIALECTS, doors=doors)
@@ -89,11 +70,8 @@ def create_app(
     )
     # The last is the first to see a request.
     app.add_middleware(Paths)
-    app.add_middleware(
-        Proxies,
-        trusted=options.trusted_proxies,
-        prefix=prefix_of(options.public_url),
-    )
+    prefix = prefix_of(options.public_url)
+    app.add_middleware(Proxies, trusted=options.trusted_proxies, prefix=prefix)
     install_error_handlers(app, answer=DIALECTS.error_answer, note_store_error=services.store.note)
     describe_errors(app, (each.error_body for each in DIALECTS.all))
     show_examples(app, {**DIALECTS.examples(), **STATUS_EXAMPLES})
@@ -104,6 +82,31 @@ def create_app(
         app.router.routes.extend(router.routes)
     install_docs_files(app, doors)
     return app
+
+
+def _bare_app(services: Services) -> FastAPI:
+    """An app without routes, which starts and closes `services`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.start()
+        services.prepare_stores()
+        try:
+            yield
+        finally:
+            await services.close()
+
+    return FastAPI(
+        title="fishs2",
+        version=__version__,
+        description="Text to speech on your own machine.",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # One spelling is left of each path.
+        redirect_slashes=False,
+    )
 
 
 def _connections(options: ServerOptions, limits: WireLimits) -> Connections:

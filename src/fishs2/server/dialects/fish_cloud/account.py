@@ -65,20 +65,21 @@ class Package(_Wallet):
     finished_at: str
 
 
+async def _left(services: Services, principal: Principal) -> int:
+    remaining = await services.accounts.remaining(principal)
+    return UNLIMITED if remaining is None else max(0, remaining)
+
+
 def fish_account_router(services: Services, _: ServerOptions) -> GuardedRouter:
     """Build the routes."""
     router = GuardedRouter(tags=["Fish Audio"])
     errors: dict[int | str, dict[str, Any]] = {status: FISH_ERRORS[status] for status in (400, 401)}
 
-    async def left(principal: Principal) -> int:
-        remaining = await services.accounts.remaining(principal)
-        return UNLIMITED if remaining is None else max(0, remaining)
-
     @router.get("/wallet/self/api-credit", responses=errors, openapi_extra=ANY_KEY)
     async def get_credit(request: Request, query: Annotated[CreditQuery, Query()]) -> Credit:
         """Say how many characters the key has left."""
         principal = request.state.principal
-        balance, granted = await left(principal), _granted(principal)
+        balance, granted = await _left(services, principal), _granted(principal)
         user, created, updated = _owner(principal)
         return Credit(
             id=f"{user}-credit",
@@ -100,12 +101,17 @@ def fish_account_router(services: Services, _: ServerOptions) -> GuardedRouter:
             user_id=user,
             type="unlimited" if key is None or key.granted is None else "quota",
             total=_granted(principal),
-            balance=await left(principal),
+            balance=await _left(services, principal),
             created_at=created,
             updated_at=updated,
             finished_at=iso_time(key.expires_s) if key and key.expires_s is not None else "",
         )
 
+    _add_refusals(router)
+    return router
+
+
+def _add_refusals(router: GuardedRouter) -> None:
     async def refuse(request: Request) -> Response:
         """Say that this server has no such thing."""
         path = request.scope["path"]
@@ -126,7 +132,6 @@ def fish_account_router(services: Services, _: ServerOptions) -> GuardedRouter:
             router.add_api_route(
                 path, refuse, methods=_METHODS, include_in_schema=False, openapi_extra=SPEECH
             )
-    return router
 
 
 def _granted(principal: Principal) -> int:

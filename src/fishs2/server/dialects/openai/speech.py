@@ -84,6 +84,7 @@ _LINK_ERRORS = {
     **{status: answer for status, answer in _ERRORS.items() if status not in (400, 413, 415)},
 }
 
+_SPEECH_PATH = "/v1/audio/speech"
 _LINK_HEADERS = {
     # Players try to go on in the middle; speech is made from its start.
     "Accept-Ranges": "none",
@@ -96,15 +97,32 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes of the dialect; `edge.paths` leads those without `/v1` here."""
     router = GuardedRouter(tags=["OpenAI"])
 
-    def respond(order: SpeechOrder, delivery: Delivery) -> Response:
-        stall_s = options.client_stall_s
-        return SpeechResponse(order, delivery=delivery, client_stall_s=stall_s, events=OpenAiEvents)
-
     async def create_speech(request: Request, body: SpeechBody) -> Response:
         """Turn text into speech."""
         order = await order_speech(services, options, request, body)
-        return respond(order, _delivery(body, request, order.script.plan.format.name))
+        delivery = _delivery(body, request, order.script.plan.format.name)
+        return _respond(order, delivery, options)
 
+    router.add_api_route(
+        _SPEECH_PATH,
+        create_speech,
+        methods=["POST"],
+        response_class=Response,
+        responses={200: _AUDIO_ANSWER, **_ERRORS},
+        openapi_extra=SPEECH,
+    )
+    _add_link(router, services, options)
+    _add_preview(router, services, options)
+    _add_models(router, options)
+    return router
+
+
+def _respond(order: SpeechOrder, delivery: Delivery, options: ServerOptions) -> Response:
+    stall_s = options.client_stall_s
+    return SpeechResponse(order, delivery=delivery, client_stall_s=stall_s, events=OpenAiEvents)
+
+
+def _add_link(router: GuardedRouter, services: Services, options: ServerOptions) -> None:
     async def create_speech_from_query(request: Request) -> Response:
         """Turn text into speech, for players that take a link.
 
@@ -112,24 +130,15 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
         """
         check_link(request.headers, options.cors_origins)
         body = read_query(request.query_params)
-        order = replace(
-            await order_speech(services, options, request, body), more_headers=_LINK_HEADERS
-        )
+        order = await order_speech(services, options, request, body)
+        order = replace(order, more_headers=_LINK_HEADERS)
         if request.state.is_head:
             return speech_headers(order)
-        return respond(order, _delivery(body, request, order.script.plan.format.name))
+        delivery = _delivery(body, request, order.script.plan.format.name)
+        return _respond(order, delivery, options)
 
-    speech = "/v1/audio/speech"
     router.add_api_route(
-        speech,
-        create_speech,
-        methods=["POST"],
-        response_class=Response,
-        responses={200: _AUDIO_ANSWER, **_ERRORS},
-        openapi_extra=SPEECH,
-    )
-    router.add_api_route(
-        speech,
+        _SPEECH_PATH,
         create_speech_from_query,
         methods=["GET"],
         response_class=Response,
@@ -137,6 +146,8 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
         openapi_extra={"parameters": query_parameters(), **SPEECH},
     )
 
+
+def _add_preview(router: GuardedRouter, services: Services, options: ServerOptions) -> None:
     async def preview_text(request: Request, body: SpeechBody) -> Preview:
         """Show what would be spoken of a text, without speaking it; it costs nothing."""
         return preview(
@@ -150,8 +161,6 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
         responses={status: _ERRORS[status] for status in (400, 404, 413, 415, 422, 503)},
         openapi_extra=SPEECH,
     )
-    _add_models(router, options)
-    return router
 
 
 def _add_models(router: GuardedRouter, options: ServerOptions) -> None:

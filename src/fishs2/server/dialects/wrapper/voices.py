@@ -145,43 +145,19 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes."""
     router = GuardedRouter(tags=["Voices"])
 
-    async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
-        """List the stored voices, and in `voices` every name that speech requests may give."""
-        stored = await services.voices.list()
-        names = _names(stored, _own_names(services, options, with_all))
-        # Built by hand: for a thousand voices validation would take most of the time.
-        return JSONResponse(
-            {
-                "object": "list",
-                "data": [_item(voice) for voice in stored],
-                "voices": list(names) if legacy else _named(names),
-                "uploaded_voices": [_uploaded(voice) for voice in stored],
-            }
-        )
+    _add_list(router, services, options)
 
     async def create_voice(request: Request) -> CreatedVoice:
         """Store a voice from audio files; one of this id or name is replaced."""
         async with open_form(request, max_files=MAX_SAMPLES + 1, max_fields=_MAX_FIELDS) as form:
             voice = await services.voices.add(await _read_form(form))
-        return CreatedVoice(
-            id=voice.voice_id,
-            voice_id=voice.voice_id,
-            name=voice.name,
-            model=voice.model,
-            language=voice.language,
-            sample_count=len(voice.samples),
-            created=voice.created,
-        )
+        return _created(voice)
 
     async def delete_voice(voice_id: str) -> DeletedVoice:
         """Delete a stored voice and its audio."""
         voice = await services.voices.remove(voice_id)
         return DeletedVoice(id=voice.voice_id)
 
-    for path in LIST_PATHS:
-        router.add_api_route(
-            path, list_voices, methods=["GET"], response_model=VoiceList, openapi_extra=READ_VOICES
-        )
     for path in UPLOAD_PATHS:
         router.add_api_route(
             path,
@@ -199,6 +175,39 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
             openapi_extra=WRITE_VOICES,
         )
     return router
+
+
+def _add_list(router: GuardedRouter, services: Services, options: ServerOptions) -> None:
+    async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
+        """List the stored voices, and in `voices` every name that speech requests may give."""
+        stored = await services.voices.list()
+        names = _names(stored, _own_names(services, options, with_all))
+        # Built by hand: for a thousand voices validation would take most of the time.
+        return JSONResponse(
+            {
+                "object": "list",
+                "data": [_item(voice) for voice in stored],
+                "voices": list(names) if legacy else _named(names),
+                "uploaded_voices": [_uploaded(voice) for voice in stored],
+            }
+        )
+
+    for path in LIST_PATHS:
+        router.add_api_route(
+            path, list_voices, methods=["GET"], response_model=VoiceList, openapi_extra=READ_VOICES
+        )
+
+
+def _created(voice: Voice) -> CreatedVoice:
+    return CreatedVoice(
+        id=voice.voice_id,
+        voice_id=voice.voice_id,
+        name=voice.name,
+        model=voice.model,
+        language=voice.language,
+        sample_count=len(voice.samples),
+        created=voice.created,
+    )
 
 
 async def _read_form(form: FormData) -> NewVoice:
