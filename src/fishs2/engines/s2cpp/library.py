@@ -177,7 +177,7 @@ def _bind(loaded: ctypes.CDLL, file: str) -> dict[str, Callable[..., Any]]:
         raise EngineUnavailableError(
             f"{file} is no s2.cpp library that this version knows: it has no {needed[0]}"
         )
-    logger.info("%s has not: %s", file, ", ".join(missing) or "nothing is missing")
+    logger.info("%s lacks: %s", file, ", ".join(missing) or "nothing")
     return functions
 
 

@@ -1,4 +1,4 @@
-"""Voices that are to be stored, and changes of those that are. Touches no file: `voices` writes."""
+"""Voices that are to be stored, and changes of those that are. Touches no file: `store` writes."""
 
 import hashlib
 import time

@@ -15,7 +15,7 @@
 Several processes may use one folder. Every function blocks; call them from threads. A client's text
 is compared with the names in the folder and never becomes part of a path; links are not followed.
 
-`voice_lookup` says which voice a text means. No two get equal names.
+`lookup` says which voice a text means. No two get equal names.
 """
 
 import os
