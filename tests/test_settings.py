@@ -71,6 +71,26 @@ def test_bad_value_is_refused_with_its_name_value_and_range(
     assert expected in refusal.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FISHS2_PORT", "99999", "allowed: 0 to 65535"),
+        ("FISHS2_PORT", "80.5", "it must be a whole number; allowed: 0 to 65535"),
+        ("FISHS2_LOG_LEVEL", "LOUD", "allowed: DEBUG, INFO, WARNING, ERROR"),
+    ],
+)
+def test_what_is_allowed_is_said_once(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert f"{name}={value}: {said}" in caught.value.message
+    assert "Input should" not in caught.value.message
+
+
 @pytest.mark.parametrize("name", ["FISHS2_DATABASE_URL", "FISHS2_REDIS_URL"])
 def test_password_in_an_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "gopher://me:hunter2@host/x")

@@ -166,11 +166,18 @@ def _choices(annotation: object) -> list[str]:
 def describe_error(error: ErrorDetails, field: FieldInfo, name: str) -> str:
     """One line for one bad value: name, value, what is wrong, what is allowed."""
     allowed = allowed_values(field)
-    remedy = f"; allowed: {allowed}" if allowed and error["type"] != "value_error" else ""
+    is_told = not allowed or error["type"] == "value_error"
+    remedy = _reason(error) if is_told else f"{_kind_of(error)}allowed: {allowed}"
     # An address may hold a password.
     value = "..." if name.lower().endswith("url") else error["input"]
     meant = did_you_mean(str(error["input"]), _choices(field.annotation))
-    return f"{name}={value}: {_reason(error)}{remedy}{meant}"
+    return f"{name}={value}: {remedy}{meant}"
+
+
+def _kind_of(error: ErrorDetails) -> str:
+    """What a range does not say of the values in it."""
+    is_integer = error["type"] in ("int_parsing", "int_from_float")
+    return "it must be a whole number; " if is_integer else ""
 
 
 def _reason(error: ErrorDetails) -> str:
