@@ -78,7 +78,8 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["say", TEXT, "-o", "a.xyz"], 2, ".wav, .pcm, .mp3"),
+        (["say", TEXT, "-o", "a.xyz"], 2, "the suffix .xyz names no audio format"),
+        (["say", TEXT, "-o", "-", "--format", "xyz"], 2, "--format xyz names no audio format"),
         (["say", TEXT, "-o", "a.wav", "--format", "xyz"], 2, "xyz"),
         (["say", TEXT, "-o", "a.wav", "--engine", "gpt"], 2, "--engine=gpt"),
         (["serve", "--engine", "gpt"], 2, "--engine=gpt"),

@@ -25,7 +25,7 @@ def test_voice_goes_from_one_folder_to_another(tmp_path: Path) -> None:
 
     assert [r.returncode for r in (added, shown, exported, imported, listed)] == [0] * 5
     assert "1.0 s, 16000 Hz" in shown.stdout
-    assert "copy" in listed.stdout
+    assert "copy  1 file " in listed.stdout
     assert "What is said." in listed.stdout
     original, copy = here / "voices" / "my-voice", there / "voices" / "copy"
     assert (copy / "take.wav").read_bytes() == (original / "take.wav").read_bytes()
@@ -51,6 +51,7 @@ def test_voice_is_removed_only_when_that_is_meant(tmp_path: Path) -> None:
 
     asked = run(tmp_path, "voices", "remove", "a")
     assert asked.returncode == 1
+    assert "Delete a and its 1 file?" in asked.stdout
     assert (tmp_path / "voices" / "a").is_dir()
 
     assert run(tmp_path, "voices", "remove", "a", "--yes").returncode == 0

@@ -70,7 +70,7 @@ def say(
         request_id="say",
         text=sys.stdin.read() if text == "-" else text,
         voice=voice,
-        format=format or _format_of(output),
+        format=_format_of(output) if format is None else _known(format, f"--format {format}"),
         effects=Effects(speed=speed),
     )
     asyncio.run(_say(services, request, None if shows_preview else output))
@@ -152,10 +152,14 @@ def _format_of(output: Path) -> str:
     """The format that the suffix names. Raises UserError for one that none has."""
     if output == _STANDARD_OUTPUT or not output.suffix:
         return "wav"
-    name = {"ogg": "opus"}.get(suffix := output.suffix.lower().removeprefix("."), suffix)
+    return _known(output.suffix, f"the suffix {output.suffix}")
+
+
+def _known(given: str, what: str) -> str:
+    """A format by its name or suffix. Raises FlagError."""
+    name = {"ogg": "opus"}.get(plain := given.lower().removeprefix("."), plain)
     if name not in FORMATS:
         raise FlagError(
-            f"the suffix {output.suffix} names no audio format; use one of "
-            f"{', '.join('.' + known for known in FORMATS)} or --format"
+            f"{what} names no audio format; use {', '.join(FORMATS)}, as --format or as suffix"
         )
     return name

@@ -71,7 +71,11 @@ def list_voices() -> None:
     for voice in found:
         text = voice.transcript or "(no transcript)"
         short = text if len(text) <= 60 else f"{text[:57]}..."
-        typer.echo(f"{voice.voice_id:<{width}}  {len(voice.samples)} files  {short}")
+        typer.echo(f"{voice.voice_id:<{width}}  {_count_files(voice):<8}  {short}")
+
+
+def _count_files(voice: Voice) -> str:
+    return "1 file" if len(voice.samples) == 1 else f"{len(voice.samples)} files"
 
 
 @app.command()
@@ -103,7 +107,7 @@ def remove(voice_id: VoiceId, yes: Yes = False) -> None:
     settings = read_settings()
     voice = _find(settings, voice_id)
     if not yes:
-        typer.confirm(f"Delete {voice.voice_id} and its {len(voice.samples)} files?", abort=True)
+        typer.confirm(f"Delete {voice.voice_id} and its {_count_files(voice)}?", abort=True)
     _run(settings, lambda voices: voices.remove(voice.voice_id))
     typer.echo(f"deleted {voice.voice_id}")
 
