@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_a_commit_is_checked_by_all_that_test_sh_runs_before_the_tests(tmp_path:
     assert last.startswith("-m pytest")
     modules = {"ruff", "mypy", "importlinter", "scripts/docs.py"}
     assert {each for each in modules if any(each in step for step in before)} == modules
+
+
+def test_git_overlooks_what_the_examples_write() -> None:
+    text = "".join(
+        (ROOT / each).read_text(encoding="utf-8") for each in ("README.md", "docs/api.md")
+    )
+    examples = "".join(re.findall(r"```(?:bash|python)\n(.*?)```", text, re.S))
+    written = set(
+        re.findall(r"""(?:-o |> |"|, ")(\w+\.(?:wav|mp3|ogg|flac|json|txt|gif))""", examples)
+    )
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+    assert {"hello.wav", "stream.ogg", "cover.gif", "times.txt"} <= written
+    assert not {name for name in written if not any(fnmatch(f"/{name}", each) for each in ignored)}
 
 
 def test_hooks_fetch_nothing() -> None:
