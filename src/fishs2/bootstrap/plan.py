@@ -50,7 +50,7 @@ def make_plan(
     may_download: whether what is missing can still be had before the engine starts.
     """
     if settings.engine == "builtin":
-        return Plan("builtin", "cpu", "FISHS2_ENGINE asks for it")
+        return Plan("builtin", "cpu", "--engine or FISHS2_ENGINE names it")
     _check_backend(settings, hardware)
     backend = _backend(settings, hardware)
     shortage = _describe_shortage(settings, hardware) if backend == "cuda" else ""
@@ -82,13 +82,13 @@ def _choose_engine(
 ) -> tuple[EngineName, str]:
     """The engine and why. can_be_had: whether s2 has what it needs, or can get it."""
     if settings.engine != "auto":
-        return settings.engine, "FISHS2_ENGINE asks for it"
+        return settings.engine, "--engine or FISHS2_ENGINE names it"
     if settings.backend == "vulkan":
-        return "s2cpp", "FISHS2_BACKEND=vulkan asks for it"
+        return "s2cpp", "--backend or FISHS2_BACKEND names vulkan"
     if settings.model_path is not None:
         return "s2", "FISHS2_MODEL_PATH names a model"
     if settings.backend in ("cuda", "metal"):
-        return "s2", f"FISHS2_BACKEND={backend} asks for it"
+        return "s2", f"--backend or FISHS2_BACKEND names {backend}"
     if backend == "cpu":
         is_wish = settings.backend == "cpu"
         return "builtin", "FISHS2_BACKEND=cpu" if is_wish else "no card was found"
@@ -155,7 +155,7 @@ def choose_quant(
     """
     if settings.model_quant is not None:
         need = _describe_need(settings, settings.model_quant, _free_bytes(settings, gpus))
-        return settings.model_quant, f"FISHS2_MODEL_QUANT asks for it; it {need}"
+        return settings.model_quant, f"--model-quant or FISHS2_MODEL_QUANT names it; it {need}"
     free = _free_bytes(settings, gpus)
     fitting = [quant for quant in WEIGHT_BYTES if _fits(settings, quant, free)]
     if settings.model_path is None:
