@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fishs2.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
 GITHUB = ROOT / ".github"
 HOOKS = ROOT / ".pre-commit-config.yaml"
@@ -67,6 +69,13 @@ def test_git_overlooks_what_the_examples_write() -> None:
 
     assert {"hello.wav", "stream.ogg", "cover.gif", "times.txt"} <= written
     assert not {name for name in written if not any(fnmatch(f"/{name}", each) for each in ignored)}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/engines.md"])
+def test_examples_call_the_port_that_is_the_default(name: str) -> None:
+    ports = re.findall(r"//127\.0\.0\.1:(\d+)", (ROOT / name).read_text(encoding="utf-8"))
+
+    assert {int(port) for port in ports} <= {Settings.model_fields["port"].default}
 
 
 def test_hooks_fetch_nothing() -> None:

@@ -318,7 +318,7 @@ class S2Settings(EngineSettings, ModelSettings):
         True,
         description="s2: ends speech that is far too long for its text, repeats itself or falls "
         "silent, and tries other seeds where nobody has heard it. Requests with a max_new_tokens "
-        "set their own limit and are left alone, but for the 1,024 that clients of Fish Audio's "
+        "set their own limit and are left alone, except the 1,024 that clients of Fish Audio's "
         "APIs always send.",
     )
     engine_process: bool | None = Field(

@@ -67,7 +67,7 @@ def _read_host_name(text: str) -> str:
     """A name that browsers may call the server by."""
     if "/" in text or re.search(r":\d+$", text):
         raise ValueError(
-            f"{text!r} is no name: leave out https:// and the port, as in tts.example.com"
+            f"{text!r} cannot be a name: leave out https:// and the port, as in tts.example.com"
         )
     return text
 

@@ -107,7 +107,7 @@ def test_what_else_lies_beside_the_folders_is_said_once(
     assert sorted(record.getMessage() for record in caplog.records) == [
         "skipped in the voices folder: a.wav: there is a voice of this name",
         "skipped in the voices folder: empty: it has no audio",
-        "skipped in the voices folder: photo.jpg: it is no audio file",
+        "skipped in the voices folder: photo.jpg: it is not an audio file",
     ]
 
 

@@ -34,7 +34,7 @@ def no_bool(value: object) -> object:
 
 
 def auto_as_none(value: object) -> object:
-    """A language that is to be found out is none that is asked for."""
+    """`auto` and "" as None: the language is to be found out, so none is asked for."""
     is_auto = isinstance(value, str) and value.strip().lower() in ("", "auto")
     return None if is_auto else value
 

@@ -99,7 +99,7 @@ class VoiceChooser:
         return ChosenVoice(await self._find_own(own, name, language), ignored=ignored)
 
     async def _find_own(self, own: str | None, name: str, language: str | None) -> str:
-        """The engine's voice; one that it has not is refused with the one that was meant."""
+        """The engine's voice. For one that it lacks, the error names the one that was meant."""
         try:
             return self._engine.find_voice(own, language)
         except NotFoundError as error:

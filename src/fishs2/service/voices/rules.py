@@ -80,7 +80,7 @@ def to_cover(content: bytes) -> Cover:
         if content[start : start + len(signature)] == signature:
             return Cover(suffix, content)
     raise UserError(
-        "the cover image is none that is known: send PNG, JPEG, WebP or GIF",
+        "the cover image has a format that is not known: send PNG, JPEG, WebP or GIF",
         code="invalid_cover",
         param="cover_image",
     )

@@ -65,7 +65,9 @@ def unpack_voice(content: bytes) -> NewVoice:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _unpack(archive)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise _invalid("it is no archive of a voice") from error
+        raise _invalid(
+            "it is not an archive of a voice, which `fishs2 voices export` writes"
+        ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _invalid("its index is damaged") from error
 
@@ -114,7 +116,7 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int) -> b
         # One byte more than was declared is enough to know, whatever the stream unpacks to.
         content = packed.read(entry.file_size + 1)
     if len(content) != entry.file_size:
-        raise _invalid("an entry has not the size that it says")
+        raise _invalid("the size of an entry is not the one that is noted for it")
     return content
 
 

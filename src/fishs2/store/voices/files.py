@@ -233,7 +233,7 @@ def _audio_files(files: dict[str, int], tell: Tell) -> dict[str, int]:
         if not suffix and is_sample(name):
             audio[name] = files[name]
         elif suffix not in RESERVED_SUFFIXES and not name.startswith("."):
-            tell(f"{name} is no audio file")
+            tell(f"{name} is not an audio file")
     return audio
 
 

@@ -126,7 +126,7 @@ class VoiceFolder:
             return look.scan
 
     def is_settled(self, scan: Scan) -> bool:
-        """Whether what this scan has not is not there, and nobody was just swapping it."""
+        """Whether what this scan lacks is really not there, and not just being swapped."""
         last = self._last
         return last.is_settled and last.scan is scan
 
@@ -209,7 +209,7 @@ class VoiceFolder:
                 named[entry.folded] = voice
         for name in sorted(name for name, (is_folder, _) in listing.items() if not is_folder):
             if not is_audio(name) and is_sample(name) and os.path.splitext(name)[1]:
-                self._tell(name, "it is no audio file")
+                self._tell(name, "it is not an audio file")
         known = {name for name, entry in self._last.entries.items() if not entry.voice.is_flat}
         return Scan(
             voices=voices,

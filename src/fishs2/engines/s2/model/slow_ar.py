@@ -95,7 +95,7 @@ def semantic_logits(model: SlowAr, hidden: Tensor) -> Tensor:
     """
     rows = hidden.to(model.head.dtype)
     if rows.device.type == "cpu":
-        # One by one: a CPU rounds a product of several rows otherwise, and draws hang on it.
+        # One by one: a CPU rounds a product of several rows differently, which changes draws.
         alone = [F.linear(rows[index : index + 1], model.head) for index in range(len(rows))]
         return torch.cat(alone).float()
     return F.linear(rows, model.head).float()

@@ -1,4 +1,4 @@
-"""Fish Audio's `/wallet`: what a key has left; and what its cloud has that this server has not.
+"""Fish Audio's `/wallet`: what a key has left; and what its cloud has that this server lacks.
 
 Source: Fish Audio API reference, Wallet. Credit is counted in characters.
 """

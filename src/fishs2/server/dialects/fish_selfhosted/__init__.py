@@ -1,1 +1,1 @@
-"""What fish-speech's own server has and the cloud has not."""
+"""What fish-speech's own server has and the cloud lacks."""

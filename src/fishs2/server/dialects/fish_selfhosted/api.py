@@ -223,8 +223,8 @@ def check_reference_id(field: str, wanted: str) -> None:
     if not is_fit or not any(char.isalnum() for char in wanted):
         raise _invalid(
             field,
-            f"{field} is no id: 1 to {MAX_NAME_CHARS} letters, digits, - _ and spaces, at least "
-            "one of them a letter or digit",
+            f"{field} cannot be an id: use 1 to {MAX_NAME_CHARS} letters, digits, - _ and spaces, "
+            "at least one of them a letter or digit",
         )
 
 

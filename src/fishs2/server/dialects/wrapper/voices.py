@@ -132,7 +132,7 @@ Legacy = Annotated[
 _ERRORS = error_answers(
     ErrorBody,
     {
-        400: "No file, or one that is no audio.",
+        400: "No file, or one that is not audio.",
         409: "Another voice has this name.",
         413: "The upload is too large.",
         422: "A field is wrong.",
