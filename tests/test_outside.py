@@ -78,6 +78,33 @@ def test_examples_call_the_port_that_is_the_default(name: str) -> None:
     assert {int(port) for port in ports} <= {Settings.model_fields["port"].default}
 
 
+def test_walks_are_short_and_name_what_is_there() -> None:
+    text = "".join(
+        (ROOT / "docs" / each).read_text(encoding="utf-8") for each in ("architecture.md", "s2.md")
+    )
+    walks = dict(re.findall(r"^## Walk: (.*?)\n(.*?)(?=^## )", text, re.S | re.M))
+    named = set(re.findall(r"`([A-Za-z_][\w./]*)`", "".join(walks.values())))
+    source = ROOT / "src" / "fishs2"
+    modules = sorted(source.rglob("*.py"))
+    parts = {part for each in modules for part in each.relative_to(source).with_suffix("").parts}
+    words = {word for each in modules for word in re.findall(r"\w+", each.read_text("utf-8"))}
+
+    assert set(walks) == {
+        "POST /v1/audio/speech",
+        "WS /v1/tts/live",
+        "a request with a key",
+        "a voice upload",
+        "a decode step",
+    }
+    assert all(walk.count("\n") < 40 for walk in walks.values())
+    assert not {
+        name
+        for name in named
+        for part in re.split(r"[./]", name.removesuffix(".py"))
+        if part not in words | parts
+    }
+
+
 def test_hooks_fetch_nothing() -> None:
     assert {repo["repo"] for repo in read_yaml(HOOKS)["repos"]} == {"local"}
     assert all(hook["language"] == "system" for hook in read_yaml(HOOKS)["repos"][0]["hooks"])
