@@ -5,7 +5,6 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,12 +20,18 @@ JSON = {"Content-Type": "application/json"}
 LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(250))
 
 
-@dataclass
 class FakeListener:
-    """num_unsent, num_unread: what it says."""
+    """num_unsent: what it says. reads: whether the room that it offers stays, or shrinks."""
 
-    num_unsent: int = 0
-    num_unread: int = 0
+    def __init__(self, *, num_unsent: int = 0, reads: bool = True) -> None:
+        self.num_unsent = num_unsent
+        self.reads = reads
+        self._window = 100_000
+
+    @property
+    def window(self) -> int:
+        self._window -= 0 if self.reads else 1_024
+        return self._window
 
 
 async def forget(bit: bytes) -> None:
@@ -44,47 +49,49 @@ async def send_until_held(pace: Pace, *, piece_s: float, num_pieces: int) -> int
     return num_pieces
 
 
-@pytest.mark.parametrize("where", ["unsent", "unread"])
-async def test_a_client_that_reads_nothing_gets_some_seconds(where: str) -> None:
-    listener = FakeListener(**{f"num_{where}": 10**9})
+@pytest.mark.parametrize(
+    "listener", [FakeListener(num_unsent=10**9), FakeListener(reads=False)], ids=["sent", "read"]
+)
+async def test_a_client_that_reads_nothing_gets_some_seconds(listener: FakeListener) -> None:
     num_sent = await send_until_held(Pace(listener), piece_s=1.0, num_pieces=100)
 
     assert 5 <= num_sent <= 7
 
 
 async def test_a_client_that_reads_gets_speech_as_fast_as_it_is_made() -> None:
-    listener = FakeListener(num_unsent=2_000)
-
-    assert await send_until_held(Pace(listener), piece_s=1.0, num_pieces=500) == 500
+    pace = Pace(FakeListener())
+    for index in range(100):
+        assert await pace.wait(b"x" * 10_000, 10.0 * (index + 1), forget)
 
 
 async def test_nobody_is_held_back_where_nobody_knows_who_reads() -> None:
     assert await send_until_held(Pace(None), piece_s=60.0, num_pieces=500) == 500
 
 
-async def test_whoever_reads_again_is_sent_more() -> None:
-    listener = FakeListener(num_unsent=10**9)
+@pytest.mark.parametrize(
+    "listener", [FakeListener(num_unsent=10**9), FakeListener(reads=False)], ids=["sent", "read"]
+)
+async def test_whoever_reads_again_is_sent_more(listener: FakeListener) -> None:
     pace = Pace(listener)
-    await send_until_held(pace, piece_s=1.0, num_pieces=100)
-    waiting = asyncio.create_task(pace.wait(b"x" * 1_000, 100.0, forget))
+    await pace.wait(b"x" * 1_000, 100.0, forget)
+    waiting = asyncio.create_task(pace.wait(b"x" * 1_000, 200.0, forget))
     await asyncio.sleep(0)
-    listener.num_unsent = 0
+    assert not waiting.done()
+    listener.num_unsent, listener.reads = 0, True
 
     await waiting
 
 
 async def test_what_was_read_is_asked_with_bits_of_the_piece() -> None:
     """A client's answer to the last bytes says what it had read before they came."""
-    listener = FakeListener()
+    listener = FakeListener(reads=False)
     pace = Pace(listener)
     assert await pace.wait(b"x" * 100_000, 60.0, forget) == b"x" * 100_000
-    listener.num_unread = 100_000
     bits: list[bytes] = []
 
     async def send(bit: bytes) -> None:
         bits.append(bit)
-        if len(bits) == 2:
-            listener.num_unread = 0
+        listener.reads = len(bits) == 2
 
     rest = await pace.wait(b"y" * 10_000, 120.0, send)
 

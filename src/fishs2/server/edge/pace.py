@@ -6,23 +6,25 @@ needs to play without a gap, and no more: else the engine would work for nobody 
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import Scope
 
 _AHEAD_S = 5.0
-"""Sound that a client may have been sent and not read; also ahead of real time, in case it reads
-and nobody can tell."""
+"""Sound that a client is sent without a look at whether it reads; also ahead of real time, in case
+it reads and nobody can tell."""
 
-_FIRST_LOOK_S = 0.002
-_LAST_LOOK_S = 1.0
+_LOOKS_S = (0.002, 0.004, 0.03, 0.2, 1.0)
+"""Between two looks at what has been read, seconds; the last one holds for the rest."""
 
-_PROBE_BYTES = 512
-"""What a client has read is told when it answers the next bytes, and not before: while it is held
-back it is sent so few at each look that they last for less time than has passed."""
+_ARRIVAL_S = (0.002, 0.005, 0.02, 0.02, 0.02, 0.1, 1.0)
+"""Between two looks at whether it has arrived; systems answer after 40 ms at the latest."""
+
+_PROBE_BYTES = 2_048
+"""Sent at each look, as what a client has read is told with its answer to the next bytes; no more
+than lasts until the next look, but for the first few."""
 
 SendBit = Callable[[bytes], Awaitable[None]]
 
@@ -36,8 +38,8 @@ class Listener(Protocol):
         ...
 
     @property
-    def num_unread(self) -> int:
-        """Bytes that have arrived and were not read."""
+    def window(self) -> int | None:
+        """How many more it said that it could take; None where nobody knows."""
         ...
 
 
@@ -46,11 +48,9 @@ class Pace:
     """Holds back one answer. reader: whoever takes it; None where nobody knows: no wait."""
 
     reader: Listener | None
-    _num_bytes: int = 0
     _started_s: float | None = None
-    # Where each piece ends that may not have been read, in bytes and in seconds of sound.
-    _ends: deque[tuple[int, float]] = field(default_factory=deque)
-    _read_bytes: int = 0
+    _sent_s: float = 0.0
+    # Up to here it has read.
     _read_s: float = 0.0
 
     async def wait(self, piece: bytes, audio_s: float, send: SendBit) -> bytes:
@@ -58,40 +58,42 @@ class Pace:
 
         audio_s: sound up to its end, in seconds. send: sends a bit of it.
         """
-        now_s = time.monotonic()
-        self._started_s = self._started_s or now_s
-        look_s = _FIRST_LOOK_S
-        before_s = self._ends[-1][1] if self._ends else self._read_s
-        while self._is_far_ahead(before_s):
-            if len(piece) > 1 and self.reader and not self.reader.num_unsent:
-                num_bytes = min(_PROBE_BYTES, len(piece) - 1)
-                bit, piece = piece[:num_bytes], piece[num_bytes:]
-                self._num_bytes += len(bit)
-                await send(bit)
-            await asyncio.sleep(look_s)
-            look_s = min(2 * look_s, _LAST_LOOK_S)
-        self._num_bytes += len(piece)
-        self._ends.append((self._num_bytes, audio_s))
+        self._started_s = self._started_s or time.monotonic()
+        if self.reader is not None and self._sent_s - self._read_s > _AHEAD_S:
+            piece = await self._hold(self.reader, piece, send)
+        self._sent_s = audio_s
         return piece
 
-    def _is_far_ahead(self, sent_s: float) -> bool:
-        if self.reader is None or self._started_s is None:
-            return False
-        if sent_s <= time.monotonic() - self._started_s + _AHEAD_S:
-            return False
-        num_read = self._num_bytes - self.reader.num_unsent - self.reader.num_unread
-        self._note_read(num_read)
-        return sent_s - self._read_s > _AHEAD_S
+    async def _hold(self, reader: Listener, piece: bytes, send: SendBit) -> bytes:
+        """Wait until all that was sent has been read, or could have been heard."""
+        window: int | None = None
+        num_looks = num_waits = 0
+        while self._is_early():
+            if reader.num_unsent:
+                await asyncio.sleep(_of(_ARRIVAL_S, num_waits))
+                num_waits += 1
+            else:
+                before, window = window, reader.window
+                # What it can take shrinks by what it has not read.
+                if window is None or (before is not None and window >= before):
+                    self._read_s = self._sent_s
+                    break
+                # The end of a piece is kept, for there is always something to send.
+                bit = piece[: min(_PROBE_BYTES, len(piece) - 1)]
+                piece = piece[len(bit) :]
+                if bit:
+                    await send(bit)
+                await asyncio.sleep(_of(_LOOKS_S, num_looks))
+                num_looks, num_waits = num_looks + 1, 0
+        return piece
 
-    def _note_read(self, num_read: int) -> None:
-        while self._ends and self._ends[0][0] <= num_read:
-            self._read_bytes, self._read_s = self._ends.popleft()
-        if self._ends and num_read > self._read_bytes:
-            # It is in the middle of a piece.
-            end, end_s = self._ends[0]
-            share = (num_read - self._read_bytes) / (end - self._read_bytes)
-            self._read_s += share * (end_s - self._read_s)
-            self._read_bytes = num_read
+    def _is_early(self) -> bool:
+        assert self._started_s is not None
+        return self._sent_s > time.monotonic() - self._started_s + _AHEAD_S
+
+
+def _of(waits_s: tuple[float, ...], index: int) -> float:
+    return waits_s[min(index, len(waits_s) - 1)]
 
 
 def pace_of(scope: Scope) -> Pace:

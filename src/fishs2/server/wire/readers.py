@@ -1,7 +1,7 @@
 """What a client has taken of what was written to it, as far as the system tells.
 
     written -> buffer of the transport -> socket -> network -> socket of the client -> the client
-              `num_unsent`: in the first two     `num_unread`: in its last, by the window it offers
+              `num_unsent`: in the first two     `window`: room in its last
 
 Only Linux tells of the window; elsewhere what has arrived counts as read.
 """
@@ -16,12 +16,6 @@ _KEPT_BYTES = 16_384
 
 _SMALL_SOCKET_BYTES = 65_536
 """Of all that a socket keeps, where it cannot tell apart what is on its way."""
-
-_WIDE_BYTES = 131_072
-"""A client that offers so much reads: one that does not has its window filled before."""
-
-_GRAIN_BYTES = 4_096
-"""Windows are told in steps, of 1 KiB or so where they are large."""
 
 _WINDOW_OFFSET = 228
 """Of tcpi_snd_wnd in struct tcp_info, 4 bytes. Source: linux/tcp.h, since Linux 5.4."""
@@ -47,10 +41,8 @@ class Reader:
         self._stall_s = stall_s
         self._clock: asyncio.TimerHandle | None = None
         self._last_unsent = 0
-        self._widest = 0
         # Whoever writes waits until the socket has everything.
         transport.set_write_buffer_limits(high=0)
-        self._note_window()
 
     @property
     def num_unsent(self) -> int:
@@ -60,9 +52,20 @@ class Reader:
         return self._last_unsent
 
     @property
-    def num_unread(self) -> int:
-        """Bytes that have arrived and were not read: 0 where nobody knows."""
-        return max(0, min(self._widest, _WIDE_BYTES) - self._note_window() - _GRAIN_BYTES)
+    def window(self) -> int | None:
+        """How many more bytes the client said that it could take; None where nobody knows.
+
+        It said so when the last bytes arrived, before it read them.
+        """
+        if self._socket is None or sys.platform != "linux":
+            return None
+        size = _WINDOW_OFFSET + 4
+        try:
+            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+        except (OSError, ValueError):
+            return None
+        # Older systems do not tell.
+        return struct.unpack_from("I", told, _WINDOW_OFFSET)[0] if len(told) == size else None
 
     def pause(self) -> None:
         """Something waits to be sent: from now on it must take some, or is cut off."""
@@ -97,17 +100,3 @@ class Reader:
         except (OSError, ValueError):
             return 0
         return int(struct.unpack("i", answer)[0])
-
-    def _note_window(self) -> int:
-        """What the client offers to take; the widest so far where nobody knows."""
-        if self._socket is not None and sys.platform == "linux":
-            size = _WINDOW_OFFSET + 4
-            try:
-                told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
-            except (OSError, ValueError):
-                told = b""
-            if len(told) == size:
-                (window,) = struct.unpack_from("I", told, _WINDOW_OFFSET)
-                self._widest = max(self._widest, window)
-                return int(window)
-        return self._widest
