@@ -1,5 +1,7 @@
 """Voices that people put into the folder by hand, with what else lies there."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,25 @@ def test_flat_voice_that_is_uploaded_again_is_replaced(tmp_path: Path) -> None:
     voice = only_voice(tmp_path)
     assert (voice.voice_id, voice.transcript) == ("sailor", "New.")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "sailor"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf_8_are_skipped_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = os.fsdecode(b"caf\xe9")
+    for folder in ("good", bad):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").write_bytes(b"x")
+    for place in (tmp_path, tmp_path / "good"):
+        (place / f"{bad}.wav").write_bytes(b"x")
+
+    voice = only_voice(tmp_path)
+
+    assert (voice.voice_id, [sample.filename for sample in voice.samples]) == ("good", ["a.wav"])
+    why = "its name is not UTF-8, rename it"
+    assert sorted(caplog.messages) == [
+        f"skipped in the voices folder: caf?.wav: {why}",
+        f"skipped in the voices folder: caf?: {why}",
+        f"skipped in the voices folder: good: caf?.wav: {why}",
+    ]

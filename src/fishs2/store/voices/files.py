@@ -43,6 +43,9 @@ AUDIO_SUFFIXES = frozenset(
 _JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 """What Windows leaves in folders. What macOS leaves is hidden."""
 
+NO_UNICODE = "its name is not UTF-8, rename it"
+"""Why nobody can be told of a file or folder."""
+
 Tell = Callable[[str], None]
 """Takes what is skipped, in words for the log."""
 
@@ -94,7 +97,7 @@ def read_voice(folder: Path, tell: Tell) -> Voice | None:
     at present, and ValueError if it can never be as it is.
     """
     stamp = stamp_of(folder)
-    files = _plain_files(folder)
+    files = _plain_files(folder, tell)
     meta_path = folder / META
     if META not in files and not os.path.lexists(meta_path):
         audio = _audio_files(files, tell)
@@ -127,7 +130,7 @@ def _describe_stored(
         transcript=_text(meta, "prompt_text"),
         samples=samples,
         other_transcripts=tuple(_text(texts, sample.filename) or "" for sample in samples[1:]),
-        tags=tuple(_clean(tag) for tag in tags if isinstance(tag, str))
+        tags=tuple(to_unicode(tag) for tag in tags if isinstance(tag, str))
         if isinstance(tags, list)
         else (),
         visibility=to_visibility(meta.get("visibility")),
@@ -183,12 +186,17 @@ def to_visibility(value: object) -> Visibility:
 
 def _text(meta: dict[str, Any], key: str) -> str | None:
     value = meta.get(key)
-    return _clean(value) if isinstance(value, str) else None
+    return to_unicode(value) if isinstance(value, str) else None
 
 
-def _clean(text: str) -> str:
-    # A lone surrogate cannot be sent to any client.
+def to_unicode(text: str) -> str:
+    """A text without lone surrogates, which cannot be sent to any client nor be logged."""
     return text.encode("utf-8", "replace").decode()
+
+
+def is_unicode(name: str) -> bool:
+    """Whether the name of a file has no byte that the system could not read."""
+    return to_unicode(name) == name
 
 
 def _samples(meta: dict[str, Any], files: dict[str, int], tell: Tell) -> tuple[Sample, ...]:
@@ -215,14 +223,16 @@ def is_audio(name: str) -> bool:
     return is_sample(name) and suffix in AUDIO_SUFFIXES
 
 
-def _plain_files(folder: Path) -> dict[str, int]:
-    """Names and sizes of the regular files; links are none."""
+def _plain_files(folder: Path, tell: Tell) -> dict[str, int]:
+    """Names and sizes of the regular files that clients can be told of; links are none."""
+    files: dict[str, int] = {}
     with os.scandir(folder) as entries:
-        return {
-            entry.name: entry.stat(follow_symlinks=False).st_size
-            for entry in entries
-            if entry.is_file(follow_symlinks=False)
-        }
+        for entry in entries:
+            if not is_unicode(entry.name):
+                tell(f"{to_unicode(entry.name)}: {NO_UNICODE}")
+            elif entry.is_file(follow_symlinks=False):
+                files[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return files
 
 
 def _audio_files(files: dict[str, int], tell: Tell) -> dict[str, int]:

@@ -18,11 +18,14 @@ from pathlib import Path
 
 from fishs2.store.voices.files import (
     META,
+    NO_UNICODE,
     Voice,
     is_audio,
     is_sample,
+    is_unicode,
     read_flat_voice,
     read_voice,
+    to_unicode,
 )
 from fishs2.store.voices.ids import fold_name
 from fishs2.store.voices.swap import has_left_overs, is_torn
@@ -233,6 +236,8 @@ class VoiceFolder:
 
     def _read(self, name: str, listing: _Listing, known: _Entry | None) -> _Entry | None:
         """The voice of this name, read again if it may have changed; None if there is none."""
+        if not is_unicode(name):
+            raise ValueError(NO_UNICODE)
         is_folder, inode = listing[name]
         path = f"{self.path}/{name}"
         files = _files_of_folder(path) if is_folder else _files_of_flat(path)
@@ -268,7 +273,7 @@ class VoiceFolder:
         told = self._told.setdefault(name, set())
         if message not in told:
             told.add(message)
-            logger.warning("skipped in the voices folder: %s: %s", name, message)
+            logger.warning("skipped in the voices folder: %s: %s", to_unicode(name), message)
 
 
 def _voice_names(listing: _Listing) -> Iterable[str]:
