@@ -134,6 +134,19 @@ def test_keys_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
     assert run(tmp_path, "keys", "show", ids[1]).returncode == 0
 
 
+def test_key_without_limits_is_shown_as_one(tmp_path: Path) -> None:
+    run(tmp_path, "keys", "create", "Home")
+
+    shown = dict(
+        line.split(None, 1) for line in run(tmp_path, "keys", "show", "Home").stdout.splitlines()
+    )
+
+    assert {shown[each] for each in ("quota", "remaining", "per_minute", "streams")} == {
+        "unlimited"
+    }
+    assert (shown["expires"], shown["last_used"]) == ("never", "never")
+
+
 def test_empty_lists_say_so(tmp_path: Path) -> None:
     assert "no keys" in run(tmp_path, "keys", "list").stdout
     assert run(tmp_path, "keys", "list", "--json").stdout.strip() == "[]"

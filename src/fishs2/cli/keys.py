@@ -92,7 +92,7 @@ def show(which: Which, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(record, indent=2))
         return
     for label, value in record.items():
-        typer.echo(f"{label:<12}  {'' if value is None else value}")
+        typer.echo(f"{label:<12}  {_without(label) if value is None else value}")
 
 
 @app.command()
@@ -212,6 +212,11 @@ def _record(key: Key) -> dict[str, Any]:
         "expires": _iso(key.expires_s),
         "last_used": _iso(key.last_used_s),
     }
+
+
+def _without(label: str) -> str:
+    """What a key has that has none of these."""
+    return "never" if label in ("expires", "last_used") else "unlimited"
 
 
 def _iso(seconds: int | None) -> str | None:
