@@ -295,10 +295,8 @@ class _CodecWriter:
 
     def __del__(self) -> None:
         # Container and stream refer to each other until the container is closed: without this an
-        # encoder that is dropped would keep up to 3 MB until the garbage collector runs. The file
-        # that its end would be written to may be closed by then.
-        with suppress(ValueError):
-            self.close()
+        # encoder that is dropped would keep up to 3 MB until the garbage collector runs.
+        self.close()
 
     def write(self, pcm: Pcm) -> None:
         check_finite(pcm)

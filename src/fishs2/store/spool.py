@@ -47,6 +47,9 @@ class Spool:
 
     def write(self, piece: bytes) -> int:
         with self._lock, store_errors(_WHAT):
+            if self._file.closed:
+                # An encoder that is dropped late ends its file: nobody reads it any more.
+                return len(piece)
             end = self._file.tell() + len(piece)
             if end > self._max_memory_bytes and not self._is_on_disk:
                 self._move_to_disk()
@@ -60,10 +63,10 @@ class Spool:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         with self._lock, store_errors(_WHAT):
-            return self._file.seek(offset, whence)
+            return 0 if self._file.closed else self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        return self._file.tell()
+        return 0 if self._file.closed else self._file.tell()
 
     def seekable(self) -> bool:
         return True
@@ -75,7 +78,7 @@ class Spool:
         return True
 
     def close(self) -> None:
-        """Free memory or disk. May be called twice; what comes after it raises ValueError."""
+        """Free memory or disk. May be called twice; what is written later goes nowhere."""
         # What could not be written any more is nobody's: the file goes with its descriptor.
         with self._lock, suppress(OSError):
             self._file.close()
