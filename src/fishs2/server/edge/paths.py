@@ -21,6 +21,7 @@ TWINS = frozenset(
         "files",
         "models",
         "references",
+        "text",
         "tts",
         "voice-design",
         "voices",

@@ -70,7 +70,7 @@ def test_a_text_that_is_spoken_as_it_stands_has_nothing_replaced(builtin_server:
 
     assert shown == {
         "utterances": [
-            {"text": "Nothing to change. At all.", "voice": "en-us", "start": 0, "end": 28}
+            {"text": "Nothing to change. At all.", "voice": "en-us", "start": 0, "end": 27}
             | {"pause_after": 0.0}
         ],
         "replaced": [],

@@ -6,7 +6,7 @@ from fishs2.server.edge.dialect import Dialect
 
 OPENAI = Dialect(
     "openai",
-    ("/v1/audio/speech", "/v1/audio/models", "/v1/models"),
+    ("/v1/audio/speech", "/v1/audio/models", "/v1/models", "/v1/text/preview"),
     (openai_router,),
     examples=EXAMPLES,
 )
