@@ -18,7 +18,7 @@ _ASSIGNED = re.compile(r"[A-Z]+=")
 def documented(words: str) -> list[str]:
     """The arguments of `python3 -m` on the documented line that has these words in it."""
     lines = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").splitlines()
-    (line,) = [each for each in lines if each.startswith("    PYTHONPATH") and words in each]
+    (line,) = [each for each in lines if each.startswith("PYTHONPATH") and words in each]
     parts = [each for each in shlex.split(line) if not _ASSIGNED.match(each)]
     assert parts[:2] == ["python3", "-m"]
     return parts[2:]
