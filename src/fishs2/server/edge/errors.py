@@ -121,7 +121,7 @@ def _describe(request: Request, error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return _describe_invalid(request, error)
     if isinstance(error, HTTPException):
-        return _describe_http(error)
+        return _describe_http(request, error)
     assert isinstance(error, Fishs2Error)
     problem = describe_error(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -242,19 +242,26 @@ def describe_fields(error: RequestValidationError) -> str:
     return "; ".join(f"{_field_path(item['loc'])}: {item['msg']}" for item in error.errors())
 
 
-def _describe_http(error: HTTPException) -> Problem:
+def _describe_http(request: Request, error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
+    message = _HTTP_MESSAGES.get(status, str(error.detail))
+    if status == HTTPStatus.BAD_REQUEST and _media_type(request) == "multipart/form-data":
+        message = f"the form cannot be read: {error.detail}"
     return Problem(
         status,
-        _HTTP_MESSAGES.get(status, str(error.detail)),
+        message,
         _HTTP_CODES.get(status, "http_error"),
         detail=status.phrase,
         headers=dict(error.headers or {}),
     )
 
 
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _is_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     return media_type == "application/json" or media_type.endswith("+json")
 
 

@@ -171,6 +171,13 @@ def test_body_that_is_no_upload_is_a_clear_400(
     assert error_of(answer)[0] == 400
 
 
+def test_broken_form_is_not_told_to_be_json(recorded: Recorded) -> None:
+    answer = recorded.upload("narrator", description="y" * 1_100_000)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("the form cannot be read: Part exceeded")
+
+
 def test_too_long_audio_is_refused_with_the_limit(recorded: Recorded) -> None:
     answer = recorded.upload("long", audio=sine_wav(seconds=91, rate_hz=8_000))
 
