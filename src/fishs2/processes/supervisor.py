@@ -202,7 +202,8 @@ class Supervisor(Generic[W]):
             if not is_expected:
                 place.trouble = losses.describe_if_too_many()
                 self.announce()
-                _logger.warning("another one is started in %g s", losses.pause_s)
+                soon = f"in {losses.pause_s:g} s" if losses.pause_s else "at once"
+                _logger.warning("another one is started %s", soon)
                 await asyncio.sleep(losses.pause_s)
             is_expected = False
             try:

@@ -31,6 +31,7 @@ from fishs2.errors import (
     UserError,
     WrongHostError,
 )
+from fishs2.server.edge.json_body import MAX_VALUES
 from fishs2.server.wire import refusals
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,10 @@ _BROKEN: dict[type[UserError], HTTPStatus] = {
 }
 
 _HTTP_MESSAGES = {
-    HTTPStatus.BAD_REQUEST: "the body cannot be read: send JSON in UTF-8",
+    HTTPStatus.BAD_REQUEST: (
+        "the body cannot be read: send JSON in UTF-8, with numbers of a usual length, not nested "
+        f"deeply, and with at most {MAX_VALUES:,} values"
+    ),
     HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists what there is",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path does not know that method; see the Allow header",
 }
