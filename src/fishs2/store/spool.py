@@ -46,14 +46,15 @@ class Spool:
         return not self._is_on_disk and self._num_bytes < self._max_memory_bytes // 2
 
     def write(self, piece: bytes) -> int:
-        with self._lock, store_errors(_WHAT):
+        with self._lock:
             if self._file.closed:
                 # An encoder that is dropped late ends its file: nobody reads it any more.
                 return len(piece)
             end = self._file.tell() + len(piece)
-            if end > self._max_memory_bytes and not self._is_on_disk:
-                self._move_to_disk()
-            self._file.write(piece)
+            if end <= self._max_memory_bytes and not self._is_on_disk:
+                self._file.write(piece)
+            else:
+                self._write_to_disk(piece)
             self._num_bytes = max(self._num_bytes, end)
         return len(piece)
 
@@ -82,6 +83,12 @@ class Spool:
         # What could not be written any more is nobody's: the file goes with its descriptor.
         with self._lock, suppress(OSError):
             self._file.close()
+
+    def _write_to_disk(self, piece: bytes) -> None:
+        with store_errors(_WHAT):
+            if not self._is_on_disk:
+                self._move_to_disk()
+            self._file.write(piece)
 
     def _move_to_disk(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

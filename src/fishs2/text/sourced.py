@@ -45,6 +45,8 @@ class Sourced:
 
         Each character of a replacement stands for all that is replaced.
         """
+        if isinstance(edits, list) and not edits:
+            return self
         texts: list[str] = []
         starts: list[Places] = []
         ends: list[Places] = []
@@ -68,11 +70,14 @@ class Sourced:
         return Sourced("".join(texts), np.concatenate(starts), np.concatenate(ends))
 
     def sub(self, pattern: re.Pattern[str], say: str | Callable[[re.Match[str]], str]) -> "Sourced":
-        """The text with each match of `pattern` replaced, as by `re.sub`."""
-        found = pattern.finditer(self.text)
-        if callable(say):
-            return self.edit(Edit(*match.span(), say(match)) for match in found)
-        return self.edit(Edit(*match.span(), match.expand(say)) for match in found)
+        """The text with each match of `pattern` replaced. say: as it stands, or made of a match."""
+        edits = []
+        for match in pattern.finditer(self.text):
+            found = match.group()
+            instead = say(match) if callable(say) else say
+            if instead != found:
+                edits.append(Edit(*match.span(), instead))
+        return self.edit(edits)
 
     def recompose(self) -> "Sourced":
         """The text in NFC."""

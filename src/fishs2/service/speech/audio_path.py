@@ -52,8 +52,11 @@ class AudioPaths:
             yield path, Sound(file, self._threads)
         finally:
             for spool in (file, kept):
-                # Where a thread may still be at work on it, or the disk has to free it.
-                self._threads.submit(spool.close)
+                if spool.is_light:
+                    spool.close()
+                else:
+                    # The disk has to free it, and a thread may still be at work on it.
+                    self._threads.submit(spool.close)
 
     def _path(
         self,

@@ -12,6 +12,7 @@ syllables. A sentence that had to be cut ends its utterance at each cut.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -201,15 +202,31 @@ def _trace(text: Sourced, passages: Sequence[Passage]) -> list[Sourced]:
     Utterances have every character that is not white space, in order, but for lines that are a
     break between scenes; and tags once more.
     """
-    kept = iter(_find_kept(text.text))
     traced: list[Sourced] = []
+    kept: list[int] = []
+    done = 0
     for passage in passages:
-        origins = [-1 if character.isspace() else 0 for character in passage.text]
-        for start, end in passage.repeated:
-            origins[start:end] = [-1] * (end - start)
-        origins = [next(kept) if origin == 0 else -1 for origin in origins]
+        # Mostly it stands there as it is.
+        start = -1 if passage.repeated else text.text.find(passage.text, done)
+        if start >= 0 and not text.text[done:start].strip():
+            done = start + len(passage.text)
+            traced.append(text.select(start, done))
+            continue
+        kept = kept or _find_kept(text.text)
+        first = bisect_left(kept, done)
+        origins = _find_origins(passage, kept[first : first + len(passage.text)])
+        done = max(done, max(origins, default=0) + 1)
         traced.append(_place(text, passage.text, np.array(origins, np.int32)))
     return traced
+
+
+def _find_origins(passage: Passage, kept: Sequence[int]) -> list[int]:
+    """Where each character of a passage stands; -1 for white space and tags that are repeated."""
+    is_own = [not character.isspace() for character in passage.text]
+    for start, end in passage.repeated:
+        is_own[start:end] = [False] * (end - start)
+    following = iter(kept)
+    return [next(following) if own else -1 for own in is_own]
 
 
 def _find_kept(text: str) -> list[int]:
