@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 from fishs2.text.normalize import normalize_text
 from fishs2.text.sourced import Sourced
 from fishs2.text.wording import wording
-from fishs2.text.wording.plain import spell_plainly
+from fishs2.text.wording.plain import find_plain_spellings
+
+
+def spell_plainly(text: str) -> str:
+    return Sourced.of(text).edit(find_plain_spellings(text)).recompose().text
 
 
 def write_out(text: str, language: str) -> str:

@@ -1,7 +1,8 @@
 """How far ahead of its listener a speech is sent.
 
 A client that reads gets speech as fast as it is made. One that does not is given what its player
-needs to play without a gap, and no more: else the engine would work for nobody to hear it.
+needs to play without a gap, and little more: else the engine would work for nobody to hear it. At
+low bit rates that is what its system keeps: room that rounds to the same is taken for reading.
 """
 
 import asyncio

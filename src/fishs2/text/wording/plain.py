@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-from fishs2.text.edits import Edit, apply_edits
+from fishs2.text.edits import Edit
 
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _PLAIN_SUPERSCRIPTS = str.maketrans(_SUPERSCRIPTS + "⁻", "0123456789-")
@@ -46,17 +46,12 @@ _NAMED_LETTER = re.compile(
 )
 
 
-def spell_plainly(text: str) -> str:
-    """Return `text` in plain letters and ASCII digits, in NFC.
+def find_plain_spellings(text: str) -> Iterator[Edit]:
+    """Yield what is not in plain letters and ASCII digits, with its plain spelling.
 
     Numbers stay apart from the digits beside them: "10²" is "10 2" and "①②" is "1 2". Takes time
     linear in the text; what comes of one character is at most 18 characters and two spaces.
     """
-    return unicodedata.normalize("NFC", apply_edits(text, find_plain_spellings(text)))
-
-
-def find_plain_spellings(text: str) -> Iterator[Edit]:
-    """Yield what `spell_plainly` changes."""
     if text.isascii() and "`" not in text:
         return
     for match in _RULES.finditer(text):
