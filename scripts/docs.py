@@ -13,15 +13,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
-from inspect import get_annotations
 from pathlib import Path
 
 import typer
+from settings_readers import sort_settings
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from fishs2 import settings_groups as group
 from fishs2.cli.main import app as cli
 from fishs2.runtime import choose_engine, open_services, server_options
 from fishs2.server.app import create_app
@@ -34,91 +32,6 @@ DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "fishs2"
 TESTS = ROOT / "tests"
 _MODULES_BEGIN, _MODULES_END = "<!-- modules: made by scripts/docs.py -->\n", "<!-- end -->\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Who looks for which settings: those named, then those of the groups that nobody names."""
-
-    title: str
-    words: str
-    names: tuple[str, ...] = ()
-    groups: tuple[type[group.HomeSettings], ...] = ()
-
-
-READERS = (
-    Reader(
-        "I just want to speak",
-        "Nothing has to be set. These are what people change first.",
-        (
-            "engine",
-            "host",
-            "port",
-            "builtin_voice",
-            "default_format",
-            "text_cleaning",
-            "instructions",
-        ),
-        (group.BuiltinSettings,),
-    ),
-    Reader(
-        "I have a graphics card, or want S2 Pro",
-        "`run.sh` finds the card, downloads the model that fits it, and starts; on a CPU S2 Pro is "
-        "far slower than real time. What the engines can do is in [engines.md](engines.md).",
-        ("backend", "model_quant", "model_path", "tokenizer_path", "max_seq"),
-        (group.EngineSettings, group.S2Settings),
-    ),
-    Reader(
-        "I want S2 Pro to speak otherwise",
-        "What holds where a request does not say.",
-        groups=(group.ModelSettings,),
-    ),
-    Reader(
-        "I use the s2.cpp library",
-        "For Vulkan, for older cards, and where there is no PyTorch: `FISHS2_ENGINE=s2cpp`.",
-        groups=(group.S2cppSettings,),
-    ),
-    Reader(
-        "I clone voices", "Stored voices, and recordings in requests.", (), (group.VoiceSettings,)
-    ),
-    Reader(
-        "My programs expect something of the server",
-        "Names of models and voices, and what a request means that does not say.",
-        ("request_id_header",),
-        (group.SpeechSettings,),
-    ),
-    Reader(
-        "I run it for others",
-        "The first key closes the server: `fishs2 keys create NAME`, see [cli.md](cli.md).",
-        ("max_input_chars",),
-        (group.ServerSettings, group.StoreSettings),
-    ),
-    Reader(
-        "I decide where things lie, and what is logged",
-        "One home folder holds everything.",
-        ("home", "data_dir", "voices_dir", "temp_dir"),
-        (group.HomeSettings, group.LogSettings),
-    ),
-    Reader(
-        "I download from elsewhere, or not at all",
-        "For mirrors, machines without the internet, and files that must be what they were.",
-        groups=(group.DownloadSettings,),
-    ),
-)
-
-
-def sort_settings() -> list[tuple[Reader, list[str]]]:
-    """The settings of each reader. Raises ValueError for a group that nobody reads."""
-    taken = {name for reader in READERS for name in reader.names}
-    parts = []
-    for reader in READERS:
-        own = [name for group in reader.groups for name in get_annotations(group)]
-        names = [*reader.names, *(name for name in own if name not in taken)]
-        parts.append((reader, [name for name in names if name in Settings.model_fields]))
-    missing = set(Settings.model_fields) - {name for _, names in parts for name in names}
-    if missing:
-        raise ValueError(f"no reader of docs/settings.md finds {', '.join(sorted(missing))}")
-    return parts
 
 
 def _describe_setting(name: str) -> str:
@@ -140,7 +53,7 @@ def write_settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from `src/fishs2/settings_groups.py` by `scripts/docs.py`; do not edit.",
+        "Made from `src/fishs2/settings_groups` by `scripts/docs.py`; do not edit.",
         "",
         "A setting is an environment variable, or a line in `.env` in the home folder: the",
         "checkout, or for an installed package the system's folder for the data of programs, or",

@@ -15,7 +15,7 @@ from fishs2.settings import (
     load_settings,
     unknown_names,
 )
-from fishs2.settings_groups import VoiceSettings
+from fishs2.settings_groups.service import VoiceSettings
 
 
 @pytest.fixture(autouse=True)
@@ -375,7 +375,7 @@ def test_other_lines_reach_the_environment_unless_it_says(
 
 
 def test_every_setting_has_one_owner() -> None:
-    groups = [group for group in Settings.__mro__ if group.__module__.endswith("settings_groups")]
+    groups = [group for group in Settings.__mro__ if ".settings_groups." in group.__module__]
     owned = [name for group in groups for name in get_annotations(group)]
 
     fields = [name for name in owned if name in Settings.model_fields]

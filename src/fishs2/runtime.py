@@ -21,7 +21,8 @@ from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings
-from fishs2.settings_groups import LogSettings, StoreSettings, VoiceSettings
+from fishs2.settings_groups.server import LogSettings
+from fishs2.settings_groups.service import StoreSettings, VoiceSettings
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.voices.store import VoiceStore

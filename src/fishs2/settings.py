@@ -11,17 +11,14 @@ from pydantic import ValidationError
 
 from fishs2.advice import did_you_mean
 from fishs2.errors import FlagError, SettingsError
-from fishs2.settings_groups import (
+from fishs2.settings_groups.engines import (
     BuiltinSettings,
     DownloadSettings,
-    LogSettings,
     S2cppSettings,
     S2Settings,
-    ServerSettings,
-    SpeechSettings,
-    StoreSettings,
-    VoiceSettings,
 )
+from fishs2.settings_groups.server import LogSettings, ServerSettings
+from fishs2.settings_groups.service import SpeechSettings, StoreSettings, VoiceSettings
 from fishs2.settings_sources import ENV_PREFIX, read_sources
 from fishs2.settings_values import describe_error, read_text
 

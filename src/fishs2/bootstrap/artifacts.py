@@ -15,7 +15,7 @@ from fishs2.bootstrap.progress import Progress
 from fishs2.engines.s2cpp.bundle import library_name
 from fishs2.errors import DownloadError
 from fishs2.settings import Settings
-from fishs2.settings_groups import DownloadSettings
+from fishs2.settings_groups.engines import DownloadSettings
 
 MODEL_BYTES = {
     "f16": 9_900_000_000,

@@ -14,7 +14,7 @@ from fishs2.engines.hosted.watch import HostLimits
 from fishs2.engines.missing import MissingEngine
 from fishs2.engines.s2cpp.engine import S2cppOptions, open_s2cpp
 from fishs2.settings import Settings
-from fishs2.settings_groups import EngineSettings, S2cppSettings, S2Settings
+from fishs2.settings_groups.engines import EngineSettings, S2cppSettings, S2Settings
 
 
 def make_engine(settings: Settings) -> SpeechEngine:

@@ -5,7 +5,7 @@ from pathlib import Path
 from fishs2.engines.s2.weights.beside import tokenizer_beside
 from fishs2.engines.s2cpp.bundle import find_library
 from fishs2.errors import EngineUnavailableError
-from fishs2.settings_groups import ModelSettings, S2cppSettings
+from fishs2.settings_groups.engines import ModelSettings, S2cppSettings
 
 BEST_QUANT = "q8_0"
 """What is downloaded and looked for where nothing else is asked for or fits."""

@@ -10,7 +10,7 @@ from fishs2.bootstrap.hardware import Gpu
 from fishs2.bootstrap.progress import Progress
 from fishs2.errors import DownloadError
 from fishs2.home import find_checkout
-from fishs2.settings_groups import DownloadSettings
+from fishs2.settings_groups.engines import DownloadSettings
 
 _INDEX = "https://download.pytorch.org/whl/"
 _CURRENT_CUDA, _OLDER_CUDA = "cu130", "cu126"

@@ -17,7 +17,7 @@ from fishs2.audio.decode import decode_audio
 from fishs2.engines.base import Pcm, Reference
 from fishs2.engines.s2.weights.inspection import inspect_gguf
 from fishs2.errors import EngineUnavailableError, FlagError, UserError
-from fishs2.settings_groups import ModelSettings
+from fishs2.settings_groups.engines import ModelSettings
 
 if TYPE_CHECKING:
     from fishs2.engines.s2.device.model import ModelFiles
