@@ -134,3 +134,11 @@ async def test_languages_that_an_engine_does_not_speak_are_refused(engine: Speec
     with pytest.raises(UserError) as unknown:
         engine.find_voice(None, "tlh")
     assert unknown.value.code == "unsupported_language"
+
+
+async def test_every_language_that_an_engine_names_has_a_voice(engine: SpeechEngine) -> None:
+    capabilities = engine.capabilities
+
+    voices = {engine.find_voice(None, language) for language in capabilities.languages}
+    assert voices <= set(capabilities.voices)
+    assert bool(capabilities.languages) is (capabilities.name != "fake")

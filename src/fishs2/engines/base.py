@@ -129,6 +129,8 @@ class Capabilities:
     them from the text.
     spelling: "plain" is of an engine that knows only words, ASCII digits and plain letters; the
     service writes out the rest (`text.wording`), in the language that a voice's name begins with.
+    languages: BCP 47 tags of what it speaks, in its own voices or, if it clones, in any; it may
+    understand more.
     honours: names of the fields of `Sampling` and `Utterance` that change its result, and
     `language` if `find_voice` goes by it.
     """
@@ -143,6 +145,7 @@ class Capabilities:
     needs_transcript: bool = True
     speaks_tags: bool = False
     spelling: Literal["free", "plain"] = "free"
+    languages: tuple[str, ...] = ()
     honours: frozenset[str] = frozenset()
     device: str = "cpu"
 

@@ -67,7 +67,7 @@ async def test_capabilities_name_the_default_voice_first(engine: BuiltinEngine) 
     assert all(name == name.lower() for name in capabilities.voices)
     assert capabilities.cloning == "approximate"
     assert {"f3", "m7", "klatt"} <= set(engine.variants)
-    assert {"de", "zh", "pt-br"} <= set(engine.languages)
+    assert {"de", "zh", "pt-br"} <= set(engine.capabilities.languages)
 
 
 async def test_silence_around_an_utterance_is_short(engine: BuiltinEngine) -> None:

@@ -91,13 +91,9 @@ class BuiltinEngine:
             cloning="approximate",
             needs_transcript=False,
             spelling="plain",
+            languages=self._catalogue.list_languages(),
             honours=frozenset({"language"}),
         )
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Language tags that have a voice; `find_voice` also understands longer ones."""
-        return self._catalogue.list_languages()
 
     @property
     def variants(self) -> tuple[str, ...]:
