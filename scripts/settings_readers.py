@@ -53,6 +53,12 @@ READERS = (
         "I clone voices", "Stored voices, and recordings in requests.", (), (service.VoiceSettings,)
     ),
     Reader(
+        "I want speech recognised",
+        "Transcriptions, transcripts of voices, and speech that is heard again before it is sent: "
+        "`pip install 'fishs2[asr]'`, then `fishs2 fetch --asr base`.",
+        groups=(service.ListeningSettings,),
+    ),
+    Reader(
         "My programs expect something of the server",
         "Names of models and voices, and what a request means that does not say.",
         ("request_id_header",),

@@ -20,12 +20,14 @@ from fastapi import FastAPI
 
 from fishs2.cli.serve import listen, server_config
 from fishs2.engines.base import SpeechEngine
+from fishs2.listening.base import Listener
 from fishs2.runtime import open_services, server_options
 from fishs2.server.app import create_app
 from fishs2.server.wire.connections import WireLimits
 from fishs2.service.services import EngineChoice, Services
 from fishs2.settings import Settings
 from tests.fakes import FakeEngine
+from tests.listeners import AbsentListener
 
 # Other tests set the seed of the usual one.
 _random = random.SystemRandom()
@@ -47,11 +49,15 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    engine: SpeechEngine | None = None, *, limits: WireLimits | None = None, **settings: Any
+    engine: SpeechEngine | None = None,
+    *,
+    limits: WireLimits | None = None,
+    listener: Listener | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Served]:
     """Run a server in this event loop; yields when the port is open.
 
-    limits: of connections; None means the server's own.
+    limits: of connections; None means the server's own. listener: None is one that is not here.
     """
     # Tests that bring an engine of their own do not look at it as a fake one.
     fake = cast(FakeEngine, engine or FakeEngine())
@@ -59,13 +65,13 @@ async def serving(
     folder = Path(files.name)
     folders = {"voices_dir": folder / "voices", "data_dir": folder / "data"}
     made = make_settings(**{**folders, **settings})
-    services = make_services(fake, made)
+    services = make_services(fake, made, listener)
     app = create_app(services, server_options(made), limits=limits)
     config = server_config(app, made, shutdown_s=1)
     server = _Server(config)
-    with listen(make_settings(host="127.0.0.1", port=0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        task = asyncio.create_task(server.serve(sockets=[listener]))
+    with listen(make_settings(host="127.0.0.1", port=0)) as port:
+        url = f"http://127.0.0.1:{port.getsockname()[1]}"
+        task = asyncio.create_task(server.serve(sockets=[port]))
         try:
             await until(lambda: server.started)
             async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, verify=False) as client:
@@ -107,9 +113,12 @@ async def until(is_true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.002)
 
 
-def make_services(engine: SpeechEngine, settings: Settings) -> Services:
+def make_services(
+    engine: SpeechEngine, settings: Settings, listener: Listener | None = None
+) -> Services:
     """Services around an engine, not yet started."""
-    return open_services(settings, EngineChoice(engine, "the test chose it"))
+    choice = EngineChoice(engine, "the test chose it")
+    return open_services(settings, choice, listener=listener or AbsentListener())
 
 
 def make_app(services: Services, settings: Settings) -> FastAPI:

@@ -16,6 +16,8 @@
     │   ├── EngineLostError          its process was lost; spoken again, all may be well
     │   ├── RunawaySpeechError       what it said was no speech; another seed may do better
     │   └── EngineUnavailableError   the engine cannot work at all until somebody repairs it
+    ├── ListeningError         a recording could not be heard
+    │   └── ListenerMissingError     what hears, or its model, is not here; carries a `code`
     ├── StoreUnavailableError  keys, voices or cached audio cannot be read or written
     │   └── StoreFullError     there is no room for more
     ├── ShutdownError          the server ends before this was finished
@@ -131,6 +133,21 @@ class EngineUnavailableError(EngineError):
 def reason_of(error: Fishs2Error) -> str:
     """What everybody may know of why an engine cannot work; "" where only the log says it."""
     return error.reason if isinstance(error, EngineUnavailableError) else ""
+
+
+class ListeningError(Fishs2Error):
+    """A recording could not be heard, although it is one."""
+
+
+class ListenerMissingError(ListeningError):
+    """What recognises speech, or its model, is not installed.
+
+    code: `asr_not_installed` or `asr_model_missing`, part of the API.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreUnavailableError(Fishs2Error):

@@ -8,21 +8,24 @@ from dataclasses import fields
 from pathlib import Path
 
 from fishs2.bootstrap.engine import make_engine
-from fishs2.bootstrap.files import model_file
+from fishs2.bootstrap.files import listening_model, model_file
 from fishs2.bootstrap.plan import Plan, describe_plan, follow_plan, plan_here
 from fishs2.engines.base import Sampling
 from fishs2.errors import StoreUnavailableError
+from fishs2.listening.base import Listener
+from fishs2.listening.whisper import WhisperListener
 from fishs2.server.logs import LogFiles
 from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
+from fishs2.service.listening import Listening
 from fishs2.service.services import EngineChoice, Limits, Services, Stores
 from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings
 from fishs2.settings_groups.server import LogSettings
-from fishs2.settings_groups.service import StoreSettings, VoiceSettings
+from fishs2.settings_groups.service import ListeningSettings, StoreSettings, VoiceSettings
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.voices.store import VoiceStore
@@ -48,11 +51,14 @@ def choose_engine(settings: Settings, reason: str) -> EngineChoice:
     )
 
 
-def open_services(settings: Settings, choice: EngineChoice) -> Services:
-    """Services around any engine, not yet started."""
+def open_services(
+    settings: Settings, choice: EngineChoice, *, listener: Listener | None = None
+) -> Services:
+    """Services around any engine, not yet started. listener: None is what the settings name."""
     return Services(
         choice,
         _open_stores(settings),
+        listening=open_listening(settings, listener),
         rules=_speech_rules(settings),
         limits=Limits(settings.max_streams, settings.max_queue),
         is_on_network=settings.host not in _LOOPBACK,
@@ -119,6 +125,16 @@ def open_voices(settings: VoiceSettings) -> Voices:
         ),
         roots=(settings.voices_dir, *(settings.reference_roots or (settings.home,))),
     )
+
+
+def open_listening(settings: ListeningSettings, listener: Listener | None = None) -> Listening:
+    """What recognises speech; it need not be installed. Raises SettingsError."""
+    return Listening(listener or _whisper(settings), max_seconds=settings.asr_max_seconds)
+
+
+def _whisper(settings: ListeningSettings) -> Listener:
+    model, folder = listening_model(settings)
+    return WhisperListener(folder, model, idle_s=settings.asr_idle_unload_s)
 
 
 def _open_stores(settings: Settings) -> Stores:

@@ -18,7 +18,12 @@ from fishs2.settings_groups.engines import (
     S2Settings,
 )
 from fishs2.settings_groups.server import LogSettings, ServerSettings
-from fishs2.settings_groups.service import SpeechSettings, StoreSettings, VoiceSettings
+from fishs2.settings_groups.service import (
+    ListeningSettings,
+    SpeechSettings,
+    StoreSettings,
+    VoiceSettings,
+)
 from fishs2.settings_sources import ENV_PREFIX, read_sources
 from fishs2.settings_values import describe_error, read_text
 
@@ -28,6 +33,7 @@ class Settings(
     StoreSettings,
     SpeechSettings,
     VoiceSettings,
+    ListeningSettings,
     BuiltinSettings,
     S2Settings,
     S2cppSettings,

@@ -20,6 +20,7 @@ from fishs2.errors import (
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
 from fishs2.service.codec import CodecService
+from fishs2.service.listening import Listening
 from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.desk import Desk
@@ -91,6 +92,7 @@ class Services:
         choice: EngineChoice,
         stores: Stores,
         *,
+        listening: Listening,
         rules: SpeechRules,
         limits: Limits,
         is_on_network: bool,
@@ -100,6 +102,7 @@ class Services:
         self.accounts = stores.accounts
         self.clips = stores.clips
         self.store = stores.watch
+        self.listening = listening
         self.metrics = Metrics(self._load)
         self.desk = Desk(
             self.accounts,
@@ -207,6 +210,7 @@ class Services:
         for running in (self._count_task, self._voices_task, self._accounts_task):
             if running is not None:
                 await asyncio.wait([running])
+        await self.listening.close()
         await self.store.close()
         await self.clips.close()
         await self.accounts.close()

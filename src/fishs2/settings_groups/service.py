@@ -78,6 +78,26 @@ class VoiceSettings(HomeSettings):
     )
 
 
+class ListeningSettings(HomeSettings):
+    """What recognises speech, where the extra `asr` is installed."""
+
+    asr_model: Annotated[str, Field(min_length=1)] = Field(
+        "base",
+        description="Whisper model that recognises speech: a size, which `fishs2 fetch --asr` "
+        "downloads into `models`, or the folder of a model in faster-whisper's form.",
+    )
+    asr_max_seconds: float = Field(
+        1_800.0, gt=0, le=7_200, description="Longest recording to recognise, in seconds."
+    )
+    asr_idle_unload_s: float = Field(
+        300.0,
+        gt=0,
+        le=31_536_000,
+        description="Ends the process that recognises speech after so long without any; the next "
+        "recording starts it again.",
+    )
+
+
 class StoreSettings(HomeSettings):
     """Keys, their use, and cached audio."""
 

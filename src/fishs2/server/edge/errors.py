@@ -22,6 +22,8 @@ from fishs2.errors import (
     EngineUnavailableError,
     Fishs2Error,
     ForbiddenError,
+    ListenerMissingError,
+    ListeningError,
     NoRoomError,
     NotFoundError,
     ShutdownError,
@@ -182,6 +184,14 @@ def describe_error(error: Fishs2Error) -> Problem:
             status = HTTPStatus.SERVICE_UNAVAILABLE
             headers = {"Retry-After": "5"}
             return Problem(status, _STORE_LOST, "store_not_available", headers=headers)
+        case ListenerMissingError():
+            is_absent = error.code == "asr_not_installed"
+            status = HTTPStatus.NOT_IMPLEMENTED if is_absent else HTTPStatus.SERVICE_UNAVAILABLE
+            headers = {"X-Should-Retry": "false"}
+            return Problem(status, error.message, error.code, headers=headers)
+        case ListeningError():
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            return Problem(status, error.message, "recognition_failed")
         case EngineError():
             message = "the engine failed at this text; the server's log says why"
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, message, "generation_failed")
