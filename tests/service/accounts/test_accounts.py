@@ -336,6 +336,23 @@ async def test_database_that_another_holds_fails_all_soon_and_keys_are_still_kno
     assert sum("waiting" in str(outcome) for outcome in outcomes) == 4
 
 
+async def test_key_expires_by_the_time_that_is_set(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = int(time.time())
+    _, token = make_key(database, expires_s=now_s + 600)
+    async with opened(database) as accounts:
+        for set_by_s in (0, -3_600, 599):
+            monkeypatch.setattr(time, "time", lambda set_by_s=set_by_s: now_s + set_by_s)
+            await accounts.authenticate(token)
+        for set_by_s in (600, 3_600):
+            monkeypatch.setattr(time, "time", lambda set_by_s=set_by_s: now_s + set_by_s)
+            with pytest.raises(UnauthorizedError):
+                await accounts.authenticate(token)
+        monkeypatch.setattr(time, "time", lambda: now_s)
+        await accounts.authenticate(token)
+
+
 async def test_last_use_is_kept(database: Database) -> None:
     key, token = make_key(database)
     async with opened(database) as accounts:

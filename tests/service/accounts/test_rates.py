@@ -97,6 +97,24 @@ async def test_two_servers_count_together_in_redis(redis_url: str, key: Key) -> 
         assert 50 <= caught.value.retry_after_s <= 61
 
 
+async def test_time_that_is_set_back_refuses_nobody_for_as_long_in_redis(
+    redis_url: str, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates, now_s = Rates(redis_url), time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + 3_600)
+    await rates.count(key)
+    monkeypatch.setattr(time, "time", lambda: now_s)
+
+    for _ in range(3):
+        await rates.count(key)
+
+    with pytest.raises(QuotaError) as caught:
+        await rates.count(key)
+    assert caught.value.retry_after_s == 60
+    monkeypatch.setattr(time, "time", lambda: now_s + 3_600)
+    await rates.count(key)
+
+
 def test_bad_redis_url_is_refused_without_repeating_it() -> None:
     with pytest.raises(SettingsError) as caught:
         Rates("redis://user:hunter2@[nowhere")

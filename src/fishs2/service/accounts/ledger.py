@@ -26,6 +26,7 @@ from fishs2.store.accounts.usage import (
     reserve_more,
     say_alive,
     settle,
+    shorten_leases,
 )
 from fishs2.store.database import Database
 
@@ -50,12 +51,15 @@ class Ledger:
         lease_s: float,
         max_unended: int = MAX_UNENDED,
         patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """lease_s: silent for so long, we are dead, and what we have reserved is void.
 
         max_unended: requests that may wait to be settled before others are refused.
         patience_s: how long a request waits for the work of those before it.
+        clock: seconds, which nobody sets; it tells when the machine's time was set.
         """
+        self._clock = clock
         self._patience_s = patience_s
         self._database = database
         self._lease_s = lease_s
@@ -65,6 +69,8 @@ class Ledger:
         self._thread: ThreadPoolExecutor | None = None
         # Only the thread touches these.
         self._alive_until_s = -math.inf
+        self._time_less_clock_s: float | None = None
+        self._spares_others_until_s = -math.inf
         # Bounded by `max_unended` and the requests in progress, each of which ends once.
         self._max_unended = max_unended
         self._unended: deque[Callable[[], None]] = deque()
@@ -196,9 +202,20 @@ class Ledger:
         alive_until_s = math.ceil(now_s + self._lease_s)
         say_alive(self._database, self._owner_id, alive_until_s)
         self._alive_until_s = alive_until_s
-        num_released = release_dead(self._database, now_s)
-        if num_released:
-            logger.warning("gave back what %d requests of a dead server had reserved", num_released)
+        # Said before the time was set back, it would keep what the dead have reserved for as long.
+        shorten_leases(self._database, alive_until_s)
+        if self._may_judge_others(now_s):
+            num = release_dead(self._database, now_s)
+            if num:
+                logger.warning("gave back what %d requests of a dead server had reserved", num)
+
+    def _may_judge_others(self, now_s: float) -> bool:
+        """False for a lease after the time was set forth: others have to say that they live."""
+        clock_s = self._clock()
+        before_s, self._time_less_clock_s = self._time_less_clock_s, now_s - clock_s
+        if before_s is not None and now_s - clock_s - before_s > self._lease_s / 2:
+            self._spares_others_until_s = clock_s + self._lease_s
+        return clock_s >= self._spares_others_until_s
 
 
 def _in_time(work: Callable[[], _T], patience_s: float) -> Callable[[], _T]:

@@ -16,6 +16,8 @@ from fishs2.store.accounts.keys import Key
 
 _REDIS_TIMEOUT_S = 2.0
 _WINDOW_S = 60.0
+_MAX_SHARED_WAIT_S = 2 * _WINDOW_S
+"""Servers that share their rates may differ by a window in what time it is."""
 
 
 class Rates:
@@ -80,7 +82,12 @@ def _hit(limiter: MovingWindowRateLimiter, key_id: str, per_minute: int) -> floa
     try:
         if limiter.hit(item, key_id):
             return None
-        return limiter.get_window_stats(item, key_id).reset_time - time.time()
+        wait_s = limiter.get_window_stats(item, key_id).reset_time - time.time()
+        if wait_s <= _MAX_SHARED_WAIT_S:
+            return wait_s
+        # The time was set back since; what was counted before would refuse the key for as long.
+        limiter.clear(item, key_id)
+        return None if limiter.hit(item, key_id) else _WINDOW_S
     except StorageError as error:
         reason = error.storage_error
         raise StoreUnavailableError(f"Redis cannot be used for rates: {reason}") from error

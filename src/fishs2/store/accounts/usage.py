@@ -119,6 +119,16 @@ def say_alive(database: Database, owner_id: str, alive_until_s: int) -> None:
             connection.execute(insert(owners).values(id=owner_id, alive_until_s=alive_until_s))
 
 
+def shorten_leases(database: Database, latest_s: int) -> None:
+    """Let no owner be taken for alive after this: such a time was said by a clock that was wrong.
+
+    Who is alive says so again before then.
+    """
+    late = update(owners).where(owners.c.alive_until_s > latest_s)
+    with database.write() as connection:
+        connection.execute(late.values(alive_until_s=latest_s))
+
+
 def release_dead(database: Database, now_s: float) -> int:
     """Give back what owners have reserved that are no longer alive. Returns how many rows.
 
