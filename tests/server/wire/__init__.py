@@ -3,4 +3,5 @@
 addresses: server/wire/test_connections
 refusals: server/wire/test_limits
 old_clients: server/wire/test_protocols
+last_answer: server/wire/test_limits
 """

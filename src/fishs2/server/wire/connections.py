@@ -36,7 +36,8 @@ class WireLimits:
     room for a text in a link; num_fields: headers. head_s: from its first byte to the end of the
     head, and for the first byte of a new connection. body_stall_s: without a byte of the body.
     linger_s: how long the rest is read of whoever was refused while they sent, so that the answer
-    reaches them.
+    reaches them. half_closed_s: in which the answer has to begin for whoever sends no more and is
+    not on this machine, as it may have left.
     """
 
     head_bytes: int = 65_536
@@ -45,6 +46,7 @@ class WireLimits:
     head_s: float = 10.0
     body_stall_s: float = 30.0
     linger_s: float = 2.0
+    half_closed_s: float = 10.0
 
 
 @dataclass(slots=True, eq=False)

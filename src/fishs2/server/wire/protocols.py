@@ -13,15 +13,17 @@ from typing import Any
 
 import httptools
 import uvicorn
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from fishs2.errors import NoRoomError, UserError
 from fishs2.server.wire import refusals
 from fishs2.server.wire.connections import Connections
+from fishs2.server.wire.half_closed import HalfClosed
+from fishs2.server.wire.last_answer import LastAnswer
 from fishs2.server.wire.old_clients import OldClient
+from fishs2.server.wire.peers import look_at_peer
 from fishs2.server.wire.readers import Reader
 
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -56,6 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._open = self.config.connections
         self._limits = self.config.connections.limits
         self._reader: Reader | None = None
+        self._half_closed: HalfClosed | None = None
         self._clock: asyncio.TimerHandle | None = None
         # How much was parsed and is not known yet: the parser keeps it.
         self._num_unread = 0
@@ -88,8 +91,30 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_clock()
         if self._reader is not None:
             self._reader.resume()
+        if self._half_closed is not None:
+            self._half_closed.end()
         self._open.close(self.transport)
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection for whoever sends no more and waits for what it has asked for."""
+        connection = self.transport.get_extra_info("socket")
+        # Not for whoever breaks off in a request.
+        if connection is None or not (self._is_at_work() and self._is_awaiting_head):
+            return False
+        # After the last answer nothing can follow.
+        self.cycle.keep_alive = False
+        self._is_leaving = True
+        self._half_closed = HalfClosed(
+            lambda: look_at_peer(connection),
+            has_begun=lambda: bool(self.cycle.response_started),
+            leave=self.transport.close,
+            patience_s=self._limits.half_closed_s,
+        )
+        if not self._half_closed.may_stay():
+            return False
+        self._half_closed.watch()
+        return True
 
     def pause_writing(self) -> None:
         if self._reader is not None:
@@ -230,7 +255,7 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle.scope["http_version"] == "1.0":
             app = OldClient(app, cycle)
         if self._is_last:
-            app = _LastAnswer(app, cycle)
+            app = LastAnswer(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _is_at_work(self) -> bool:
@@ -356,23 +381,3 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         if self.close_sent:
             super().shutdown()
-
-
-class _LastAnswer:
-    """The answer after which the connection ends, whatever the client goes on to send."""
-
-    def __init__(self, app: ASGIApp, cycle: RequestResponseCycle) -> None:
-        self._app = app
-        self._cycle = cycle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_last(message: Message) -> None:
-            is_start = message["type"] == "http.response.start"
-            if is_start:
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-            if is_start:
-                # uvicorn would close at once: `HttpProtocol` does it, when the answer has arrived.
-                self._cycle.keep_alive = True
-
-        await self._app(scope, receive, send_last)
