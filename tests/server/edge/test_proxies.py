@@ -186,6 +186,8 @@ http {{
     proxy_buffering off;
     location /strips/ {{ set $prefix /strips; proxy_pass {url}/; }}
     location /keeps/ {{ set $prefix /keeps; proxy_pass {url}; }}
+    location /named/ {{ proxy_set_header Host $host; proxy_pass {url}/; }}
+    location /inner/ {{ proxy_set_header X-Forwarded-Host $host; proxy_pass {url}/; }}
   }}
 }}
 """
@@ -244,3 +246,75 @@ async def test_everything_works_below_a_path_of_nginx(location: str, version: st
     assert (clip.status_code, streamed.status_code) == (200, 200)
     assert streamed.content[:4] == b"RIFF"
     assert events[-1:] == (["finish"] if version == "1.1" else [])
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+@pytest.mark.parametrize("location", ["/named", "/inner"])
+async def test_pages_behind_an_nginx_that_leaves_out_its_port_may_upload(location: str) -> None:
+    """As `proxy_set_header Host $host` does, which many copy."""
+    question = {"Access-Control-Request-Method": "DELETE"}
+    async with (
+        behind_nginx("1.1") as (_, url),
+        httpx.AsyncClient(base_url=url + location) as client,
+    ):
+        own = {"Origin": url}
+        answers = [
+            await client.post(
+                "/v1/audio/speech", json={"model": "fishs2", "input": "Hi."}, headers=own
+            ),
+            await client.options("/v1/audio/voices/a", headers={**own, **question}),
+        ]
+        other = {"Origin": "http://page.example"}
+        refused = await client.post(
+            "/v1/audio/speech", json={"model": "fishs2", "input": "Hi."}, headers=other
+        )
+
+    assert 403 not in [each.status_code for each in answers]
+    assert refused.json()["error"]["code"] == "origin_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("headers", "server", "client", "has_lost_port"),
+    [
+        ({"Host": "box.lan"}, ("127.0.0.1", 8020), "127.0.0.1", True),
+        ({"Host": "[::1]"}, ("::1", 8020), "::1", True),
+        ({"Host": "box.lan"}, ("/run/fishs2", None), "127.0.0.1", True),
+        ({"Host": "inner:1", "X-Forwarded-Host": "box.lan"}, ("a", 8020), "127.0.0.1", True),
+        ({"Host": "inner:1", "X-Forwarded-Host": "box.lan"}, ("a", 80), "127.0.0.1", True),
+        # A browser without a proxy names no port but these.
+        ({"Host": "box.lan"}, ("127.0.0.1", 80), "127.0.0.1", False),
+        ({"Host": "box.lan"}, ("127.0.0.1", 443), "127.0.0.1", False),
+        ({"Host": "box.lan:8020"}, ("127.0.0.1", 8020), "127.0.0.1", False),
+        ({"Host": "box.lan", "X-Forwarded-Port": "81"}, ("a", 8020), "127.0.0.1", False),
+        ({"Host": "a:1", "X-Forwarded-Host": "box.lan:82"}, ("a", 8020), "127.0.0.1", False),
+        ({"Host": "box.lan"}, ("127.0.0.1", 8020), "203.0.113.7", False),
+    ],
+)
+async def test_a_port_that_a_trusted_proxy_left_out_is_missed(
+    headers: dict[str, str], server: tuple[str, int | None], client: str, has_lost_port: bool
+) -> None:
+    scope = await see(headers, server=server, client=(client, 5))
+
+    assert scope["state"]["has_lost_port"] == has_lost_port
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"Host": "localhost", "Origin": "https://localhost:8443"}, 200),
+        ({"Host": "localhost", "Origin": "http://127.0.0.1:8443"}, 403),
+        ({"Host": "localhost:8020", "Origin": "http://localhost:8443"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "localhost", "Origin": "http://localhost.evil.example"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example:8443"}, 421),
+    ],
+)
+async def test_only_a_page_of_the_same_name_passes_where_the_port_was_left_out(
+    sent: dict[str, str], status: int
+) -> None:
+    async with serving() as served:
+        answer = await served.client.post(
+            "/v1/audio/speech", json={"model": "fishs2", "input": "Hi."}, headers=sent
+        )
+
+    assert answer.status_code == status

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fishs2.errors import ForbiddenError, WrongHostError
 from fishs2.server.edge.dialect import Dialects, is_in
 from fishs2.server.edge.errors import Problem, describe_error
-from fishs2.server.edge.hosts import Hosts, is_browser
+from fishs2.server.edge.hosts import Hosts, is_browser, name_of
 
 _OTHER_ORIGIN = Problem(
     HTTPStatus.FORBIDDEN,
@@ -87,7 +87,7 @@ class WebPages:
         """Whether the page that a browser asks for may call this at all."""
         headers = Headers(scope=scope)
         origin = headers["origin"]
-        return (is_open and self._cors.is_allowed_origin(origin)) or _is_own(origin, headers)
+        return (is_open and self._cors.is_allowed_origin(origin)) or _is_own(origin, scope)
 
     def _asks_for_itself(self, scope: Scope) -> bool:
         """Whether the question is of a page of this server, which no setting need name."""
@@ -104,8 +104,8 @@ class WebPages:
         if is_reading or not _is_page(origin):
             return True
         if self._is_for_every_route:
-            return self._cors.is_allowed_origin(origin) or _is_own(origin, headers)
-        return is_open or _is_own(origin, headers)
+            return self._cors.is_allowed_origin(origin) or _is_own(origin, scope)
+        return is_open or _is_own(origin, scope)
 
 
 def _is_question(scope: Scope) -> bool:
@@ -126,7 +126,7 @@ def check_link(headers: Headers, origins: tuple[str, ...]) -> None:
     if is_foreign and not origin:
         page = urlsplit(headers.get("referer", ""))
         origin = f"{page.scheme}://{page.netloc}"
-    elif not is_foreign and (not _is_page(origin) or _is_own(origin, headers)):
+    elif not is_foreign and (not _is_page(origin) or _is_named(origin, headers)):
         return
     if origin not in origins and "*" not in origins:
         raise ForbiddenError(_OTHER_ORIGIN.message, code=_OTHER_ORIGIN.code)
@@ -137,7 +137,15 @@ def _is_page(origin: str) -> bool:
     return origin == "null" or origin.startswith(("http://", "https://"))
 
 
-def _is_own(origin: str, headers: Headers) -> bool:
+def _is_own(origin: str, scope: Scope) -> bool:
     """Whether the page is one of this server, under any of its names."""
+    headers = Headers(scope=scope)
+    if not scope["state"].get("has_lost_port"):
+        return _is_named(origin, headers)
+    name = name_of(urlsplit(origin).netloc)
+    return name != "" and name == name_of(headers.get("host", ""))
+
+
+def _is_named(origin: str, headers: Headers) -> bool:
     host = urlsplit(origin).netloc
     return host != "" and host == headers.get("host")

@@ -27,10 +27,10 @@ class Hosts:
     """The names of a server. allowed: more of them; `*.example.com` is all below it, `*` is any."""
 
     def __init__(self, allowed: Iterable[str], *, public_url: str | None) -> None:
-        names = {_plain(each) for each in allowed}
+        names = {name_of(each) for each in allowed}
         self._allows_any = "*" in names
         self._endings = tuple(each[1:] for each in names if each.startswith("*."))
-        own = {_plain(socket.gethostname()), _plain(urlsplit(public_url or "").netloc)} - {""}
+        own = {name_of(socket.gethostname()), name_of(urlsplit(public_url or "").netloc)} - {""}
         self._names = names | own
 
     def check(self, host: str) -> None:
@@ -38,7 +38,7 @@ class Hosts:
 
         host: as a Host header has it.
         """
-        name = _plain(host)
+        name = name_of(host)
         if self._allows_any or name in self._names or name.endswith(self._endings):
             return
         if not name or not (_is_address(name) or "." not in name or name.endswith(_LOCAL_ENDINGS)):
@@ -55,7 +55,7 @@ def is_browser(headers: Headers) -> bool:
     return "origin" in headers or any(name.startswith("sec-fetch-") for name in headers)
 
 
-def _plain(host: str) -> str:
+def name_of(host: str) -> str:
     """A name without port, brackets and the root's dot, in lower case."""
     return _PORT.sub("", host).strip("[]").rstrip(".").lower()
 

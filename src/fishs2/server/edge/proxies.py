@@ -17,6 +17,7 @@ from fishs2.server.wire.addresses import Addresses
 _HOST = re.compile(r"(?:[A-Za-z0-9_.\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~@:+,=-]+)+")
 _PAIR = re.compile(r'([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.I)
+_PORT = re.compile(r":\d+$")
 _SCHEMES = {"http": "80", "https": "443"}
 _LIES = re.compile(rb"x-forwarded-(?:for|proto|host|port|prefix)|forwarded")
 
@@ -35,10 +36,10 @@ class _Said:
 class Proxies:
     """Puts what trusted proxies say into the scope, and takes its headers out of every request.
 
-    So that nothing behind it can believe a stranger; `state.sent_host` keeps the Host that came.
-    prefix: under which path the server lies if
-    no proxy says so. The path loses its prefix, which `state.prefix` has: keys and routes look at
-    paths without it.
+    So that nothing behind it can believe a stranger; `state.sent_host` keeps the Host that came,
+    and `state.has_lost_port` says whether a proxy has left out the port that was asked for.
+    prefix: under which path the server lies if no proxy says so. The path loses its prefix, which
+    `state.prefix` has: keys and routes look at paths without it.
     """
 
     def __init__(self, app: ASGIApp, *, trusted: tuple[str, ...], prefix: str) -> None:
@@ -50,8 +51,13 @@ class Proxies:
         if scope["type"] in ("http", "websocket"):
             peer = scope["client"][0] if scope.get("client") else ""
             headers = Headers(scope=scope)
-            said = _read(headers) if peer in self._trusted else _Said()
-            state = {**scope.get("state", {}), "sent_host": headers.get("host", "")}
+            is_trusted = peer in self._trusted
+            said = _read(headers) if is_trusted else _Said()
+            state = {
+                **scope.get("state", {}),
+                "sent_host": headers.get("host", ""),
+                "has_lost_port": is_trusted and _has_lost_port(scope, headers, said),
+            }
             scope = self._apply({**scope, "state": state}, said)
         await self._app(scope, receive, send)
 
@@ -128,6 +134,18 @@ def _read_forwarded(headers: Headers) -> _Said:
     return _Said(clients, hops[0].get("proto", "").lower(), hops[0].get("host", ""))
 
 
+def _has_lost_port(scope: Scope, headers: Headers, said: _Said) -> bool:
+    """Whether the port that the client asked for may be another than the one that Host has.
+
+    Browsers name every port but the usual ones: where none is named and this one is not usual, a
+    proxy has left it out, as nginx does by `proxy_set_header Host $host`.
+    """
+    if said.port or _PORT.search(said.host or headers.get("host", "")):
+        return False
+    own_port = (scope.get("server") or ("", None))[1]
+    return bool(said.host) or str(own_port) not in _SCHEMES.values()
+
+
 def _list(headers: Headers, name: str) -> list[str]:
     parts = ",".join(headers.getlist(name)).split(",")
     return [part.strip() for part in parts if part.strip()]
@@ -148,7 +166,7 @@ def _set_host(scope: Scope, said: _Said) -> None:
     """Make Host what the client asked for; the port is named where the scheme does not say it."""
     host = said.host or Headers(scope=scope).get("host", "")
     scheme = scope["scheme"].replace("ws", "http")
-    if said.port and not re.search(r":\d+$", host) and said.port != _SCHEMES.get(scheme):
+    if said.port and not _PORT.search(host) and said.port != _SCHEMES.get(scheme):
         host = f"{host}:{said.port}"
     others = [pair for pair in scope["headers"] if pair[0] != b"host"]
     scope["headers"] = [(b"host", host.encode("latin-1")), *others]
