@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from fishs2 import settings_sources
+from fishs2.advice import did_you_mean
 from tests.cli.running import run
 from tests.serving import PATIENCE_S, free_port, server_process, wait_until_up
 
@@ -261,3 +262,11 @@ def test_installed_package_advises_pip_and_its_own_commands(
     assert "pip install 'fishs2[s2]'" in words
     assert "start it with `fishs2 serve`" in words
     assert "run.sh" not in words
+
+
+def test_of_very_many_names_those_near_it_are_compared() -> None:
+    names = [f"Voice {number:05}" for number in range(100_000)]
+
+    assert did_you_mean("voice 0512", names).startswith("; did you mean Voice 05")
+    assert did_you_mean("Voice 99999x", names) == "; did you mean Voice 99999?"
+    assert did_you_mean("nobody", names) == ""

@@ -149,8 +149,11 @@ class Voices:
 
     async def suggest(self, name: str, others: Iterable[str] = ()) -> str:
         """A clause with the voice that was meant, stored or one of `others`; "" for none."""
-        stored = [word for each in await self.list() for word in (each.voice_id, each.name)]
-        return await self._run(lambda: did_you_mean(name, [*others, *stored]))
+        return await self._run(lambda: self._suggest(name, others))
+
+    def _suggest(self, name: str, others: Iterable[str]) -> str:
+        stored = [word for each in self._store.list() for word in (each.voice_id, each.name)]
+        return did_you_mean(name, [*others, *stored])
 
     async def update(self, voice_id: str, changes: VoiceChanges) -> Voice:
         """Change a voice. Refused or failed, it changes nothing.
