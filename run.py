@@ -50,6 +50,7 @@ def main() -> int:
             "model_quant": "q4_k_m" if flags.model_q4 else flags.model_quant,
             "n_gpu_layers": flags.n_gpu_layers,
             # A flag that is not given leaves the word to the environment.
+            "wyoming": flags.wyoming or None,
             "skip_gpu_check": flags.skip_gpu_check or None,
             "skip_downloads": flags.skip_downloads or None,
             "force_downloads": flags.force_downloads or None,
@@ -72,6 +73,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         choices=["auto", "cuda", "vulkan", "metal", "cpu"],
         help="where S2 Pro computes (FISHS2_BACKEND, auto)",
     )
+    add("--wyoming", action="store_true", help="serve Home Assistant too (FISHS2_WYOMING)")
     quant = parser.add_mutually_exclusive_group()
     quant.add_argument(
         "--model-quant",

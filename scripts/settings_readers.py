@@ -71,6 +71,11 @@ READERS = (
         (server.ServerSettings, service.StoreSettings),
     ),
     Reader(
+        "I use Home Assistant",
+        "[connect.md](connect.md#home-assistant) says what to type where.",
+        groups=(server.WyomingSettings,),
+    ),
+    Reader(
         "I decide where things lie, and what is logged",
         "One home folder holds everything.",
         ("home", "data_dir", "voices_dir", "temp_dir"),

@@ -11,7 +11,7 @@ from fishs2.bootstrap.engine import make_engine
 from fishs2.bootstrap.files import listening_model, model_file
 from fishs2.bootstrap.plan import Plan, describe_plan, follow_plan, plan_here
 from fishs2.engines.base import Sampling
-from fishs2.errors import StoreUnavailableError
+from fishs2.errors import SettingsError, StoreUnavailableError
 from fishs2.listening.base import Listener
 from fishs2.listening.whisper import WhisperListener
 from fishs2.server.logs import LogFiles
@@ -24,11 +24,16 @@ from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings
-from fishs2.settings_groups.server import LogSettings
+from fishs2.settings_groups.server import LogSettings, WyomingSettings
 from fishs2.settings_groups.service import ListeningSettings, StoreSettings, VoiceSettings
+from fishs2.store.accounts.keys import has_keys, keys_named
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.voices.store import VoiceStore
+from fishs2.wyoming.options import WyomingOptions
+
+_WYOMING_PORT = 10200
+"""Piper's, where Home Assistant's users look first."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -72,6 +77,27 @@ def server_options(settings: Settings) -> ServerOptions:
     )
 
 
+def wyoming_options(settings: Settings) -> WyomingOptions | None:
+    """What Wyoming is told; None where it is off. Raises SettingsError."""
+    if not _has_wyoming(settings):
+        return None
+    if settings.wyoming_zeroconf and settings.wyoming_host in _LOOPBACK:
+        raise SettingsError(
+            f"FISHS2_WYOMING_ZEROCONF would announce {settings.wyoming_host}, which only this "
+            "machine reaches: set FISHS2_WYOMING_HOST=0.0.0.0, or leave it out"
+        )
+    return WyomingOptions(
+        host=settings.wyoming_host,
+        port=_WYOMING_PORT if settings.wyoming_port is None else settings.wyoming_port,
+        key=settings.wyoming_key,
+        is_announced=settings.wyoming_zeroconf,
+        client_stall_s=settings.client_stall_s,
+        live_idle_s=settings.live_idle_s,
+        live_max_chars=settings.live_max_chars,
+        max_input_chars=settings.max_input_chars,
+    )
+
+
 def log_files(settings: LogSettings) -> LogFiles:
     """Where the logs go, and how much of them is kept."""
     return LogFiles(
@@ -95,8 +121,8 @@ def open_database(settings: StoreSettings) -> Database:
     return Database(url)
 
 
-def check_database(settings: StoreSettings) -> None:
-    """Bring the database of keys up to date, if there is one. Blocks.
+def check_database(settings: Settings) -> None:
+    """Bring the database of keys up to date, if there is one, and find Wyoming's key there. Blocks.
 
     Raises SettingsError where it can never be used. One that does not answer may come back, and
     until then the server says so.
@@ -106,8 +132,34 @@ def check_database(settings: StoreSettings) -> None:
         with suppress(StoreUnavailableError):
             if database.exists:
                 database.migrate()
+            _check_wyoming_key(settings, database)
     finally:
         database.close()
+
+
+def _has_wyoming(settings: WyomingSettings) -> bool:
+    return settings.wyoming or settings.wyoming_port is not None
+
+
+def _check_wyoming_key(settings: Settings, database: Database) -> None:
+    """Raise SettingsError where Wyoming would speak on nobody's account."""
+    name = settings.wyoming_key
+    if not _has_wyoming(settings):
+        return
+    if name is None:
+        if database.exists and has_keys(database):
+            raise SettingsError(
+                "this server asks for keys, and the Wyoming protocol has none: name the key that "
+                "its speech is counted on with FISHS2_WYOMING_KEY (`fishs2 keys list` shows them), "
+                "or switch Wyoming off"
+            )
+        return
+    named = keys_named(database, name) if database.exists else []
+    if len(named) != 1:
+        what = "there is no key" if not named else f"{len(named)} keys are"
+        raise SettingsError(
+            f"FISHS2_WYOMING_KEY={name}: {what} of that name; `fishs2 keys list` shows them all"
+        )
 
 
 def open_store(settings: VoiceSettings) -> VoiceStore:

@@ -17,7 +17,7 @@ from fishs2.settings_groups.engines import (
     S2cppSettings,
     S2Settings,
 )
-from fishs2.settings_groups.server import LogSettings, ServerSettings
+from fishs2.settings_groups.server import LogSettings, ServerSettings, WyomingSettings
 from fishs2.settings_groups.service import (
     ListeningSettings,
     SpeechSettings,
@@ -30,6 +30,7 @@ from fishs2.settings_values import describe_error, read_text
 
 class Settings(
     ServerSettings,
+    WyomingSettings,
     StoreSettings,
     SpeechSettings,
     VoiceSettings,

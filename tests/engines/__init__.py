@@ -1,5 +1,5 @@
 """Where modules without a file of their name here are tested.
 
-base: engines/test_conformance
+base, languages: engines/test_conformance
 missing: server/test_s2_server
 """

@@ -19,7 +19,6 @@ from fishs2.store.accounts import keys as store
 from fishs2.store.accounts.keys import SCOPES, Key, NewKey
 from fishs2.store.accounts.usage import read_usage
 from fishs2.store.database import Database
-from fishs2.store.voices.ids import fold_name
 
 _MAX_NAME_CHARS = 200
 
@@ -176,11 +175,7 @@ def _database() -> Iterator[Database]:
 
 def _find(database: Database, given: str) -> Key:
     """The key of this id, or else of this name. Raises NotFoundError, UserError."""
-    known = store.list_keys(database)
-    for key in known:
-        if key.id == given:
-            return key
-    named = [key for key in known if fold_name(key.name) == fold_name(given)]
+    named = store.keys_named(database, given)
     if len(named) > 1:
         ids = ", ".join(key.id for key in named)
         raise UserError(
@@ -188,6 +183,7 @@ def _find(database: Database, given: str) -> Key:
             code="key_ambiguous",
         )
     if not named:
+        known = store.list_keys(database)
         advice = did_you_mean(given, [text for key in known for text in (key.id, key.name)])
         raise NotFoundError(
             f"there is no key {given}{advice}; `fishs2 keys list` shows what there is",

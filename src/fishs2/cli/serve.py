@@ -5,6 +5,8 @@ import logging
 import math
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import typer
@@ -13,13 +15,14 @@ from fastapi import FastAPI
 from fishs2.bootstrap.plan import Plan, plan_here
 from fishs2.cli.planning import describe_home
 from fishs2.errors import SettingsError
-from fishs2.runtime import check_database, log_files, open_here, server_options
-from fishs2.server.app import create_app
+from fishs2.runtime import check_database, log_files, open_here, server_options, wyoming_options
+from fishs2.server.app import Companion, create_app
 from fishs2.server.logs import log_to_files
 from fishs2.server.wire import descriptors
 from fishs2.server.wire.protocols import WireConfig
 from fishs2.server.wire.readers import keep_little
 from fishs2.server.wire.stopping import DrainingServer
+from fishs2.service.services import Services
 from fishs2.settings import (
     Settings,
     describe_unknown,
@@ -53,17 +56,29 @@ Backend = Annotated[
 Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
 
 
+Wyoming = Annotated[
+    bool,
+    typer.Option("--wyoming", help="Serve Home Assistant too (FISHS2_WYOMING)."),
+]
+
+
 def serve(
     host: Host = None,
     port: Port = None,
     engine: Engine = None,
     backend: Backend = None,
     model_quant: Quant = None,
+    wyoming: Wyoming = False,
 ) -> None:
     """Start the server and keep it running until Ctrl-C. Downloads nothing; run.py does."""
     export_other_lines()
     settings = load_settings(
-        host=host, port=port, engine=engine, backend=backend, model_quant=model_quant
+        host=host,
+        port=port,
+        engine=engine,
+        backend=backend,
+        model_quant=model_quant,
+        wyoming=wyoming or None,
     )
     run_server(settings, plan_here(settings))
 
@@ -74,20 +89,39 @@ def run_server(settings: Settings, plan: Plan) -> None:
     # Before the port opens: nobody is to see a server that is about to give up.
     check_database(settings)
     descriptors.raise_limit()
-    with listen(settings) as listener, log_to_files(log_files(settings)):
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(settings))
+        stack.enter_context(log_to_files(log_files(settings)))
         for name in unknown_names():
             logger.warning("%s", describe_unknown(name))
         for notice in read_sources().notices:
             logger.warning("%s", notice)
         logger.info("fishs2 listens on %s", _url(listener))
         logger.info("its files are in %s", describe_home(settings))
-        app = create_app(services, server_options(settings))
+        companion = stack.enter_context(_wyoming(services, settings))
+        app = create_app(services, server_options(settings), companion=companion)
         config = server_config(app, settings)
         server = DrainingServer(config, app.state.stopping, drain_s=settings.shutdown_s)
         services.when_misconfigured(lambda: setattr(server, "should_exit", True))
         server.run(sockets=[listener])
     if isinstance(services.failure, SettingsError):
         raise services.failure
+
+
+@contextmanager
+def _wyoming(services: Services, settings: Settings) -> Iterator[Companion | None]:
+    """The port of Wyoming in this block, if it is on. Raises SettingsError."""
+    options = wyoming_options(settings)
+    if options is None:
+        yield None
+        return
+    # Most servers have no use for it, and it takes a while to load.
+    from fishs2.wyoming.listener import WyomingListener
+
+    with open_port(options.host, options.port, names="WYOMING_") as listener:
+        host, port = listener.getsockname()[:2]
+        logger.info("Home Assistant (Wyoming) is served on %s port %d", host, port)
+        yield WyomingListener(listener, services, options)
 
 
 def server_config(app: FastAPI, settings: Settings, *, shutdown_s: int | None = None) -> WireConfig:
@@ -115,14 +149,7 @@ def server_config(app: FastAPI, settings: Settings, *, shutdown_s: int | None = 
 
 def listen(settings: Settings) -> socket.socket:
     """Open the port. Raises SettingsError that says who to blame and what to do."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server(
-            (settings.host, settings.port), family=family, backlog=_BACKLOG
-        )
-    except OSError as error:
-        raise SettingsError(_why_not_listening(settings, error)) from None
-    listener.set_inheritable(False)
+    listener = open_port(settings.host, settings.port)
     keep_little(listener)
     # Connections inherit it. asyncio sets it only where a socket was made with its protocol, and
     # without it a short answer on an open connection waits 40 ms for the client's kernel.
@@ -130,16 +157,31 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _why_not_listening(settings: Settings, error: OSError) -> str:
-    where = f"cannot listen on {settings.host} port {settings.port}"
+def open_port(host: str, port: int, *, names: str = "") -> socket.socket:
+    """Listen there. names: how the settings of host and port begin, after our prefix.
+
+    Raises SettingsError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise SettingsError(_why_not_listening(host, port, names, error)) from None
+    listener.set_inheritable(False)
+    return listener
+
+
+def _why_not_listening(host: str, port: int, names: str, error: OSError) -> str:
+    where = f"cannot listen on {host} port {port}"
+    flags = ("", "") if names else ("--host or ", "--port or ")
     # create_server hands on the number of an error of the name service, not its class.
     if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):
         return (
-            f"{where}: this machine has no such address; choose another with --host or "
-            f"{ENV_PREFIX}HOST, for example 127.0.0.1"
+            f"{where}: this machine has no such address; choose another with {flags[0]}"
+            f"{ENV_PREFIX}{names}HOST, for example 127.0.0.1"
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return f"{where}: {reason}; choose another port with --port or {ENV_PREFIX}PORT"
+    return f"{where}: {reason}; choose another port with {flags[1]}{ENV_PREFIX}{names}PORT"
 
 
 def _url(listener: socket.socket) -> str:

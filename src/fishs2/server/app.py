@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from fastapi import FastAPI
 
@@ -42,16 +43,30 @@ _ALWAYS = frozenset({"/health", "/v1/health", "/metrics"})
 """What is answered although there is no room: whoever watches the server asks just then."""
 
 
+class Companion(Protocol):
+    """A port of another protocol, which starts and ends with the app."""
+
+    async def start(self, ending: Stopping) -> None: ...
+
+    async def close(self) -> None:
+        """Return when all that it still does has ended."""
+        ...
+
+
 def create_app(
-    services: Services, options: ServerOptions, *, limits: WireLimits | None = None
+    services: Services,
+    options: ServerOptions,
+    *,
+    limits: WireLimits | None = None,
+    companion: Companion | None = None,
 ) -> FastAPI:
     """Build the app around `services`, which it starts and closes.
 
     Whoever serves it needs `state.stopping` and `state.connections`. limits: of connections; None
-    means ours.
+    means ours. companion: what else serves them.
     """
 
-    app = _bare_app(services)
+    app = _bare_app(services, companion)
     doors = Doors()
     app.state.accounts = services.accounts
     app.add_middleware(Guard, accounts=services.accounts, dialects=DIALECTS, doors=doors)
@@ -84,15 +99,19 @@ def create_app(
     return app
 
 
-def _bare_app(services: Services) -> FastAPI:
-    """An app without routes, which starts and closes `services`."""
+def _bare_app(services: Services, companion: Companion | None) -> FastAPI:
+    """An app without routes, which starts and closes `services` and their companion."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.start()
         services.prepare_stores()
         try:
+            if companion is not None:
+                await companion.start(app.state.stopping)
             yield
+            if companion is not None:
+                await companion.close()
         finally:
             await services.close()
 

@@ -103,6 +103,31 @@ class ServerSettings(HomeSettings):
     )
 
 
+class WyomingSettings(HomeSettings):
+    """Home Assistant's protocol, on a port of its own."""
+
+    wyoming: bool = Field(
+        False, description="Serve Home Assistant (Wyoming) too; a port of its own says so as well."
+    )
+    wyoming_port: Port | None = Field(
+        None, description="TCP port of it; 0 takes a free one, unset means 10200."
+    )
+    wyoming_host: Host = Field(
+        "127.0.0.1",
+        description="Address that it listens on; 0.0.0.0 lets other machines in, and the protocol "
+        "asks them for no key.",
+    )
+    wyoming_key: str | None = Field(
+        None,
+        min_length=1,
+        description="Name or id of the key that its speech is counted on; needed once there are "
+        "keys.",
+    )
+    wyoming_zeroconf: bool = Field(
+        False, description="Announce it on the local network, so that Home Assistant finds it."
+    )
+
+
 class LogSettings(HomeSettings):
     """Log files."""
 

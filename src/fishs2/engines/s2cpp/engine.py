@@ -26,7 +26,7 @@ from fishs2.engines.base import (
 from fishs2.engines.hosted.engine import HostedEngine
 from fishs2.engines.hosted.messages import Recipe, from_plain, to_plain
 from fishs2.engines.hosted.watch import HostLimits
-from fishs2.engines.s2.model.languages import LANGUAGES
+from fishs2.engines.languages import LANGUAGES
 from fishs2.engines.s2cpp.bundle import choose_backend, find_library, read_bundle
 from fishs2.engines.s2cpp.files import check_files
 from fishs2.engines.s2cpp.library import SAMPLE_RATE_HZ, S2Library

@@ -24,7 +24,7 @@ from fishs2.errors import (
 from fishs2.service.accounts.keyring import LIFE_S, Keyring
 from fishs2.service.accounts.ledger import PATIENCE_S, Ledger
 from fishs2.service.accounts.rates import Rates
-from fishs2.store.accounts.keys import SCOPES, Key, find_key, split_token
+from fishs2.store.accounts.keys import SCOPES, Key, find_key, keys_named, split_token
 from fishs2.store.accounts.usage import DayOfUse, Outcome, Refusal, read_usage, today
 from fishs2.store.database import Database
 
@@ -91,6 +91,8 @@ class Accounts:
         self._rates = Rates(redis_url)
         self._keyring = Keyring(database, life_s=keys_life_s)
         self._used: dict[str, int] = {}
+        # Bounded by the settings, where the names are from.
+        self._acting: dict[str, str] = {}
         self._alive_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -138,6 +140,27 @@ class Accounts:
                 code="invalid_token",
             )
         self._used[key.id] = int(now_s)
+        return Principal(key, key.scopes)
+
+    async def act_for(self, name: str | None) -> Principal:
+        """Who is counted where a protocol has no keys: the key of this id or name.
+
+        Raises UnauthorizedError `invalid_token`.
+        """
+        if await self._keyring.is_open():
+            return Principal()
+        key = await self._keyring.find(self._acting.get(name or "", "")) if name else None
+        if name and (key is None or not key.is_valid(time.time())):
+            named = await self._ledger.run(lambda: keys_named(self._database, name))
+            key = named[0] if len(named) == 1 else None
+        if name is None or key is None or not key.is_valid(time.time()):
+            raise UnauthorizedError(
+                "this server asks for keys, and the one that this port is to use is missing or may "
+                "not be used: whoever runs it names one with FISHS2_WYOMING_KEY",
+                code="invalid_token",
+            )
+        self._acting[name] = key.id
+        self._used[key.id] = int(time.time())
         return Principal(key, key.scopes)
 
     def require(self, principal: Principal, *scopes: str) -> None:

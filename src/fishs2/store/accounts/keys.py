@@ -133,6 +133,13 @@ def list_keys(database: Database) -> list[Key]:
         return [_to_key(row) for row in rows]
 
 
+def keys_named(database: Database, given: str) -> list[Key]:
+    """The key of this id, or else all of this name."""
+    known = list_keys(database)
+    by_id = [key for key in known if key.id == given]
+    return by_id or [key for key in known if fold_name(key.name) == fold_name(given)]
+
+
 def find_key(database: Database, key_id: str) -> Key | None:
     """The key of this id."""
     with database.read() as connection:

@@ -2,7 +2,6 @@
 
 fast_ar, params, step: engines/s2/model/test_generate
 kv_cache, layers: engines/s2/model/test_slow_ar
-languages: engines/test_conformance
 linear: engines/s2/model/test_linear_cpu
 loader: engines/s2/weights/test_checkpoint
 streaming: engines/s2/model/test_codec

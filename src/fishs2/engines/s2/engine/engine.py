@@ -28,6 +28,7 @@ from fishs2.engines.base import (
     Reference,
     Utterance,
 )
+from fishs2.engines.languages import LANGUAGES
 from fishs2.engines.s2.device.model import (
     Model,
     ModelFiles,
@@ -43,7 +44,6 @@ from fishs2.engines.s2.engine.references import ReferenceCache, Unwanted
 from fishs2.engines.s2.engine.thread import EngineThread, Loading
 from fishs2.engines.s2.engine.utterance_state import RAMP_FRAMES, UtteranceState, ramp_for
 from fishs2.engines.s2.model.codec import Codec
-from fishs2.engines.s2.model.languages import LANGUAGES
 from fishs2.engines.s2.model.params import HONOURED, count_frames, params_of
 from fishs2.engines.s2.model.prompt import EncodedReference, build_system, build_turns
 from fishs2.errors import EngineError, EngineUnavailableError, Fishs2Error, NotFoundError

@@ -1,4 +1,4 @@
-"""The languages that S2 Pro was made to speak."""
+"""The languages that S2 Pro was made to speak, whichever engine runs it."""
 
 # fmt: off
 LANGUAGES = (
