@@ -82,8 +82,6 @@ def run_server(folder: Path, engine: Engine) -> Iterator[Server]:
         "FISHS2_HOME": str(home),
         "TMPDIR": str(home / "tmp"),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        # With an arena per thread, glibc's resident memory wanders by more than a leak would show.
-        "MALLOC_ARENA_MAX": "1",
         "FISHS2_ENGINE": "builtin",
         "FISHS2_LOG_BACKUP_COUNT": "50",
     }

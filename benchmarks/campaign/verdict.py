@@ -74,15 +74,13 @@ def judge(found: Found) -> list[Bar]:
 
 def _judge_memory(found: Found) -> list[Bar]:
     before, after = found.idle
-    drift, is_long = memory_drift(found.samples), found.seconds >= DRIFT_FROM_S
+    drift, is_long = after.memory_bytes / before.memory_bytes - 1, found.seconds >= DRIFT_FROM_S
     least_s = f"{DRIFT_FROM_S / 60:.0f} minutes"
     bar = f"under {MAX_DRIFT:.0%}" if is_long else f"judged from {least_s} on"
     # Pools of threads grow until each has been needed once.
     most = max((each.num_threads for each in found.samples), default=0)
     return [
-        Bar(
-            "memory, last tenth over second", f"{drift:+.2%}", bar, not is_long or drift < MAX_DRIFT
-        ),
+        Bar("memory when idle", f"{drift:+.2%}", bar, not is_long or drift < MAX_DRIFT),
         _at_most("open files when idle", after.num_files, before.num_files + POOLED_FILES),
         _at_most("tasks when idle", after.num_tasks, before.num_tasks),
         _at_most("threads when idle", after.num_threads, max(most, before.num_threads)),
@@ -163,7 +161,13 @@ def _sample_lines(found: Found) -> list[str]:
     ]
     health = [each.health_s for each in found.samples]
     p50, p99 = (1_000 * percentile(health, share) for share in (0.5, 0.99))
-    return [*lines, "", f"/health: p50 {p50:.0f} ms, p99 {p99:.0f} ms."]
+    at_work, idle = memory_drift(found.samples), [each.memory_bytes / 1e6 for each in found.idle]
+    return [
+        *lines,
+        "",
+        f"/health: p50 {p50:.0f} ms, p99 {p99:.0f} ms. Memory when idle: {idle[0]:.1f} MB before, "
+        f"{idle[1]:.1f} MB after; at work, last tenth over second: {at_work:+.2%}.",
+    ]
 
 
 def to_json(found: Found, bars: Sequence[Bar]) -> str:
@@ -183,6 +187,7 @@ def to_json(found: Found, bars: Sequence[Bar]) -> str:
         "slowest_attack_s": trouble.slowest_s,
         "num_kills": len(tally.kills_s),
         "examples": tally.examples,
+        "idle": [asdict(each) for each in found.idle],
         "samples": [asdict(each) for each in found.samples],
     }
     return json.dumps(whole, indent=2)

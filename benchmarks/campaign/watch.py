@@ -74,8 +74,8 @@ class Watch:
 def memory_drift(samples: Sequence[Sample]) -> float:
     """By how much more memory the last tenth of a run takes than the second, as a share of it.
 
-    Each is the median of its samples: what single requests hold in passing does not count. The
-    first tenth is left out, in which pools and caches fill.
+    Each is the median of its samples. What the requests of a moment hold is in it: it wanders by
+    some percent. The first tenth is left out, in which pools and caches fill.
     """
     tenth = max(1, len(samples) // 10)
     second, last = samples[tenth : 2 * tenth] or samples, samples[-tenth:]

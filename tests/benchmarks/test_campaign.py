@@ -78,7 +78,7 @@ def wrong_tally(kind: str) -> Tally:
         ({"tally": wrong_tally("server error")}, "server error, not provoked"),
         ({"tally": wrong_tally("cut")}, "cut, not provoked"),
         ({"tally": wrong_tally("repeated text")}, "repeated text"),
-        ({"samples": [SAMPLE] * 18 + [replace(SAMPLE, memory_bytes=101_000_001)] * 2}, "memory"),
+        ({"idle": (SAMPLE, replace(SAMPLE, memory_bytes=101_000_001))}, "memory"),
         ({"idle": (SAMPLE, replace(SAMPLE, num_files=39))}, "open files"),
         ({"idle": (SAMPLE, replace(SAMPLE, num_tasks=10))}, "tasks"),
         ({"idle": (SAMPLE, replace(SAMPLE, num_threads=13))}, "threads"),

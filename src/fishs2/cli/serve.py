@@ -19,6 +19,7 @@ from fishs2.runtime import check_database, log_files, open_here, server_options,
 from fishs2.server.app import Companion, create_app
 from fishs2.server.logs import log_to_files
 from fishs2.server.wire import descriptors
+from fishs2.server.wire.memory import giving_back
 from fishs2.server.wire.protocols import WireConfig
 from fishs2.server.wire.readers import keep_little
 from fishs2.server.wire.stopping import DrainingServer
@@ -92,6 +93,7 @@ def run_server(settings: Settings, plan: Plan) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(listen(settings))
         stack.enter_context(log_to_files(log_files(settings)))
+        stack.enter_context(giving_back())
         for name in unknown_names():
             logger.warning("%s", describe_unknown(name))
         for notice in read_sources().notices:
