@@ -62,7 +62,9 @@ class RandomLoader(Loader):
         return QuantEmbedding(self._packed(shape, std), self.dtype)
 
     @property
-    def _generator(self) -> torch.Generator:
+    def _generator(self) -> torch.Generator | None:
+        if self.device.type == "meta":
+            return None  # shapes alone
         if not self.generators:
             self.generators.append(torch.Generator(self.device).manual_seed(0))
         return self.generators[0]

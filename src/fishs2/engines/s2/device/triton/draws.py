@@ -11,6 +11,9 @@ from torch import Tensor
 
 from fishs2.engines.s2.model.sampler import SamplingRows
 
+MAX_ROUNDS = 4097
+"""Reductions over all tokens that a draw of the freest settings takes."""
+
 _NOTHING = tl.constexpr(-(1 << 62))  # below every key
 _WORD = tl.constexpr(0xFFFFFFFF)
 _RAS_TOP_P = tl.constexpr(0.9)  # sampler._RAS_TOP_P; the temperature there is 1
