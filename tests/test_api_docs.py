@@ -54,4 +54,4 @@ def test_every_example_works(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, (code, done.stdout, done.stderr)
             if is_refused:
-                assert set(done.stdout.split()) == {"501"}, code
+                assert set(done.stdout.split()) < {"501", "503"}, code

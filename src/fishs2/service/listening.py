@@ -62,6 +62,29 @@ class Listening:
         """Raise ListenerMissingError where there is nothing to listen with."""
         self._listener.check()
 
+    def find_language(self, given: str) -> str:
+        """The code of a language that the model hears. Raises UserError `unsupported_language`."""
+        code = find_language(given)
+        if code is None:
+            raise UserError(
+                "this language is not recognised: send a code such as en or zh, or none, to have "
+                "it found out",
+                code="unsupported_language",
+                param="language",
+            )
+        if code != "en":
+            self.check_other_languages()
+        return code
+
+    def check_other_languages(self) -> None:
+        """Raise UserError `unsupported_language` where the model hears English only."""
+        if self.model.endswith(".en"):
+            raise UserError(
+                f"the model {self.model} hears English only; FISHS2_ASR_MODEL names another one",
+                code="unsupported_language",
+                param="language",
+            )
+
     async def transcribe(self, read: ReadAudio, wish: Wish) -> Heard:
         """Hear an upload to its end.
 

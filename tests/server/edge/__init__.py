@@ -4,5 +4,6 @@ auth: server/edge/test_scopes
 bodies, fields: server/dialects/test_absent
 cors: server/edge/test_options
 error_bodies, errors, json_body: server/dialects/openai/test_bad_input
+events: server/dialects/openai/test_transcription
 middleware: server/edge/test_streaming
 """

@@ -45,6 +45,8 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/audio/speech"): SPEECH,
     ("POST", "/v1/audio/speech"): SPEECH,
     ("POST", "/v1/text/preview"): SPEECH,
+    ("POST", "/v1/audio/transcriptions"): SPEECH,
+    ("POST", "/v1/audio/translations"): SPEECH,
     ("GET", "/v1/models"): SPEECH,
     ("GET", "/v1/models/x"): SPEECH,
     ("GET", "/v1/audio/models"): SPEECH,
@@ -83,6 +85,8 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/v1/vqgan/decode"): SPEECH,
     ("POST", "/compat/v1/audio/speech"): SPEECH,
     ("POST", "/compat/api/v1/audio/speech"): SPEECH,
+    ("POST", "/compat/v1/audio/transcriptions"): SPEECH,
+    ("POST", "/compat/api/v1/audio/transcriptions"): SPEECH,
 }
 """By method and a path of the route: of which scopes a key needs one. None of them: no key."""
 

@@ -5,6 +5,7 @@
     speak_live                                              a text that comes while it is spoken
     clip      the same, once for all who want this audio    kept audio
     work      count, reserve no characters, settle          what is no speech
+    listen    count, reserve one, settle what was heard     recordings
 
 What begins here ends here: whatever becomes of the caller, the reservation is settled when its
 block ends, and so before whoever sends the audio sends the last of it. Dialects translate.
@@ -25,6 +26,26 @@ from fishs2.store.accounts.usage import Outcome
 from fishs2.store.clips import Clip
 
 OnEnd = Callable[[SpeechReport], None]
+
+
+class Charge:
+    """What somebody is charged for what is heard; told by whoever hears it."""
+
+    def __init__(self, reservation: Reservation) -> None:
+        self._reservation = reservation
+        self._num_chars = 0
+        self._num_reserved = 1
+
+    async def add(self, text: str, *, until_s: float) -> None:
+        """Charge more of what was heard. until_s: seconds of sound so far.
+
+        Raises QuotaError `insufficient_quota`.
+        """
+        self._num_chars += len(text)
+        if (missing := self._num_chars - self._num_reserved) > 0:
+            await self._reservation.grow(missing)
+            self._num_reserved += missing
+        self._reservation.outcome = Outcome(self._num_chars, until_s)
 
 
 class Desk:
@@ -113,6 +134,17 @@ class Desk:
         async with self._accounts.reserve(principal, 0) as reservation:
             yield
             reservation.outcome = Outcome()
+
+    @asynccontextmanager
+    async def listen(self, principal: Principal) -> AsyncGenerator[Charge]:
+        """Hear a recording in this block: it costs a request and the characters that are heard.
+
+        A key that has any left may begin. Raises QuotaError.
+        """
+        principal = await self._counted(principal)
+        async with self._accounts.reserve(principal, 1) as reservation:
+            yield Charge(reservation)
+            reservation.outcome = reservation.outcome or Outcome()
 
     async def _counted(self, principal: Principal) -> Principal:
         """Who asks, counted: most are at the door, before anything of their request is read."""

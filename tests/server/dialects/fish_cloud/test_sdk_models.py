@@ -1,4 +1,4 @@
-"""Fish Audio's own clients, new and legacy, on `/model`, `/wallet` and `/v1/asr` (cases 45, 47)."""
+"""Fish Audio's own clients, new and legacy, on `/model` and `/wallet` (cases 45, 47)."""
 
 import json
 from pathlib import Path
@@ -209,18 +209,6 @@ def test_list_is_filtered_and_paged(server: Recorded, sdk: fishaudio.FishAudio) 
     assert narrowed[:2] == [[made[1].id], [made[2].id]]
     assert set(narrowed[2]) == everything
     assert narrowed[3:] == [[], [], []]
-
-
-def test_speech_recognition_is_refused_as_a_server_error(
-    sdk: fishaudio.FishAudio, legacy: fish_audio_sdk.Session
-) -> None:
-    with pytest.raises(fishaudio.ServerError) as refused:
-        sdk.asr.transcribe(audio=sine_wav(), language="en")
-    with pytest.raises(fish_audio_sdk.HttpCodeErr) as legacy_refused:
-        legacy.asr(fish_audio_sdk.ASRRequest(audio=sine_wav()))
-
-    assert refused.value.status == legacy_refused.value.status == 501
-    assert "recognise" in refused.value.message
 
 
 def test_wrong_requests_are_the_clients_own_errors(

@@ -11,9 +11,8 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS, FishErrorBody, error_answer
+from fishs2.server.dialects.fish_cloud.errors import FISH_ERRORS, error_answer
 from fishs2.server.edge.auth import ANY_KEY, SPEECH, GuardedRouter
-from fishs2.server.edge.error_bodies import error_answers
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import UNLIMITED, JsonBody, iso_time
 from fishs2.server.options import ServerOptions
@@ -21,7 +20,6 @@ from fishs2.service.accounts.accounts import Principal
 from fishs2.service.services import Services
 
 ABSENT = {
-    "/v1/asr": "this server does not recognise speech",
     "/v1/voice-design": "this server does not design voices: store one with POST /model",
     "/v1/agent": "this server has no agents",
     "/v1/agents": "this server has no agents",
@@ -118,16 +116,7 @@ def _add_refusals(router: GuardedRouter) -> None:
         reason = next(text for root, text in ABSENT.items() if path.startswith(root))
         return error_answer(Problem(HTTPStatus.NOT_IMPLEMENTED, reason, "not_supported"))
 
-    refusal = error_answers(FishErrorBody, {501: "This server does not do that."})
-    router.add_api_route(
-        "/v1/asr",
-        refuse,
-        methods=["POST"],
-        responses=refusal,
-        status_code=501,
-        openapi_extra=SPEECH,
-    )
-    for root in list(ABSENT)[1:]:
+    for root in ABSENT:
         for path in (root, f"{root}/{{rest:path}}"):
             router.add_api_route(
                 path, refuse, methods=_METHODS, include_in_schema=False, openapi_extra=SPEECH

@@ -15,6 +15,7 @@ from fishs2.server.dialects.fish_cloud.request import PCM_RATE_HZ
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.request import OWNER_PREFIXES
 from fishs2.server.dialects.openai.speech import order_speech
+from fishs2.server.dialects.openai.transcription import Transcriptions
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import validate
 from fishs2.server.edge.fields import JsonBody
@@ -25,6 +26,10 @@ from fishs2.service.voices.choice import PRESET_VOICES
 
 ROOT = "/compat"
 PATHS = (f"{ROOT}/v1/audio/speech", f"{ROOT}/api/v1/audio/speech")
+TRANSCRIPTION_PATHS = (
+    f"{ROOT}/v1/audio/transcriptions",
+    f"{ROOT}/api/v1/audio/transcriptions",
+)
 
 CLOUD_MODELS = frozenset(
     ["speech-1.5", "speech-1.6", "agent-x0", "s1", "s1-mini", "s2-pro", "s2.1-pro", "s2.1-pro-free"]
@@ -85,6 +90,20 @@ def fish_compat_router(services: Services, options: ServerOptions) -> GuardedRou
     for path in PATHS:
         router.add_api_route(
             path, create_speech, methods=["POST"], response_class=Response, openapi_extra=SPEECH
+        )
+    transcriptions = Transcriptions(services, options)
+
+    async def create_transcription(request: Request) -> Response:
+        """Say what is said in a recording."""
+        return await transcriptions.answer(request, "transcribe")
+
+    for path in TRANSCRIPTION_PATHS:
+        router.add_api_route(
+            path,
+            create_transcription,
+            methods=["POST"],
+            response_class=Response,
+            openapi_extra=SPEECH,
         )
     return router
 

@@ -1,7 +1,12 @@
 """Fish Audio's cloud as the edge sees it: speech, all else, and its OpenAI-compatible routes."""
 
 from fishs2.server.dialects.fish_cloud.account import ABSENT, fish_account_router
-from fishs2.server.dialects.fish_cloud.compat import ROOT, fish_compat_router
+from fishs2.server.dialects.fish_cloud.asr import fish_asr_router
+from fishs2.server.dialects.fish_cloud.compat import (
+    ROOT,
+    TRANSCRIPTION_PATHS,
+    fish_compat_router,
+)
 from fishs2.server.dialects.fish_cloud.errors import (
     FishErrorBody,
     compat_error_answer,
@@ -26,13 +31,17 @@ FISH_SPEECH = Dialect(
 )
 FISH_CLOUD = Dialect(
     "fish_cloud",
-    ("/model", "/wallet", *ABSENT),
-    (fish_models_router, fish_account_router),
+    ("/model", "/wallet", "/v1/asr", *ABSENT),
+    (fish_models_router, fish_account_router, fish_asr_router),
     error_answer=error_answer,
     error_body=FishErrorBody,
     uploads=frozenset({"/model"}),
     examples=EXAMPLES,
 )
 FISH_COMPAT = Dialect(
-    "fish_compat", (ROOT,), (fish_compat_router,), error_answer=compat_error_answer
+    "fish_compat",
+    (ROOT,),
+    (fish_compat_router,),
+    error_answer=compat_error_answer,
+    uploads=frozenset(TRANSCRIPTION_PATHS),
 )

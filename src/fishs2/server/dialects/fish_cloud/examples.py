@@ -39,5 +39,5 @@ EXAMPLES = {
     ("get", "/model/{model_id}/cover"): Example(given={"model_id": OWN_VOICE}),
     ("get", "/wallet/self/api-credit"): Example(answer=_CREDIT),
     ("get", "/wallet/self/package"): Example(answer=_PACKAGE),
-    ("post", "/v1/asr"): Example(),
+    ("post", "/v1/asr"): Example(body={"language": "en", "ignore_timestamps": False}),
 }

@@ -2,11 +2,13 @@
 
 from fishs2.server.dialects.openai.examples import EXAMPLES
 from fishs2.server.dialects.openai.speech import openai_router
+from fishs2.server.dialects.openai.transcription import PATHS, transcription_router
 from fishs2.server.edge.dialect import Dialect
 
 OPENAI = Dialect(
     "openai",
-    ("/v1/audio/speech", "/v1/audio/models", "/v1/models", "/v1/text/preview"),
-    (openai_router,),
+    ("/v1/audio/speech", "/v1/audio/models", "/v1/models", "/v1/text/preview", *PATHS.values()),
+    (openai_router, transcription_router),
+    uploads=frozenset(PATHS.values()),
     examples=EXAMPLES,
 )
