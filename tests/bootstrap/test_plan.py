@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fishs2.bootstrap import torch_install
+from fishs2.bootstrap.files import listening_model
 from fishs2.bootstrap.hardware import Gpu, Hardware, parse_nvidia_smi
 from fishs2.bootstrap.memory import needed_bytes
 from fishs2.bootstrap.plan import Plan, check_installed, choose_quant, make_plan
@@ -319,3 +320,18 @@ def test_torch_is_installed_before_the_extra_and_within_the_pins(tmp_path: Path)
 def test_pip_that_fails_is_a_clear_error() -> None:
     with pytest.raises(DownloadError, match="--engine builtin"):
         install(make_settings(), [1])
+
+
+def test_model_that_listens_is_a_size_or_a_folder(tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    own.mkdir()
+
+    def settings(given: str) -> Settings:
+        return serving.make_settings(home=tmp_path, asr_model=given)
+
+    assert listening_model(settings(" Base ")) == ("base", tmp_path / "models" / "whisper-base")
+    assert listening_model(settings("mine")) == ("mine", own)
+    assert listening_model(settings("models/other")) == ("other", tmp_path / "models" / "other")
+    assert listening_model(settings(str(own))) == ("mine", own)
+    with pytest.raises(SettingsError, match=r"neither a folder nor a size; sizes are tiny, .*base"):
+        listening_model(settings("bsae"))

@@ -1,4 +1,4 @@
-"""The files that S2 Pro needs: what they are called, where they lie, where they come from."""
+"""The files that models need: what they are called, where they lie, where they come from."""
 
 import sys
 from collections.abc import Sequence
@@ -6,16 +6,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fishs2.advice import did_you_mean
 from fishs2.bootstrap.archive import extract_zip
 from fishs2.bootstrap.download import Source, download, has_sha256
-from fishs2.bootstrap.files import has_library, model_file, tokenizer_file
+from fishs2.bootstrap.files import (
+    has_library,
+    listening_folder,
+    model_file,
+    tokenizer_file,
+)
 from fishs2.bootstrap.hub import download_from_hub
 from fishs2.bootstrap.pins import Pin, read_pins
 from fishs2.bootstrap.progress import Progress
 from fishs2.engines.s2cpp.bundle import library_name
 from fishs2.errors import DownloadError
+from fishs2.listening.models import FILES, MODELS
 from fishs2.settings import Settings
 from fishs2.settings_groups.engines import DownloadSettings
+from fishs2.settings_groups.home import HomeSettings
 
 MODEL_BYTES = {
     "f16": 9_900_000_000,
@@ -67,7 +75,7 @@ class LocalFile:
 class Artifact:
     """A file that is needed at `path`. unpack_to: folder that it is an archive for, or None.
 
-    sum_setting: which setting says its SHA-256. num_bytes: about; None if unknown.
+    sum_setting: which setting says its SHA-256; "" for none. num_bytes: about; None if unknown.
     """
 
     label: str
@@ -84,10 +92,8 @@ class Artifact:
         is_pinned = isinstance(source, HubFile) and source.pin.sha256 is not None
         if source.sha256 is not None or is_pinned or isinstance(source, LocalFile):
             return None
-        return (
-            f"no SHA-256 is known for {self.path.name}: it is taken as it comes; "
-            f"{self.sum_setting} says what it must be"
-        )
+        says = f"; {self.sum_setting} says what it must be" if self.sum_setting else ""
+        return f"no SHA-256 is known for {self.path.name}: it is taken as it comes{says}"
 
 
 def needed_artifacts(
@@ -113,6 +119,30 @@ def needed_artifacts(
     if engine == "s2cpp":
         needed += _bundle(settings)
     return needed
+
+
+def listening_artifacts(settings: HomeSettings, size: str) -> list[Artifact]:
+    """All files of a published model that recognises speech, the largest last.
+
+    Raises DownloadError for a size that nobody publishes.
+    """
+    model = MODELS.get(size)
+    if model is None:
+        raise DownloadError(
+            f"there is no Whisper model {size}; sizes are {', '.join(MODELS)}"
+            f"{did_you_mean(size, MODELS)}"
+        )
+    folder = listening_folder(settings, size)
+    *small, large = (*model.others, *FILES)
+    return [
+        *(
+            Artifact(f"Whisper {size}", folder / name, HubFile(model.repo_id, name), "")
+            for name in small
+        ),
+        Artifact(
+            f"Whisper {size}", folder / large, HubFile(model.repo_id, large), "", model.num_bytes
+        ),
+    ]
 
 
 def can_have_library(settings: DownloadSettings) -> bool:

@@ -39,13 +39,15 @@ def download_from_hub(
             check_disk(path.parent, metadata.size or 0, path.name)
             came = Path(hf_hub_download(repo_id, filename, local_dir=staging))
         except LocalEntryNotFoundError as error:
-            raise DownloadError(_unreachable(repo_id)) from error
+            raise DownloadError(_unreachable(repo_id, path)) from error
         except HfHubHTTPError as error:
             why = str(error).splitlines()[0]
             raise DownloadError(f"{filename} of {repo_id} cannot be had: {why}") from error
         except (OSError, ValueError, HTTPError) as error:
             # Offline, no network, a full disk: the hub's package raises what its layers raise.
-            raise DownloadError(f"{_unreachable(repo_id)} ({type(error).__name__})") from error
+            raise DownloadError(
+                f"{_unreachable(repo_id, path)} ({type(error).__name__})"
+            ) from error
         _keep_if(came, sha256, _not_as_asked(filename, sha256))
         _keep_if(came, pinned, _not_as_pinned(repo_id, filename, pinned))
         came.replace(path)
@@ -73,8 +75,8 @@ def _not_as_pinned(repo_id: str, filename: str, pinned: str | None) -> str:
     )
 
 
-def _unreachable(repo_id: str) -> str:
+def _unreachable(repo_id: str, path: Path) -> str:
     return (
-        f"Hugging Face cannot be reached for {repo_id}: check the network, or name the file's "
-        "address with FISHS2_MODEL_URL, or put it there yourself"
+        f"Hugging Face cannot be reached for {repo_id}: check the network, or bring the file there "
+        f"yourself, as {path}; S2 Pro may also come from FISHS2_MODEL_URL"
     )

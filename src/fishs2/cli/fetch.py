@@ -1,5 +1,7 @@
 """`fishs2 fetch`: download what an engine needs, as run.py does, without starting anything."""
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 import typer
@@ -10,6 +12,7 @@ from fishs2.bootstrap.artifacts import (
     HubFile,
     LocalFile,
     fetch_artifacts,
+    listening_artifacts,
     missing_artifacts,
     needed_artifacts,
 )
@@ -20,6 +23,8 @@ from fishs2.bootstrap.plan import choose_quant
 from fishs2.bootstrap.progress import Progress
 from fishs2.cli.planning import read_settings
 from fishs2.errors import DownloadError
+from fishs2.listening.models import MODELS
+from fishs2.listening.whisper import INSTALL
 from fishs2.settings import Settings, export_other_lines
 
 EngineName = Annotated[
@@ -28,6 +33,14 @@ EngineName = Annotated[
 ]
 Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
 Q4 = Annotated[bool, typer.Option("--model-q4", help="The same as --model-quant q4_k_m.")]
+Asr = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Fetch a Whisper model that recognises speech, and nothing else: tiny, base, small, "
+        "medium, large-v3, large-v3-turbo.",
+    ),
+]
 Force = Annotated[bool, typer.Option(help="Download again what is already there.")]
 DryRun = Annotated[bool, typer.Option(help="Only say what would be downloaded, or pinned.")]
 PinNow = Annotated[
@@ -44,12 +57,16 @@ def fetch(
     engine: EngineName = None,
     model_quant: Quant = None,
     model_q4: Q4 = False,
+    asr: Asr = None,
     force: Force = False,
     dry_run: DryRun = False,
     pin: PinNow = False,
 ) -> None:
     """Download the model, its tokenizer and, for s2cpp, the library. Resumes what broke off."""
     export_other_lines()
+    if asr is not None:
+        _fetch_listener(asr.strip().lower(), force=force, dry_run=dry_run)
+        return
     settings = read_settings(engine=engine, model_quant="q4_k_m" if model_q4 else model_quant)
     if pin:
         pins = _learn_pins(settings)
@@ -59,13 +76,33 @@ def fetch(
     quant, reason = choose_quant(settings, tuple(find_nvidia_gpus()))
     typer.echo(f"{quant}: {reason}")
     artifacts = needed_artifacts(settings, quant, engine=_engine(settings))
-    wanted = artifacts if force or settings.force_downloads else missing_artifacts(artifacts)
+    _fetch(artifacts, force=force or settings.force_downloads, dry_run=dry_run)
+
+
+def _fetch(artifacts: Sequence[Artifact], *, force: bool, dry_run: bool) -> None:
+    wanted = artifacts if force else missing_artifacts(artifacts)
     if not wanted:
         typer.echo("everything is there")
     for artifact in wanted:
         typer.echo(_describe(artifact))
     if not dry_run:
-        fetch_artifacts(wanted, Progress(), force=force or settings.force_downloads)
+        fetch_artifacts(wanted, Progress(), force=force)
+
+
+def _fetch_listener(size: str, *, force: bool, dry_run: bool) -> None:
+    """Download a model that recognises speech; says what it is and what is to be done then."""
+    settings = read_settings()
+    artifacts = listening_artifacts(settings, size)
+    model = MODELS[size]
+    typer.echo(
+        f"Whisper {size}: about {model.num_bytes / 1e9:.2f} GB, {model.languages}, licence "
+        f"{model.licence}"
+    )
+    _fetch(artifacts, force=force or settings.force_downloads, dry_run=dry_run)
+    if find_spec("faster_whisper") is None:
+        typer.echo(f"to use it: {INSTALL}")
+    if settings.asr_model != size:
+        typer.echo(f"FISHS2_ASR_MODEL is {settings.asr_model}: set it to {size} to use this one")
 
 
 def _learn_pins(settings: Settings) -> Pins:
