@@ -13,6 +13,7 @@ from fishs2.server.dialects.fish_open.dialect import FISH_OPEN
 from fishs2.server.dialects.fish_selfhosted.dialect import FISH_SELFHOSTED
 from fishs2.server.dialects.openai.dialect import OPENAI
 from fishs2.server.dialects.wrapper.dialect import WRAPPER
+from fishs2.server.dialects.xtts.dialect import XTTS
 from fishs2.server.edge.auth import Doors, Guard
 from fishs2.server.edge.cors import WebPages
 from fishs2.server.edge.dialect import Dialects
@@ -32,7 +33,7 @@ from fishs2.server.wire.stopping import Stopping
 from fishs2.service.services import Services
 
 DIALECTS = Dialects(
-    [OPENAI, WRAPPER, FISH_OPEN, FISH_SPEECH, FISH_CLOUD, FISH_SELFHOSTED, FISH_COMPAT, CLIPS]
+    [OPENAI, WRAPPER, FISH_OPEN, FISH_SPEECH, FISH_CLOUD, FISH_SELFHOSTED, FISH_COMPAT, XTTS, CLIPS]
 )
 
 

@@ -53,6 +53,30 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     **{("GET", path): READ for path in ("/v1/voices", "/v1/files", "/v1/audio/voices")},
     **{("POST", path): STORE for path in ("/v1/files", "/v1/audio/voices")},
     **{("DELETE", path): STORE for path in ("/v1/voices/x", "/v1/audio/voices/x")},
+    **{
+        ("GET", path): READ
+        for path in (
+            *("/speakers", "/speakers_list", "/languages", "/get_models_list"),
+            *("/get_tts_settings", "/tts_settings"),
+            *("/api/ready", "/api/voices", "/api/rvcvoices", "/api/currentsettings"),
+        )
+    },
+    **{
+        ("POST", path): SPEECH
+        for path in (
+            *("/set_tts_settings", "/tts_settings", "/tts_to_audio"),
+            *("/api/tts-generate", "/api/previewvoice"),
+        )
+    },
+    **{
+        ("GET", path): SPEECH
+        for path in ("/tts_stream", "/sample/x", "/api/tts-generate-streaming")
+    },
+    **{
+        (method, path): SPEECH
+        for method in ("GET", "POST")
+        for path in ("/switch_model", "/set_output", "/set_speaker_folder", "/tts_to_file")
+    },
     ("POST", f"{OPEN}tts"): SPEECH,
     ("POST", f"{OPEN}list-models"): READ,
     ("POST", f"{OPEN}create-model"): STORE,

@@ -1,0 +1,1 @@
+"""XTTS API servers and AllTalk: what SillyTavern and its kin call."""
