@@ -1,6 +1,7 @@
 """A store that cannot be used is 503 or 507 in every dialect, and /health says why."""
 
 import io
+import json
 import re
 import sqlite3
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import wave
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,42 @@ def test_database_of_a_newer_version_is_refused_by_name(tmp_path: Path, version:
         said = keys(tmp_path, *arguments)
         assert said.returncode == 1
         check(said.stderr)
+
+
+@pytest.mark.slow
+def test_lock_that_another_program_holds_is_503_and_charges_once(tmp_path: Path) -> None:
+    headers = make_key(tmp_path)
+    long_text = " ".join(f"Sentence {number} of a text that takes a while." for number in range(14))
+    body = {"model": "fishs2", "input": long_text, "response_format": "pcm", "stream": True}
+    with server(tmp_path) as (client, _), closing(open_beside(tmp_path)) as other:
+        with client.stream("POST", "/v1/audio/speech", json=body, headers=headers) as begun:
+            pieces = begun.iter_bytes()
+            received = len(next(pieces))
+            other.execute("BEGIN IMMEDIATE")
+            with ThreadPoolExecutor() as at_once:
+                asked = [
+                    at_once.submit(client.post, path, json=text, headers=headers)
+                    for path, text in SPEECH.items()
+                ]
+            for each in asked:
+                check_refused(each.result(), 503, "store_not_available")
+            # Keys are read all the same, and what had begun is heard to its end.
+            assert client.get("/v1/models", headers=headers).status_code == 200
+            received += sum(len(piece) for piece in pieces)
+        assert client.get("/health").json()["store"].startswith("keys, voices or cached audio")
+        other.execute("ROLLBACK")
+        while client.get("/health").json()["store"] != "ok":
+            time.sleep(0.05)
+        assert client.post("/v1/audio/speech", json=body, headers=headers).status_code == 200
+    shown = json.loads(keys(tmp_path, "usage", "--json").stdout)
+
+    assert begun.status_code == 200
+    assert received > 500_000
+    assert sum(day["num_chars"] for day in shown) == 2 * len(long_text)
+
+
+def open_beside(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "data" / "fishs2.db", isolation_level=None)
 
 
 def test_folder_that_comes_back_is_used_again(tmp_path: Path) -> None:

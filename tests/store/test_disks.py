@@ -4,6 +4,9 @@ The disks are file systems in memory of 8 MB, where this machine lets us mount t
 """
 
 import errno
+import hashlib
+import io
+import logging
 import os
 import shutil
 import sqlite3
@@ -15,7 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from fishs2.errors import StoreFullError, StoreUnavailableError
+from fishs2.bootstrap.download import Source, download
+from fishs2.bootstrap.progress import Progress
+from fishs2.errors import DownloadError, StoreFullError, StoreUnavailableError
+from fishs2.server.logs import LogFiles, log_to_files
 from fishs2.store.accounts.keys import Key, NewKey, create_key, find_key
 from fishs2.store.accounts.usage import Outcome, read_usage, reserve, settle, today
 from fishs2.store.clips import ClipStore
@@ -24,6 +30,7 @@ from fishs2.store.failures import store_errors
 from fishs2.store.spool import Spool
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.store import VoiceStore
+from tests.bootstrap.file_server import file_server
 
 DISK_BYTES = 8_000_000
 
@@ -174,6 +181,53 @@ def test_large_answer_on_a_full_disk_is_a_clear_error_and_frees_what_it_took(dis
     spool.close()
 
     assert os.statvfs(disk).f_bavail > 0.9 * os.statvfs(disk).f_blocks
+
+
+def test_download_on_a_disk_that_fills_meanwhile_keeps_the_old_file_and_goes_on_later(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(DISK_BYTES // 4)
+    source_of = {"/f.bin": content}
+    path = disk / "f.bin"
+    path.write_bytes(b"old")
+    filler = fill(disk)
+    # What looked free when the download began is taken by the time that it comes.
+    plenty = shutil.disk_usage(disk)._replace(free=10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: plenty)
+    with file_server(source_of) as server:
+        source = Source(f"{server.url}/f.bin", hashlib.sha256(content).hexdigest())
+        with pytest.raises(DownloadError, match=r"f\.bin cannot be written: No space left"):
+            download(source, path, Progress(io.StringIO()), force=True)
+        assert path.read_bytes() == b"old"
+        filler.unlink()
+        download(source, path, Progress(io.StringIO()), force=True)
+
+    assert path.read_bytes() == content
+    assert [found.name for found in disk.iterdir() if "part" in found.name] == []
+
+
+def test_logs_on_a_full_disk_are_missed_once_and_written_again(
+    disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = LogFiles(
+        disk, "app.log", "access.log", "errors.log", level="INFO", max_bytes=10**6, num_backups=2
+    )
+    logger = logging.getLogger("fishs2.test")
+    for name in ("app.log", "errors.log"):
+        (disk / name).write_bytes(b"x" * 4_096)
+    filler = fill(disk)
+
+    with log_to_files(files):
+        for number in range(50):
+            logger.info("lost %d", number)
+    said = capsys.readouterr().err
+    filler.unlink()
+    with log_to_files(files):
+        logger.info("written again")
+
+    assert said.count("app.log cannot be written: No space left on device") == 1
+    assert "Traceback" not in said
+    assert "written again" in (disk / "app.log").read_text(encoding="utf-8")
 
 
 def test_read_only_disk_gives_what_it_has_and_takes_nothing(disk: Path) -> None:
