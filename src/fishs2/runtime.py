@@ -22,6 +22,7 @@ from fishs2.service.listening import Listening
 from fishs2.service.services import EngineChoice, Limits, Services, Stores
 from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.store_watch import StoreWatch
+from fishs2.service.voices.hearing import Hearing
 from fishs2.service.voices.library import VoiceLimits, Voices
 from fishs2.settings import Settings
 from fishs2.settings_groups.server import LogSettings, WyomingSettings
@@ -60,10 +61,11 @@ def open_services(
     settings: Settings, choice: EngineChoice, *, listener: Listener | None = None
 ) -> Services:
     """Services around any engine, not yet started. listener: None is what the settings name."""
+    listening = open_listening(settings, listener)
     return Services(
         choice,
-        _open_stores(settings),
-        listening=open_listening(settings, listener),
+        _open_stores(settings, listening),
+        listening=listening,
         rules=_speech_rules(settings),
         limits=Limits(settings.max_streams, settings.max_queue),
         is_on_network=settings.host not in _LOOPBACK,
@@ -167,8 +169,11 @@ def open_store(settings: VoiceSettings) -> VoiceStore:
     return VoiceStore(settings.voices_dir)
 
 
-def open_voices(settings: VoiceSettings) -> Voices:
-    """The stored voices, and references from where the settings allow them."""
+def open_voices(settings: VoiceSettings, listening: Listening | None = None) -> Voices:
+    """The stored voices, and references from where the settings allow them.
+
+    listening: gives transcripts to voices that have none.
+    """
     return Voices(
         open_store(settings),
         VoiceLimits(
@@ -176,6 +181,7 @@ def open_voices(settings: VoiceSettings) -> Voices:
             max_reference_s=settings.max_reference_audio_seconds,
         ),
         roots=(settings.voices_dir, *(settings.reference_roots or (settings.home,))),
+        hearing=Hearing(listening) if listening is not None else None,
     )
 
 
@@ -189,7 +195,7 @@ def _whisper(settings: ListeningSettings) -> Listener:
     return WhisperListener(folder, model, idle_s=settings.asr_idle_unload_s)
 
 
-def _open_stores(settings: Settings) -> Stores:
+def _open_stores(settings: Settings, listening: Listening) -> Stores:
     data = settings.data_dir.absolute()
     accounts = Accounts(open_database(settings), redis_url=settings.redis_url)
     clips = ClipStore(
@@ -203,7 +209,7 @@ def _open_stores(settings: Settings) -> Stores:
         "voices folder": settings.voices_dir.absolute(),
     }
     watch = StoreWatch(folders, accounts.check)
-    return Stores(open_voices(settings), accounts, Clips(clips), watch)
+    return Stores(open_voices(settings, listening), accounts, Clips(clips), watch)
 
 
 def _speech_rules(settings: Settings) -> SpeechRules:

@@ -12,11 +12,12 @@ import typer
 from fishs2.audio.decode import decode_audio
 from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, UserError
-from fishs2.runtime import open_store, open_voices
+from fishs2.listening.whisper import INSTALL
+from fishs2.runtime import open_listening, open_store, open_voices
 from fishs2.service.voices.library import Voices
 from fishs2.settings import Settings
 from fishs2.store.voices.archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
-from fishs2.store.voices.changes import NewSample, NewVoice
+from fishs2.store.voices.changes import NewSample, NewVoice, VoiceChanges
 from fishs2.store.voices.files import Voice, find_transcript, read_bytes
 
 app = typer.Typer(help="Stored voices: add, list, move between machines.", no_args_is_help=True)
@@ -57,7 +58,15 @@ def add(
     voice = _run(settings, lambda voices: voices.add(new))
     typer.echo(f"stored {voice.voice_id}")
     if voice.transcript is None:
-        typer.echo("it has no transcript, without which s2 cannot clone it: add --transcript")
+        typer.echo(
+            "it has no transcript, without which s2 cannot clone it: add --transcript, or have it "
+            f"heard ({INSTALL}, then fishs2 fetch --asr base)"
+        )
+    elif voice.is_heard:
+        typer.echo(
+            f"heard in it: {voice.transcript}\n"
+            f"correct it with: fishs2 voices transcript {voice.voice_id} TEXT"
+        )
 
 
 @app.command("list")
@@ -70,6 +79,7 @@ def list_voices() -> None:
     width = max((len(voice.voice_id) for voice in found), default=0)
     for voice in found:
         text = voice.transcript or "(no transcript)"
+        text = f"(heard) {text}" if voice.is_heard else text
         short = text if len(text) <= 60 else f"{text[:57]}..."
         typer.echo(f"{voice.voice_id:<{width}}  {_count_files(voice):<8}  {short}")
 
@@ -91,6 +101,7 @@ def show(voice_id: VoiceId) -> None:
         "language": voice.language or "",
         "model": voice.model or "",
         "transcript": voice.transcript or "(none)",
+        "source": voice.transcript_source or "",
     }
     for key, value in lines.items():
         typer.echo(f"{key:<10}  {value}")
@@ -99,6 +110,19 @@ def show(voice_id: VoiceId) -> None:
         audio = decode_audio(_read(path, settings.max_upload_bytes), max_seconds=3600)
         seconds = len(audio.pcm) / audio.sample_rate_hz
         typer.echo(f"{'file':<10}  {sample.filename}  {seconds:.1f} s, {audio.sample_rate_hz} Hz")
+
+
+@app.command()
+def transcript(
+    voice_id: VoiceId,
+    text: Annotated[str, typer.Argument(help="What is said in the first file.")],
+) -> None:
+    """Set the transcript of a voice, such as one that was heard wrongly."""
+    settings = read_settings()
+    voice = _find(settings, voice_id)
+    changes = VoiceChanges(transcripts=(text.strip(),))
+    _run(settings, lambda voices: voices.update(voice.voice_id, changes))
+    typer.echo(f"changed {voice.voice_id}")
 
 
 @app.command()
@@ -154,11 +178,13 @@ def _run(settings: Settings, work: Callable[[Voices], Awaitable[_T]]) -> _T:
         )
 
     async def run() -> _T:
-        voices = open_voices(settings)
+        listening = open_listening(settings)
+        voices = open_voices(settings, listening)
         try:
             return await work(voices)
         finally:
             await voices.close()
+            await listening.close()
 
     return asyncio.run(run())
 

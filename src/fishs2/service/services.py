@@ -27,7 +27,9 @@ from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.speech.service import SpeechService
 from fishs2.service.store_watch import StoreWatch
+from fishs2.service.voices.hearing import describe_missing
 from fishs2.service.voices.library import Voices
+from fishs2.store.voices.files import Voice
 from fishs2.store.voices.store import SAMPLE_VOICES
 
 logger = logging.getLogger(__name__)
@@ -194,6 +196,14 @@ class Services:
             self._count_task = asyncio.create_task(self.voices.refresh())
         await asyncio.wait({self._count_task}, timeout=_COUNT_TIMEOUT_S)
         return self.voices.num_voices
+
+    def missing_transcript(self, voice: Voice) -> str | None:
+        """What whoever stored a voice must know; None where all is well, or nobody knows yet."""
+        capabilities = self.status().capabilities
+        needs = capabilities is not None and (
+            capabilities.cloning != "none" and capabilities.needs_transcript
+        )
+        return describe_missing(voice, needs_transcript=needs)
 
     async def close(self) -> None:
         """Stop the engine and free what the service holds."""

@@ -17,6 +17,7 @@ from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.threads import Threads
 from fishs2.service.voices.decoding import ReferenceDecoder, unusable
+from fishs2.service.voices.hearing import Hearing
 from fishs2.service.voices.rules import MAX_COVER_BYTES, check_changes, check_id, check_new
 from fishs2.store.failures import store_errors
 from fishs2.store.voices.changes import NewVoice, VoiceChanges
@@ -56,8 +57,11 @@ class Voices:
         *,
         roots: Sequence[Path] = (),
         decoder: Decoder | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
-        """roots: folders that references may be read from by path. decoder: `close` closes it."""
+        """roots: folders that references may be read from by path. decoder: `close` closes it.
+        hearing: gives transcripts to voices that have none.
+        """
         self._store = store
         self._limits = limits
         self._roots = [root.resolve() for root in roots]
@@ -67,6 +71,7 @@ class Voices:
         self._decoder = ReferenceDecoder(
             decoder or Decoder(), limits.min_reference_s, limits.max_reference_s
         )
+        self._hearing = hearing
         self._watching: asyncio.Task[None] | None = None
         self._asked_s = -math.inf
         # Bounded by MAX_CACHE_BYTES; used in the event loop only.
@@ -207,6 +212,8 @@ class Voices:
         Costs nothing after its first use. Raises UserError `missing_prompt_text`,
         `invalid_reference_audio`, `reference_audio_too_short`, `audio_too_long`.
         """
+        if needs_transcript and transcript is None and not voice.transcript and voice.samples:
+            voice = await self._with_transcript(voice)
         reference = await self._recall(voice, transcript, needs_transcript)
         if reference is not None:
             return reference
@@ -224,6 +231,21 @@ class Voices:
             raise unusable("the stored audio is missing")
         text = _transcript_of(fresh, transcript, needs_transcript)
         return await self._decode_stored(fresh, audio, text)
+
+    async def _with_transcript(self, voice: Voice) -> Voice:
+        """A voice that was stored without a transcript, as it is once it has been heard."""
+        if self._hearing is None or not self._hearing.can_listen:
+            return voice
+        with suppress(ValueError):  # what cannot be read is said by whoever wants the reference
+            audio = await self._run(lambda: self._store.read_sample(voice, MAX_SAMPLE_BYTES))
+            if audio is None:
+                return voice
+            text = await self._hear(await self._decoder.check(audio), voice.language)
+            if text is not None:
+                changes = VoiceChanges(transcripts=(text,), is_heard=True)
+                updated = await self._run(lambda: self._store.update(voice.voice_id, changes))
+                return await self.get(voice.voice_id) if updated else voice
+        return voice
 
     async def _recall(
         self, voice: Voice, transcript: str | None, needs_transcript: bool
@@ -288,17 +310,26 @@ class Voices:
             self._cache.popitem(last=False)
 
     async def _check(self, new: NewVoice) -> NewVoice:
-        """The voice without empty files, if it may be stored."""
+        """The voice without empty files, if it may be stored; heard, if it has no transcript."""
         new = replace(new, samples=tuple(s for s in new.samples if s.content))
         check_new(new)
         for index, sample in enumerate(new.samples, start=1):
             try:
-                await self._decoder.check(sample.content)
+                decoded = await self._decoder.check(sample.content)
             except UserError as error:
                 raise UserError(
                     f"file {index}: {error.message}", code=error.code, param="files"
                 ) from error
+            if index == 1 and not (sample.transcript or new.transcript or "").strip():
+                text = await self._hear(decoded, new.language)
+                if text is not None:
+                    new = replace(new, transcript=text, is_heard=True)
         return new
+
+    async def _hear(self, decoded: DecodedAudio, language: str | None) -> str | None:
+        if self._hearing is None:
+            return None
+        return await self._hearing.transcript_of(decoded, language)
 
     def _watch(self) -> None:
         """Keep what is known of the folder young, for as long as somebody asks."""

@@ -47,6 +47,7 @@ def pack_voice(voice: Voice, contents: list[bytes]) -> bytes:
             "other_transcripts": list(voice.other_transcripts),
             "tags": list(voice.tags),
             "visibility": voice.visibility,
+            "transcript_source": voice.transcript_source,
         },
         "samples": samples,
     }
@@ -106,6 +107,7 @@ def _unpack(archive: zipfile.ZipFile) -> NewVoice:
         description=_text(known["description"]),
         tags=_text_list(known, "tags"),
         visibility=to_visibility(known.get("visibility")),
+        is_heard=known.get("transcript_source") == "heard",
     )
 
 

@@ -29,7 +29,7 @@ class Cover:
 class NewVoice:
     """A voice to store. voice_id: as the client gave it; None takes the name or a file's.
 
-    transcript: of the first sample, where the sample has none itself.
+    transcript: of the first sample, where the sample has none itself; is_heard: it was recognised.
     """
 
     samples: tuple[NewSample, ...]
@@ -43,6 +43,7 @@ class NewVoice:
     tags: tuple[str, ...] = ()
     visibility: Visibility = "private"
     cover: Cover | None = None
+    is_heard: bool = False
 
     @property
     def given_id(self) -> str:
@@ -61,6 +62,7 @@ class VoiceChanges:
     """What is to change of a stored voice; None leaves it as it is.
 
     transcripts: of its samples in their order, "" for none; those without one keep theirs.
+    is_heard: the first of them was recognised.
     """
 
     name: str | None = None
@@ -69,6 +71,7 @@ class VoiceChanges:
     tags: tuple[str, ...] | None = None
     transcripts: tuple[str, ...] | None = None
     cover: Cover | None = None
+    is_heard: bool = False
 
 
 def compose(
@@ -90,6 +93,7 @@ def compose(
         other_transcripts=tuple(sample.transcript or "" for sample in others),
         tags=new.tags,
         visibility=new.visibility,
+        is_heard=new.is_heard,
     )
     return voice, {name: sample.content for name, sample in files.items()}
 
@@ -106,6 +110,7 @@ def apply_changes(voice: Voice, changes: VoiceChanges, cover: str | None) -> Voi
         tags=voice.tags if changes.tags is None else changes.tags,
         transcript=first or None,
         other_transcripts=tuple(others),
+        is_heard=changes.is_heard if changes.transcripts else voice.is_heard,
         cover=cover or voice.cover,
         updated=int(time.time()),
     )

@@ -28,6 +28,9 @@ _MAX_TIME_S = 253_402_300_799
 Visibility = Literal["public", "unlist", "private"]
 """Who is to find a voice, in Fish Audio's words. Kept for clients: here every key finds all."""
 
+TranscriptSource = Literal["given", "heard"]
+"""Where the transcript of a voice is from: somebody who knows it, or speech recognition."""
+
 COVER_SUFFIXES = ("png", "jpg", "webp", "gif")
 
 AUDIO_SUFFIXES = frozenset(
@@ -66,10 +69,11 @@ class Voice:
     """A stored voice.
 
     voice_id: the name of its folder. name: as it was uploaded. created, updated: Unix time in
-    seconds; updated is None as long as nothing was. transcript: of the first sample. samples: in
-    upload order; the first is the reference. other_transcripts: of the samples after it, "" where
-    there is none. cover: name of the file with its picture. is_flat: it is an audio file beside the
-    folders of others. stamp: differs from that of any other state of this voice on disk.
+    seconds; updated is None as long as nothing was. transcript: of the first sample; is_heard: it
+    was recognised, and nobody has corrected it. samples: in upload order; the first is the
+    reference. other_transcripts: of those after it, "" for none. cover: name of the file with its
+    picture. is_flat: an audio file beside the folders of others. stamp: differs from that of any
+    other state of this voice on disk.
     """
 
     voice_id: str
@@ -87,7 +91,13 @@ class Voice:
     updated: int | None = None
     cover: str | None = None
     is_flat: bool = False
+    is_heard: bool = False
     stamp: object = field(default=None, compare=False)
+
+    @property
+    def transcript_source(self) -> TranscriptSource | None:
+        """Where the transcript is from; None where there is none."""
+        return ("heard" if self.is_heard else "given") if self.transcript else None
 
 
 def read_voice(folder: Path, tell: Tell) -> Voice | None:
@@ -136,6 +146,7 @@ def _describe_stored(
         visibility=to_visibility(meta.get("visibility")),
         updated=_time(meta, "updated"),
         cover=cover if cover and _COVER.match(cover) else None,
+        is_heard=meta.get("transcript_source") == "heard",
         stamp=stamp,
     )
 
@@ -346,6 +357,7 @@ def _further(voice: Voice) -> dict[str, object]:
         "visibility": "" if voice.visibility == "private" else voice.visibility,
         "updated": voice.updated,
         "cover": voice.cover,
+        "transcript_source": "heard" if voice.is_heard and voice.transcript else "",
     }
     return {key: value for key, value in further.items() if value}
 

@@ -53,6 +53,7 @@ def test_listing_has_the_fields_of_the_contract(recorded: Recorded) -> None:
         "model": None,
         "language": None,
         "prompt_text": TRANSCRIPT,
+        "transcript_source": "given",
     }
 
 

@@ -122,6 +122,7 @@ class FishModels:
     """The work of the routes."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         self._voices = services.voices
 
     async def list_models(self, query: Annotated[ListQuery, Query()]) -> Response:
@@ -141,7 +142,9 @@ class FishModels:
         """Store a voice under a new id."""
         given = await read_body(request, lists=_LISTS, max_files=_MAX_FILES)
         voice = await self._voices.add_new(_to_new_voice(validate(given, CreateModel)))
-        return JSONResponse(model_object(voice), status_code=HTTPStatus.CREATED)
+        notice = self._services.missing_transcript(voice)
+        content = {**model_object(voice), **({"notice": notice} if notice else {})}
+        return JSONResponse(content, status_code=HTTPStatus.CREATED)
 
     async def update_model(self, request: Request, model_id: str) -> Response:
         """Change what is given; the audio stays."""
@@ -225,6 +228,7 @@ def model_object(voice: Voice) -> dict[str, object]:
         "created_at": iso_time(voice.created),
         "updated_at": iso_time(updated),
         "languages": [voice.language] if voice.language else [],
+        "transcript_source": voice.transcript_source or "",
         "visibility": voice.visibility,
         "lock_visibility": False,
         "like_count": 0,

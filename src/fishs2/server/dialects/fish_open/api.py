@@ -170,7 +170,8 @@ class OpenApi:
                 "title": voice.name,
                 "description": voice.description or "",
                 "createdAt": iso_time(voice.created),
-                "message": "the model was created",
+                "message": self._services.missing_transcript(voice) or "the model was created",
+                **({"transcriptSource": "heard"} if voice.transcript_source == "heard" else {}),
             }
         )
 

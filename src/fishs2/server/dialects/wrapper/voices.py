@@ -19,7 +19,7 @@ from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
 from fishs2.service.voices.rules import MAX_SAMPLES
 from fishs2.store.voices.changes import NewSample, NewVoice
-from fishs2.store.voices.files import Voice
+from fishs2.store.voices.files import TranscriptSource, Voice
 from fishs2.store.voices.ids import fold_name
 
 UPLOAD_PATHS = ("/v1/audio/voices", "/v1/files")
@@ -75,6 +75,7 @@ class VoiceItem(BaseModel):
     model: str | None
     language: str | None
     prompt_text: str | None
+    transcript_source: TranscriptSource | None
 
 
 class VoiceName(BaseModel):
@@ -103,7 +104,10 @@ class VoiceList(BaseModel):
 
 
 class CreatedVoice(BaseModel):
-    """The answer to an upload. `id` is what speech requests and deletes are to name."""
+    """The answer to an upload. `id` is what speech requests and deletes are to name.
+
+    notice: a sentence for whoever uploaded it, if something is missing.
+    """
 
     id: str
     voice_id: str
@@ -113,6 +117,9 @@ class CreatedVoice(BaseModel):
     language: str | None
     sample_count: int
     created: int
+    prompt_text: str | None
+    transcript_source: TranscriptSource | None
+    notice: str | None
 
 
 class DeletedVoice(BaseModel):
@@ -151,7 +158,7 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
         """Store a voice from audio files; one of this id or name is replaced."""
         async with open_form(request, max_files=MAX_SAMPLES + 1, max_fields=_MAX_FIELDS) as form:
             voice = await services.voices.add(await _read_form(form))
-        return _created(voice)
+        return _created(voice, services.missing_transcript(voice))
 
     async def delete_voice(voice_id: str) -> DeletedVoice:
         """Delete a stored voice and its audio."""
@@ -198,7 +205,7 @@ def _add_list(router: GuardedRouter, services: Services, options: ServerOptions)
         )
 
 
-def _created(voice: Voice) -> CreatedVoice:
+def _created(voice: Voice, notice: str | None) -> CreatedVoice:
     return CreatedVoice(
         id=voice.voice_id,
         voice_id=voice.voice_id,
@@ -207,6 +214,9 @@ def _created(voice: Voice) -> CreatedVoice:
         language=voice.language,
         sample_count=len(voice.samples),
         created=voice.created,
+        prompt_text=voice.transcript,
+        transcript_source=voice.transcript_source,
+        notice=notice,
     )
 
 
@@ -274,4 +284,5 @@ def _item(voice: Voice) -> dict[str, object]:
         "model": voice.model,
         "language": voice.language,
         "prompt_text": voice.transcript,
+        "transcript_source": voice.transcript_source,
     }
