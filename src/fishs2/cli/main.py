@@ -39,6 +39,7 @@ _COMMANDS = {
     ),
     "voices": _Place("voices", "app", "Stored voices: add, list, move between machines."),
     "keys": _Place("keys", "app", "Keys, quotas and their use."),
+    "mcp": _Place("mcp", "mcp", "Serve an assistant by the Model Context Protocol."),
     "s2": _Place("s2", "app", "Look into S2 Pro models and run their parts."),
 }
 

@@ -103,7 +103,7 @@ async def _write_file(spoken: Spoken, output: Path) -> None:
     progress = asyncio.create_task(_show_progress(spoken))
     try:
         async with spoken.render() as sound:
-            await asyncio.to_thread(_replace_file, output, sound.spool)
+            await asyncio.to_thread(replace_file, output, sound.spool)
             num_bytes = sound.num_bytes
     finally:
         progress.cancel()
@@ -114,7 +114,7 @@ async def _write_file(spoken: Spoken, output: Path) -> None:
     )
 
 
-def _replace_file(path: Path, content: Spool) -> None:
+def replace_file(path: Path, content: Spool) -> None:
     """Write a file that is either whole or not there. Raises UserError."""
     content.seek(0)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
