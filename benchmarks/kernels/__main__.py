@@ -45,6 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.kernels", description=__doc__)
     parser.add_argument("--sm", type=int, nargs="+", default=[90], help="compute capabilities")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4], help="rows of the table")
+    parser.add_argument(
+        "--predict", type=int, nargs="+", choices=BATCHES, default=BATCHES, help="rows of the steps"
+    )
     parser.add_argument("--widths", nargs="+", choices=_WIDTHS, default=list(_WIDTHS))
     parser.add_argument("--products", action="store_true", help="compile no other kernels")
     parser.add_argument("--json", type=Path, help="write everything there too")
@@ -52,10 +55,10 @@ def main() -> None:
     started_s = time.perf_counter()
     print(f"Triton {triton.__version__}")
     found = _Found()
-    steps = {(w, b): decode_step(w, b) for w in args.widths for b in {*args.rows, *BATCHES}}
+    steps = {(w, b): decode_step(w, b) for w in args.widths for b in {1, *args.rows, *args.predict}}
     for capability in args.sm:
         _read_kernels(found, capability, args.rows, steps, products_only=args.products)
-    _predict_all(found, args.sm[0], steps)
+    _predict_all(found, args.sm[0], steps, sorted(args.predict))
     _count(found, steps)
     for bar in found.bars:
         print(bar)
@@ -117,8 +120,9 @@ def _line_of(kernel: dict[str, Any]) -> str:
     )
 
 
-def _predict_all(found: _Found, capability: int, steps: _Steps) -> None:
-    products = [each for step in steps.values() for each in step if each.is_product]
+def _predict_all(found: _Found, capability: int, steps: _Steps, batches: Sequence[int]) -> None:
+    wanted = [step for (_, num_rows), step in steps.items() if num_rows in batches]
+    products = [each for step in wanted for each in step if each.is_product]
     codes = compile_all(products, capability)
     if any(code.failure for code in codes.values()):
         print("no predictions: not every product compiles")
@@ -126,10 +130,10 @@ def _predict_all(found: _Found, capability: int, steps: _Steps) -> None:
     print(
         f"\npredicted ms per step, by the loops of sm_{capability}; RTF of each stream in brackets"
     )
-    print(f"{'':12}" + "".join(f"{'B=' + str(each):>16}" for each in BATCHES))
+    print(f"{'':12}" + "".join(f"{'B=' + str(each):>16}" for each in batches))
     for card in CARDS:
         for width in dict.fromkeys(width for width, _ in steps):
-            made = [predict(card, width, b, steps[width, b], codes) for b in BATCHES]
+            made = [predict(card, width, b, steps[width, b], codes) for b in batches]
             found.predictions += made
             shown = "".join(f"{f'{p.step_ms:.2f} ({p.rtf:.3f})':>16}" for p in made)
             print(f"{card.name + ' ' + width:12}{shown}")
@@ -138,7 +142,8 @@ def _predict_all(found: _Found, capability: int, steps: _Steps) -> None:
 
 def _count(found: _Found, steps: _Steps) -> None:
     widths = list(dict.fromkeys(width for width, _ in steps))
-    rtf = {width: _rtf_of(found, width) for width in widths} if found.predictions else {}
+    made = {p.width: p.rtf for p in found.predictions if (p.card, p.num_rows) == ("H100", 1)}
+    rtf = {width: made[width] for width in widths if width in made}
     step = steps[widths[0], 1]
     draws_ms = free_draw_ms(step, MAX_ROUNDS)
     pieces = prefill_piece(widths[0])
@@ -150,11 +155,6 @@ def _count(found: _Found, steps: _Steps) -> None:
         found.bars.append(Bar(f"{width} GB of weights per frame", read_gb))
         best = read_gb * 1e9 / CARDS[0].bandwidth * 1000
         found.bars.append(Bar(f"H100 {width} ms that these bytes take at least", best))
-
-
-def _rtf_of(found: _Found, width: Width) -> float:
-    made = found.predictions
-    return next(p.rtf for p in made if (p.card, p.width, p.num_rows) == ("H100", width, 1))
 
 
 def _as_json(found: _Found) -> dict[str, Any]:

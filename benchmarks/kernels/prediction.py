@@ -7,7 +7,7 @@ Within 25 % is as near as such a model comes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 from benchmarks.kernels.launches import Launch
 from benchmarks.kernels.machine_code import MachineCode, variant_of
@@ -142,9 +142,8 @@ def weights_per_turn(launch: Launch) -> int:
     """Weights that a program takes in one turn of its loop."""
     values = launch.values or {}
     is_gate = values.get("IS_GATE", False)
-    columns: int = values["BLOCK_C"] if "BLOCK_C" in values else values["BLOCK_G"] * values["WIDTH"]
-    rows: int = values["BLOCK_R"]
-    return rows * columns * (2 if is_gate else 1)
+    num_weights: int = values["BLOCK_R"] * values["BLOCK_C"]
+    return num_weights * (2 if is_gate else 1)
 
 
 def _product_s(
@@ -158,15 +157,13 @@ def _product_s(
         )
     is_few = launch.name == "_few"
     code = codes[variant_of(launch)]
-    turns = launch.num_weights / weights_per_turn(launch)
-    if not is_few:
-        assert launch.values is not None
-        turns *= ceil(launch.values["num_vectors"] / launch.values["BLOCK_N"])
+    values = launch.values or {}
+    # Of the last block of columns as much is computed as of the others.
+    turns = prod(launch.grid) * ceil(values["part_columns"] / values["BLOCK_C"])
     issue = _FEW_ISSUE if is_few else _TILES_ISSUE
-    return max(
-        launch.matrix_bytes / (card.bandwidth * (_FEW_BANDWIDTH if is_few else _TILES_BANDWIDTH)),
-        turns * cycles_per_turn(code) / card.num_sms / card.clock_hz / issue,
-    )
+    read_s = launch.matrix_bytes / card.bandwidth / (_FEW_BANDWIDTH if is_few else _TILES_BANDWIDTH)
+    issue_s: float = turns * cycles_per_turn(code) / card.num_sms / card.clock_hz / issue
+    return max(read_s, issue_s)
 
 
 def _launch_s(launch: Launch) -> float:

@@ -47,7 +47,7 @@ def multiply_parts(x: Tensor, matrix: Linear | PackedRows) -> Tensor:
     few = x.shape[0] <= FEW
     block = FEW_ROWS if few else tile_rows(x.shape[0])
     parts = _SUMMED_PROGRAMS * (4 if few else 1) // -(-stored.num_rows // block)
-    longest = stored.num_columns // (FEW_COLUMNS[stored.kind] if few else TILE_COLUMNS)
+    longest = stored.num_columns // (FEW_COLUMNS if few else TILE_COLUMNS)
     num_parts = max(1, min(parts, _MAX_PARTS, longest))
     run = multiply_few if few else multiply_tiles
     return run(x, stored, num_parts=num_parts, dtype=torch.float32)
