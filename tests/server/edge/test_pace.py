@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from fishs2.errors import StalledReaderError
 from fishs2.server.edge.pace import Pace
 from tests.fakes import FakeEngine
 from tests.server.wire.raw import request
@@ -21,11 +22,23 @@ LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(250))
 
 
 class FakeListener:
-    """num_unsent: what it says. reads: whether the room that it offers stays, or shrinks."""
+    """num_unsent, num_unread: what it says. reads: whether its room stays, or shrinks.
 
-    def __init__(self, *, num_unsent: int = 0, reads: bool = True) -> None:
+    stall_s: its patience.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_unsent: int = 0,
+        num_unread: int | None = None,
+        reads: bool = True,
+        stall_s: float = 300.0,
+    ) -> None:
         self.num_unsent = num_unsent
+        self.num_unread = num_unread
         self.reads = reads
+        self.stall_s = stall_s
         self._window = 100_000
 
     @property
@@ -64,6 +77,80 @@ async def test_a_client_that_reads_gets_speech_as_fast_as_it_is_made() -> None:
         assert await pace.wait(b"x" * 10_000, 10.0 * (index + 1), forget)
 
 
+@pytest.mark.parametrize(("piece_s", "most"), [(1.0, 6), (0.001, 132)], ids=["sound", "bytes"])
+async def test_who_is_known_to_read_nothing_is_held_for_ever(piece_s: float, most: int) -> None:
+    listener = FakeListener()
+    pace, num_sent = Pace(listener), 0
+
+    for index in range(500):
+        listener.num_unread = num_sent * 1_000
+        waiting = asyncio.create_task(pace.wait(b"x" * 1_000, (index + 1) * piece_s, forget))
+        await asyncio.sleep(0)
+        if not waiting.done():
+            waiting.cancel()
+            break
+        num_sent += 1
+
+    assert num_sent == most
+
+
+async def test_who_is_known_to_read_is_sent_more_when_it_has() -> None:
+    listener = FakeListener(num_unread=60_000)
+    pace = Pace(listener)
+    await pace.wait(b"x" * 60_000, 60.0, forget)
+    waiting = asyncio.create_task(pace.wait(b"x" * 1_000, 61.0, forget))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    listener.num_unread = 3_000
+
+    assert await waiting == b"x" * 1_000
+
+
+async def test_who_takes_nothing_for_too_long_has_stalled() -> None:
+    listener = FakeListener(num_unread=60_000, stall_s=0.01)
+    pace = Pace(listener)
+    await pace.wait(b"x" * 60_000, 60.0, forget)
+
+    with pytest.raises(StalledReaderError):
+        await pace.wait(b"x", 61.0, forget)
+
+
+async def test_a_client_that_goes_is_waited_for_no_more() -> None:
+    listener = FakeListener(num_unread=60_000)
+    pace = Pace(listener)
+    await pace.wait(b"x" * 60_000, 60.0, forget)
+    waiting = asyncio.create_task(pace.wait(b"x", 61.0, forget))
+    await asyncio.sleep(0)
+    listener.num_unread = None
+
+    assert await waiting == b"x"
+
+
+async def test_a_long_piece_is_sent_in_bits_with_a_look_before_each() -> None:
+    listener = FakeListener(num_unread=0)
+    bits: list[bytes] = []
+
+    async def send(bit: bytes) -> None:
+        bits.append(bit)
+        listener.num_unread = sum(map(len, bits))
+
+    pace = Pace(listener)
+    waiting = asyncio.create_task(pace.wait(b"x" * 1_000_000, 10.0, send))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    assert 65_536 <= sum(map(len, bits)) <= 200_000
+    listener.num_unread = 0
+
+    def has_read_all() -> bool:
+        listener.num_unread = 0
+        return waiting.done()
+
+    await until(has_read_all)
+
+    assert b"".join(bits) + waiting.result() == b"x" * 1_000_000
+
+
 async def test_nobody_is_held_back_where_nobody_knows_who_reads() -> None:
     assert await send_until_held(Pace(None), piece_s=60.0, num_pieces=500) == 500
 
@@ -86,7 +173,7 @@ async def test_what_was_read_is_asked_with_bits_of_the_piece() -> None:
     """A client's answer to the last bytes says what it had read before they came."""
     listener = FakeListener(reads=False)
     pace = Pace(listener)
-    assert await pace.wait(b"x" * 100_000, 60.0, forget) == b"x" * 100_000
+    assert await pace.wait(b"x" * 60_000, 60.0, forget) == b"x" * 60_000
     bits: list[bytes] = []
 
     async def send(bit: bytes) -> None:

@@ -84,6 +84,17 @@ async def test_the_window_shrinks_by_what_has_arrived_and_was_not_read() -> None
         await until(lambda: pair.reader.num_unsent == 0 and (pair.reader.window or 0) > windows[10])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+async def test_on_this_machine_it_is_known_what_was_not_read() -> None:
+    async with connected(stall_s=300.0) as pair:
+        pair.transport.write(b"x" * 3_000)
+        pair.client.recv(1_000, socket.MSG_WAITALL)
+        assert pair.reader.num_unread == 2_000
+
+        pair.transport.abort()
+        assert pair.reader.num_unread is None
+
+
 async def test_who_takes_nothing_is_cut_off() -> None:
     async with connected(stall_s=0.05) as pair:
         pair.transport.write(b"x" * 1_000_000)

@@ -1,15 +1,18 @@
 """What a client has taken of what was written to it, as far as the system tells.
 
     written -> buffer of the transport -> socket -> network -> socket of the client -> the client
-              `num_unsent`: in the first two     `window`: room in its last
+              `num_unsent`: in the first two     `num_unread`: in the last    `window`: room in that
 
-Only Linux tells of the window; elsewhere what has arrived counts as read.
+Only Linux tells of the last, and of what it holds only on this machine; elsewhere what has arrived
+counts as read.
 """
 
 import asyncio
 import socket
 import struct
 import sys
+
+from fishs2.server.wire.peers import look_at_peer
 
 _KEPT_BYTES = 16_384
 """How much the system is to keep that it cannot send yet: what it has cannot be held back."""
@@ -38,7 +41,7 @@ class Reader:
         """stall_s: how long it may take nothing, while something waits for it."""
         self._transport = transport
         self._socket: socket.socket | None = transport.get_extra_info("socket")
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._clock: asyncio.TimerHandle | None = None
         self._last_unsent = 0
         # Whoever writes waits until the socket has everything.
@@ -50,6 +53,14 @@ class Reader:
         if not self._transport.is_closing():
             self._last_unsent = self._transport.get_write_buffer_size() + self._in_socket()
         return self._last_unsent
+
+    @property
+    def num_unread(self) -> int | None:
+        """Bytes that have arrived and were not read; None where nobody knows."""
+        if self._socket is None or self._transport.is_closing():
+            return None
+        peer = look_at_peer(self._socket)
+        return None if peer is None else peer.num_unread
 
     @property
     def window(self) -> int | None:
@@ -80,7 +91,7 @@ class Reader:
     def _wait(self, num_unsent: int) -> None:
         self.resume()
         loop = asyncio.get_running_loop()
-        self._clock = loop.call_later(self._stall_s, self._cut_off_unless_moved, num_unsent)
+        self._clock = loop.call_later(self.stall_s, self._cut_off_unless_moved, num_unsent)
 
     def _cut_off_unless_moved(self, num_before: int) -> None:
         buffered = self._transport.get_write_buffer_size() + self._in_socket()
