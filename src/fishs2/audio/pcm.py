@@ -4,6 +4,8 @@ Conversion to and from 16-bit integers, silence, and the change of sample rate o
 codecs (`encode`, `decode`) and no change of sound (`effects`).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -15,6 +17,12 @@ Pcm = NDArray[np.float32]
 
 _INT16_SCALE = 32768.0  # so that from_int16 and to_int16 are exact inverses
 _NO_PCM: Pcm = np.zeros(0, np.float32)
+
+
+def cut(pcm: Pcm, num_samples: int) -> Iterator[Pcm]:
+    """Yield it in pieces of so many samples, the last perhaps shorter; nothing of nothing."""
+    for start in range(0, len(pcm), num_samples):
+        yield pcm[start : start + num_samples]
 
 
 def check_finite(pcm: Pcm) -> None:

@@ -59,7 +59,11 @@ class ServerSettings(HomeSettings):
         "read in one piece, has this limit too, or 32 MiB if that is less.",
     )
     max_streams: int = Field(
-        256, ge=1, le=10_000, description="Speech requests in progress at once; one more is 429."
+        256,
+        ge=1,
+        le=10_000,
+        description="Speech requests in progress at once; one more is 429. Those whose slow "
+        "readers have enough for now do not count, up to three times as many.",
     )
     max_queue: int = Field(
         64,

@@ -1,6 +1,7 @@
 """Turns and places: given in order, bounded, never lost."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -252,3 +253,32 @@ async def test_cancelled_while_waiting_ahead_loses_no_turn() -> None:
 
     admission.give_back_turn(used_s=0.1)
     admission.check_integrity()
+
+
+async def test_a_place_that_rests_lets_others_in_and_is_never_refused() -> None:
+    admission = make_admission(max_streams=1)
+    with admission.stream() as resting:
+        with pytest.raises(BusyError), admission.stream():
+            pass
+        resting.rest()
+        resting.rest()
+        with admission.stream():
+            assert (admission.num_streams, admission.num_resting) == (1, 1)
+            resting.resume()
+            resting.resume()
+            assert (admission.num_streams, admission.num_resting) == (2, 0)
+        resting.rest()
+
+    assert (admission.num_streams, admission.num_resting) == (0, 0)
+    admission.check_integrity()
+
+
+async def test_not_any_number_may_rest() -> None:
+    admission = make_admission(max_streams=2)
+    with ExitStack() as places:
+        for _ in range(8):
+            places.enter_context(admission.stream()).rest()
+        with pytest.raises(BusyError, match="8 requests wait for slow readers"):
+            places.enter_context(admission.stream())
+    with admission.stream():
+        pass

@@ -12,7 +12,7 @@ from fishs2.engines.base import MAX_LOSSES, AudioChunk, Sampling, Utterance
 from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.feed import UtteranceFeed
-from tests.fakes import FakeEngine, fake_speech
+from tests.fakes import FakeEngine, Timing, fake_speech
 from tests.serving import until
 
 HELLO = Utterance("Hello there, this is a whole sentence.", sampling=Sampling(seed=7))
@@ -245,3 +245,18 @@ async def test_closing_at_any_moment_gives_every_turn_back(make: Callable[[], Fa
         admission.give_back_turn(used_s=0.1)
         assert engine.num_active == 0
         admission.check_integrity()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_long_chunks_are_read_in_pieces_where_they_are_read_as_they_come(
+    whole: bool,
+) -> None:
+    engine, admission = FakeEngine(timing=Timing(chunk_s=60.0)), make_admission()
+    feed = UtteranceFeed(engine, admission, HELLO)
+    await feed.start_as_first()
+    async with aclosing(feed.read_whole() if whole else feed.read()) as pieces:
+        heard = [pcm async for pcm in pieces]
+    await feed.close()
+
+    assert np.array_equal(np.concatenate(heard), expected())
+    assert len(heard) == (1 if whole else 3)

@@ -2,13 +2,16 @@
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fishs2.audio.effects import Effects
 from fishs2.engines.base import Part, Sampling, Utterance
 from fishs2.errors import BusyError, UserError
 from fishs2.service.speech.admission import Admission
+from fishs2.service.speech.audio_path import AudioPaths
 from fishs2.service.speech.feed import UtteranceFeed
 from fishs2.service.speech.performance import Performance
 from fishs2.service.speech.report import SpeechReport
@@ -69,6 +72,50 @@ async def test_slow_reader_holds_two_utterances_and_no_more() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         assert len(engine.utterances) == 2
+
+
+async def test_with_plenty_of_sound_unread_the_next_utterance_waits() -> None:
+    engine, admission = FakeEngine(num_turns=4), make_admission(num_turns=4)
+    long = Utterance("It goes on and on. " * 10)  # 12 s
+    async with aclosing(perform(engine, admission, [long, HELLO]).pcm()) as pieces:
+        await anext(pieces)
+        await until(lambda: engine.num_finished == 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(engine.utterances) == 1
+
+        while len(engine.utterances) == 1:
+            await anext(pieces)
+            await asyncio.sleep(0)
+        # Not only at its end.
+        assert (await anext(pieces)).size
+        await until(lambda: engine.num_finished == 2)
+
+
+async def test_what_is_read_as_a_whole_keeps_two_turns_busy_however_much_there_is() -> None:
+    engine, admission = FakeEngine(num_turns=4), make_admission(num_turns=4)
+    long = Utterance("It goes on and on. " * 10)
+    whole = perform(engine, admission, [long, long, HELLO], read=UtteranceFeed.read_whole)
+    async with aclosing(whole.pcm()) as pieces:
+        await anext(pieces)
+        await until(lambda: engine.num_finished == 2)
+
+
+async def test_a_place_rests_while_its_listener_takes_nothing() -> None:
+    engine, admission = FakeEngine(), make_admission(max_streams=1)
+    paths = AudioPaths(24_000, temp_dir=Path())
+    path = paths.stream(PLAN.format, Effects())
+    async with aclosing(perform(engine, admission, [HELLO]).encoded(path)) as pieces:
+        await anext(pieces)
+        assert admission.num_streams == 1
+        await until(lambda: admission.num_resting == 1)
+        await hear(perform(engine, admission, [HELLO]))
+        async for _ in pieces:
+            assert admission.num_resting == 0
+    paths.close()
+
+    assert (admission.num_streams, admission.num_resting) == (0, 0)
+    admission.check_integrity()
 
 
 async def test_utterances_without_sound_are_passed_over() -> None:

@@ -45,11 +45,36 @@ class AheadTurn:
     waiter: _Waiter | None = None
 
 
+_MOST_PER_PLACE = 4
+"""Requests in progress and resting ones, for each that may be in progress: they hold memory."""
+
+
+class Place:
+    """That of one request in progress. It may rest, while it needs nothing but its listener."""
+
+    def __init__(self, admission: "Admission") -> None:
+        self._admission = admission
+        self._is_resting = False
+
+    def rest(self) -> None:
+        """Let others in meanwhile."""
+        if not self._is_resting:
+            self._is_resting = True
+            self._admission._move(-1, 1)
+
+    def resume(self) -> None:
+        """Go on. It was let in once, and is not refused now, whoever came meanwhile."""
+        if self._is_resting:
+            self._is_resting = False
+            self._admission._move(1, -1)
+
+
 class Admission:
     """Bounds requests in progress, requests that wait for their first turn, and turns.
 
-    max_streams: requests in progress. max_queue: requests that wait for their first turn.
-    num_turns: utterances the engine works on at once.
+    max_streams: requests in progress, without those that rest; with them there may be four times as
+    many. max_queue: requests that wait for their first turn. num_turns: utterances the engine works
+    on at once.
     """
 
     def __init__(self, *, max_streams: int, max_queue: int, num_turns: int) -> None:
@@ -58,6 +83,7 @@ class Admission:
         self._num_turns = num_turns
         self._free_turns = num_turns
         self._num_streams = 0
+        self._num_resting = 0
         self._num_queued = 0
         # Bounded: each of at most max_streams requests waits for at most two turns.
         self._waiters: dict[_Waiter, SoundInHand] = {}
@@ -68,8 +94,13 @@ class Admission:
 
     @property
     def num_streams(self) -> int:
-        """Requests in progress."""
+        """Requests in progress, without those that rest."""
         return self._num_streams
+
+    @property
+    def num_resting(self) -> int:
+        """Requests that wait for nothing but their listeners."""
+        return self._num_resting
 
     @property
     def num_queued(self) -> int:
@@ -77,15 +108,23 @@ class Admission:
         return self._num_queued
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
+    def stream(self) -> Iterator[Place]:
         """Hold the place of one request; raises BusyError when there is none left."""
         if self._num_streams >= self._max_streams:
             raise self._busy(f"{self._num_streams} requests are in progress, the most allowed")
-        self._num_streams += 1
+        if self._num_streams + self._num_resting >= _MOST_PER_PLACE * self._max_streams:
+            raise self._busy(f"{self._num_resting} requests wait for slow readers")
+        self._move(1, 0)
+        place = Place(self)
         try:
-            yield
+            yield place
         finally:
-            self._num_streams -= 1
+            place.resume()
+            self._move(-1, 0)
+
+    def _move(self, num_streams: int, num_resting: int) -> None:
+        self._num_streams += num_streams
+        self._num_resting += num_resting
 
     async def take_first_turn(self) -> None:
         """Wait for the first turn of a request; raises BusyError when too many already wait."""
@@ -192,7 +231,7 @@ class Admission:
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless, with nothing in progress, every turn is free."""
-        if self._num_streams == 0:
+        if self._num_streams == 0 and self._num_resting == 0:
             assert self._free_turns == self._num_turns, "a turn was not given back"
             assert not self._waiters
             assert not self._waiters_ahead

@@ -4,10 +4,8 @@ One path for each answer, however many utterances it has, so that borders betwee
 heard.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,8 @@ from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat
 from fishs2.audio.loudness import StreamLoudness, WholeLoudness
 from fishs2.audio.pcm import Pcm, Resampler
+from fishs2.service.speech.admission import SoundInHand, nothing_in_hand
+from fishs2.service.speech.coding import CodingThreads
 from fishs2.service.speech.sound import Sound
 from fishs2.store.spool import Spool
 
@@ -29,14 +29,20 @@ class AudioPaths:
         self._engine_rate_hz = engine_rate_hz
         self._temp_dir = temp_dir
         # Codecs and filters release the GIL; more threads than cores would only add latency.
-        self._threads = ThreadPoolExecutor(
-            max_workers=os.cpu_count(), thread_name_prefix="fishs2-audio"
-        )
+        self._coding = CodingThreads(os.cpu_count() or 1)
 
-    def stream(self, audio_format: AudioFormat, effects: Effects) -> "AudioPath":
-        """A path whose bytes come as the sound does."""
+    def stream(
+        self,
+        audio_format: AudioFormat,
+        effects: Effects,
+        *,
+        in_hand: SoundInHand = nothing_in_hand,
+    ) -> "AudioPath":
+        """A path whose bytes come as the sound does. in_hand: of whoever listens."""
         chain = EffectChain(effects, self._engine_rate_hz, loudness=StreamLoudness)
-        return self._path(audio_format, effects, chain, StreamEncoder(audio_format), lambda: True)
+        path = self._path(audio_format, effects, chain, StreamEncoder(audio_format), lambda: True)
+        path.in_hand = in_hand
+        return path
 
     @asynccontextmanager
     async def file(
@@ -49,14 +55,14 @@ class AudioPaths:
             chain = EffectChain(effects, self._engine_rate_hz, loudness=loudness)
             encoder = FileEncoder(audio_format, file)
             path = self._path(audio_format, effects, chain, encoder, lambda: file.is_light)
-            yield path, Sound(file, self._threads)
+            yield path, Sound(file, self._coding.threads)
         finally:
             for spool in (file, kept):
                 if spool.is_light:
                     spool.close()
                 else:
                     # The disk has to free it, and a thread may still be at work on it.
-                    self._threads.submit(spool.close)
+                    self._coding.threads.submit(spool.close)
 
     def _path(
         self,
@@ -80,7 +86,7 @@ class AudioPaths:
             resampler,
             encoder,
             engine_rate_hz=rate_hz,
-            threads=self._threads,
+            coding=self._coding,
             is_light=lambda: is_cheap and is_light(),
         )
         path.speed = effects.speed
@@ -88,14 +94,15 @@ class AudioPaths:
 
     def close(self) -> None:
         """End the threads. No path may be in use."""
-        self._threads.shutdown()
+        self._coding.close()
 
 
 class AudioPath:
     """Takes the PCM of one answer, in order; one call at a time.
 
-    speed: how much faster the sound becomes. audio_s: seconds of it so far, after the effects.
-    has_sound: whether the engine has given any.
+    speed: how much faster the sound becomes. in_hand: of whoever listens; who has the least goes
+    first. audio_s: seconds of sound so far, after the effects. has_sound: whether the engine has
+    given any.
     """
 
     def __init__(
@@ -105,17 +112,18 @@ class AudioPath:
         encoder: AudioEncoder,
         *,
         engine_rate_hz: int,
-        threads: Executor,
+        coding: CodingThreads,
         is_light: Callable[[], bool],
     ) -> None:
-        """threads: where the work is done that is not light."""
+        """coding: where the work is done that is not light."""
         self._effects = effects
         self._resampler = resampler
         self._encoder = encoder
         self._engine_rate_hz = engine_rate_hz
-        self._threads = threads
+        self._coding = coding
         self._is_light = is_light
         self.speed = 1.0
+        self.in_hand: SoundInHand = nothing_in_hand
         self.audio_s = 0.0
         self.has_sound = False
 
@@ -124,13 +132,13 @@ class AudioPath:
         self.has_sound = self.has_sound or len(pcm) > 0
         if self._is_light():
             return self._apply(pcm)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._apply, pcm)
+        return await self._coding.run(lambda: self._apply(pcm), self.in_hand)
 
     async def flush(self) -> bytes:
         """Return the rest. Nothing may follow."""
         if self._is_light():
             return self._finish()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._finish)
+        return await self._coding.run(self._finish, self.in_hand)
 
     def _apply(self, pcm: Pcm) -> bytes:
         return self._encode(self._effects.apply(pcm))

@@ -7,13 +7,19 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from fishs2.audio.pcm import Pcm
+from fishs2.audio.pcm import Pcm, cut
 from fishs2.engines.base import MAX_LOSSES, SpeechEngine, Utterance
 from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
 from fishs2.service.speech.admission import Admission, AheadTurn, SoundInHand, nothing_in_hand
 from fishs2.service.speech.onset import Echo, Onset
 
 _MAX_REROLLS = 2
+
+_PLENTY_S = 5.0
+"""Sound that was not read, with which the next utterance can wait."""
+
+_PIECE_S = 1.0
+"""Read at once, so that nobody's codec is in the way of another's for long."""
 
 
 class UtteranceFeed:
@@ -49,6 +55,10 @@ class UtteranceFeed:
         self._taken: list[Pcm] = []
         self._is_complete = False
         self._has_sound = False
+        self._rate_hz = engine.capabilities.sample_rate_hz
+        self._num_unread = 0
+        self._is_read_whole = False
+        self._is_awaited = False
         self._is_revoked = False
         self._next: UtteranceFeed | None = None
 
@@ -64,24 +74,39 @@ class UtteranceFeed:
         self._task = asyncio.create_task(self._run())
 
     def start_after(self, before: "UtteranceFeed") -> None:
-        """Start once `before` has sound: until then it gets all that the engine can do."""
-        if before._has_sound:
-            self.start()
-        else:
-            before._next = self
+        """Start once `before` has sound: until then it gets all that the engine can do.
+
+        Later if whoever listens has plenty of that, as they may take a while, or leave.
+        """
+        before._next = self
+        before._start_next()
 
     async def read(self) -> AsyncGenerator[Pcm]:
         """Yield float32 [n], chunk by chunk, as they come. Raises EngineError, UserError."""
         self._admission.need(self._turn)
-        while (pcm := await self._queue.get()) is not None:
+        while (pcm := await self._next_chunk()) is not None:
             if not self._is_complete:
                 self._taken.append(pcm)
-            yield pcm
+            most = len(pcm) if self._is_read_whole else round(_PIECE_S * self._rate_hz)
+            for piece in cut(pcm, most):
+                # Before it is given: it is next to nothing, and whoever takes it may take a while.
+                self._num_unread -= len(piece)
+                self._start_next()
+                yield piece
         if self._task is not None:
             await self._task
 
+    async def _next_chunk(self) -> Pcm | None:
+        if self._queue.empty() and self._has_sound:
+            # Whoever listens is as fast as the engine.
+            self._is_awaited = True
+            self._start_next()
+        return await self._queue.get()
+
     async def read_whole(self) -> AsyncGenerator[Pcm]:
         """Yield what `read` yields, once the utterance is complete. Raises what it raises."""
+        self._is_read_whole = True
+        self._start_next()
         self._admission.need(self._turn)
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -121,6 +146,7 @@ class UtteranceFeed:
         try:
             while not await self._speak_in_a_turn():
                 pass
+            self._is_complete = True
             self._note_sound()
         finally:
             self._is_complete = True
@@ -179,17 +205,30 @@ class UtteranceFeed:
     def _pass_on(self, pcm: Pcm) -> None:
         if len(pcm) and not self._is_revoked:
             self._queue.put_nowait(pcm)
+            self._num_unread += len(pcm)
         self._note_sound()
 
     def _note_sound(self) -> None:
         self._has_sound = True
-        if self._next is not None:
+        self._start_next()
+
+    def _start_next(self) -> None:
+        """Start the next utterance if it is to be made by now."""
+        if self._next is not None and self._has_sound and self._is_next_wanted():
             self._next.start()
             self._next = None
 
+    def _is_next_wanted(self) -> bool:
+        """Not while there is plenty of this one, nor while nobody knows whether there will be."""
+        if self._is_read_whole:
+            return True
+        has_plenty = self._num_unread > _PLENTY_S * self._rate_hz
+        return (self._is_complete or self._is_awaited) and not has_plenty
+
     def _forget_unheard(self) -> None:
         while not self._queue.empty():
-            self._queue.get_nowait()
+            dropped = self._queue.get_nowait()
+            self._num_unread -= 0 if dropped is None else len(dropped)
 
     def _end_turn(self) -> None:
         if self._turn_started_s is not None:

@@ -3,15 +3,15 @@
     script (whole, live) -> feeds (at most two) -> joints -> AudioPath -> (whoever listens)
 
 A request is a live speech whose text is all there. At most two utterances are at the engine: the
-one that is heard and the next. While a script waits for text it takes no place among the requests
-in progress.
+one that is heard and the next. While a script waits for text, or for whoever listens, it takes no
+place among the requests in progress.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from fishs2.audio.joints import Joints
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import SpeechEngine
 from fishs2.errors import BusyError, UserError
-from fishs2.service.speech.admission import Admission
+from fishs2.service.speech.admission import Admission, Place
 from fishs2.service.speech.audio_path import AudioPath
 from fishs2.service.speech.feed import UtteranceFeed
 from fishs2.service.speech.plan import SpeechPlan
@@ -67,6 +67,9 @@ class Script(Protocol):
 Read = Callable[[UtteranceFeed], AsyncGenerator[Pcm]]
 """How a feed is read: `UtteranceFeed.read` as it comes, `read_whole` once it is complete."""
 
+_REST_AFTER_S = 0.5
+"""A reader that keeps up takes less."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Started:
@@ -94,7 +97,7 @@ class Performance:
         self._report = report
         self._read = read
         self._place = ExitStack()
-        self._has_place = False
+        self._held: Place | None = None
         self._num_started = 0
         self._last: UtteranceFeed | None = None
         # At most two, but for those that are being closed.
@@ -123,7 +126,8 @@ class Performance:
                     report.audio_s = path.audio_s
                     if encoded:
                         report.note_first_audio()
-                        yield encoded
+                        with self._resting():
+                            yield encoded
             if path.has_sound:
                 rest = await path.flush()
                 report.audio_s = path.audio_s
@@ -229,10 +233,24 @@ class Performance:
 
     def _take_place(self) -> None:
         """Be a request in progress, unless it is one. Raises BusyError."""
-        if not self._has_place:
-            self._place.enter_context(self._admission.stream())
-            self._has_place = True
+        if self._held is None:
+            self._held = self._place.enter_context(self._admission.stream())
 
     def _leave_place(self) -> None:
         self._place.close()
-        self._has_place = False
+        self._held = None
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """In this block whoever listens takes what there is; its place rests if that takes long."""
+        timer = asyncio.get_running_loop().call_later(_REST_AFTER_S, self._rest)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if self._held is not None:
+                self._held.resume()
+
+    def _rest(self) -> None:
+        if self._held is not None:
+            self._held.rest()

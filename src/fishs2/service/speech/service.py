@@ -78,7 +78,9 @@ class Spoken:
         at any time; where the text comes later, all of them at any time.
         """
         plan = self.script.plan
-        path = self._paths.stream(plan.format, plan.request.effects)
+        path = self._paths.stream(
+            plan.format, plan.request.effects, in_hand=self.report.sound_in_hand_s
+        )
         return self._perform(UtteranceFeed.read).encoded(path)
 
     @asynccontextmanager
