@@ -57,6 +57,9 @@ class Metrics:
             "Utterances spoken again: speech ran away, had no sound, or its process was lost.",
             ("dialect",),
         )
+        self._verdicts = self._counter(
+            "fishs2_verify", "Utterances that were heard again.", ("dialect", "outcome")
+        )
         self._first_audio_s = Histogram(
             "fishs2_first_audio_seconds",
             "From a request to its first encoded bytes.",
@@ -79,6 +82,8 @@ class Metrics:
         self._chars.labels(dialect).inc(report.num_chars)
         self._audio_s.labels(dialect).inc(report.audio_s)
         self._rerolls.labels(dialect).inc(report.num_rerolls)
+        for verdict in report.verdicts:
+            self._verdicts.labels(dialect, verdict.outcome).inc()
         if report.is_live:
             return
         if report.first_audio_s is not None:

@@ -26,6 +26,7 @@ from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.speech.service import SpeechService
+from fishs2.service.speech.verify import Verifier
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.hearing import describe_missing
 from fishs2.service.voices.library import Voices
@@ -282,4 +283,5 @@ class Services:
             max_queue=self._limits.max_queue,
             num_turns=capabilities.num_turns,
         )
-        return SpeechService(engine, self._admission, self.voices, self._rules)
+        verifier = Verifier(self.listening, capabilities)
+        return SpeechService(engine, self._admission, self.voices, self._rules, verifier=verifier)

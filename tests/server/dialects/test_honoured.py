@@ -50,6 +50,7 @@ OPENAI: dict[str, object] = {
     "latency": "low",
     "normalize": True,
     "prosody": {"volume": 3},
+    "verify": True,
 }
 FISH: dict[str, object] = {
     "text": "Other.",
@@ -73,6 +74,7 @@ FISH: dict[str, object] = {
     "max_new_tokens": 9,
     "early_stop_threshold": 0.5,
     "seed": 3,
+    "verify": True,
     "features": ["a"],
 }
 OPEN: dict[str, object] = {

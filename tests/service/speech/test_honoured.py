@@ -35,6 +35,7 @@ NOT_HEARD = {
     "request_id": "of the log",
     "dialect": "of the metrics",
     "unasked": "nobody asks for it",
+    "verify": "of the verdict, in test_verify",
 }
 
 CHANGES: dict[str, SpeechRequest] = {

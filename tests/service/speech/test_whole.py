@@ -26,6 +26,7 @@ REQUEST_FIELDS = {
     "latency",
     "emoji",
     "text_cleaning",
+    "verify",  # kept audio has no verdict, and no dialect that keeps any takes it
     "unasked",
     "unheeded",
     "request_id",

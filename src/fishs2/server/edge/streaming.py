@@ -25,6 +25,7 @@ from fishs2.service.accounts.accounts import Principal
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.service import Spoken
+from fishs2.service.speech.verify import verify_header
 from fishs2.service.speech.whole import WholeScript
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,9 @@ class SpeechResponse(Response):
         """events: how server-sent events tell of the speech, for delivery `sse`."""
         super().__init__()
         self._order = order
-        self._delivery = delivery
+        # The verdict is in a header, and known at the end.
+        is_verified = order.script.plan.request.verify
+        self._delivery = "whole" if is_verified and delivery == "chunked" else delivery
         self._client_stall_s = client_stall_s
         self._events = events
         self._has_started = False
@@ -173,6 +176,8 @@ class SpeechResponse(Response):
                 "Content-Length": str(sound.num_bytes),
                 "X-Audio-Duration": f"{spoken.report.audio_s:.3f}",
             }
+            if spoken.report.verdicts:
+                headers["X-Fishs2-Verify"] = verify_header(spoken.report.verdicts)
             await self._start(send, self._order.content_type, headers)
             async for piece in pieces:
                 await self._send_piece(send, last, more=True)

@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
+import numpy as np
+
 from fishs2.audio.pcm import Pcm, cut
 from fishs2.engines.base import MAX_LOSSES, SpeechEngine, Utterance
 from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
 from fishs2.service.speech.admission import Admission, AheadTurn, SoundInHand, nothing_in_hand
 from fishs2.service.speech.onset import Echo, Onset
+from fishs2.service.speech.verify import Verdict, Verify, judge
 
 _MAX_REROLLS = 2
 
@@ -39,9 +42,18 @@ class UtteranceFeed:
         utterance: Utterance,
         *,
         in_hand: SoundInHand = nothing_in_hand,
+        verify: Verify | None = None,
     ) -> None:
-        """in_hand: of whoever listens; who has the least goes first."""
+        """in_hand: of whoever listens; who has the least goes first. verify: hears the utterance
+        before anybody reads it; where something else was said it is spoken with other seeds, and
+        what came nearest is kept.
+        """
         self.num_rerolls = 0
+        self.verdict: Verdict | None = None
+        self._verify = verify
+        # One utterance, whole, until it has been heard.
+        self._held: list[Pcm] = []
+        self._first_reroll = 0
         self._engine = engine
         self._admission = admission
         self._utterance = _with_seed(utterance, engine)
@@ -144,14 +156,47 @@ class UtteranceFeed:
 
     async def _run(self) -> None:
         try:
-            while not await self._speak_in_a_turn():
-                pass
+            if self._verify is None:
+                await self._speak_in_turns()
+            else:
+                await self._speak_as_written(self._verify)
             self._is_complete = True
             self._note_sound()
         finally:
             self._is_complete = True
             self._taken.clear()
             self._queue.put_nowait(None)
+
+    async def _speak_in_turns(self) -> None:
+        while not await self._speak_in_a_turn():
+            pass
+
+    async def _speak_as_written(self, verify: Verify) -> None:
+        """Speak until what is heard is what was written, within the limits of other rerolls.
+
+        No turn is held while it is heard. An engine without seeds would say the same again.
+        """
+        has_seeds = "seed" in self._engine.capabilities.honours
+        best: list[Pcm] = []
+        for number in range(_MAX_REROLLS + 1 if has_seeds else 1):
+            self.num_rerolls += number > 0
+            self._first_reroll = number * (_MAX_REROLLS + 1)
+            try:
+                await self._speak_in_turns()
+            except EngineError:
+                if not best:
+                    raise
+                break
+            spoken, self._held = self._held, []
+            found = judge(await verify(np.concatenate(spoken)) if spoken else None, number)
+            if found.is_better_than(self.verdict):
+                self.verdict, best = found, spoken
+            if found.outcome != "differs":
+                break
+        if self.verdict is not None:
+            self.verdict = replace(self.verdict, num_respoken=number)
+        for pcm in best:
+            self._offer(pcm)
 
     async def _speak_in_a_turn(self) -> bool:
         """Speak to the end; False if the turn was revoked."""
@@ -175,7 +220,8 @@ class UtteranceFeed:
         num_rerolls = num_losses = 0
         while True:
             try:
-                await self._speak(_with_other_seed(self._utterance, num_rerolls))
+                number = self._first_reroll + num_rerolls
+                await self._speak(_with_other_seed(self._utterance, number))
             except RunawaySpeechError:
                 if self._taken or num_rerolls == _MAX_REROLLS:
                     raise
@@ -204,9 +250,15 @@ class UtteranceFeed:
 
     def _pass_on(self, pcm: Pcm) -> None:
         if len(pcm) and not self._is_revoked:
-            self._queue.put_nowait(pcm)
-            self._num_unread += len(pcm)
+            if self._verify is None:
+                self._offer(pcm)
+            else:
+                self._held.append(pcm)
         self._note_sound()
+
+    def _offer(self, pcm: Pcm) -> None:
+        self._queue.put_nowait(pcm)
+        self._num_unread += len(pcm)
 
     def _note_sound(self) -> None:
         self._has_sound = True
@@ -226,6 +278,7 @@ class UtteranceFeed:
         return (self._is_complete or self._is_awaited) and not has_plenty
 
     def _forget_unheard(self) -> None:
+        self._held.clear()
         while not self._queue.empty():
             dropped = self._queue.get_nowait()
             self._num_unread -= 0 if dropped is None else len(dropped)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from fishs2.audio.joints import Joints
 from fishs2.audio.pcm import Pcm
-from fishs2.engines.base import SpeechEngine
+from fishs2.engines.base import SpeechEngine, Utterance
 from fishs2.errors import BusyError, UserError
 from fishs2.service.speech.admission import Admission, Place
 from fishs2.service.speech.audio_path import AudioPath
@@ -25,6 +25,7 @@ from fishs2.service.speech.feed import UtteranceFeed
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.script import Line, worded
+from fishs2.service.speech.verify import Verifier, Verify
 from fishs2.service.speech.whole import nothing_to_speak
 
 
@@ -90,12 +91,15 @@ class Performance:
         report: SpeechReport,
         *,
         read: Read,
+        verifier: Verifier | None = None,
     ) -> None:
+        """verifier: hears what is spoken, where the request asks for it."""
         self._engine = engine
         self._admission = admission
         self._script = script
         self._report = report
         self._read = read
+        self._verifier = verifier if script.plan.request.verify else None
         self._place = ExitStack()
         self._held: Place | None = None
         self._num_started = 0
@@ -162,6 +166,8 @@ class Performance:
                 has_sound = self._report.num_begun > self._report.num_spoken
                 pause_s = started.pause_s if has_sound else 0.0
                 self._report.num_spoken += 1
+                if started.feed.verdict is not None:
+                    self._report.verdicts.append(started.feed.verdict)
                 await self._close(started.feed)
         except (UserError, BusyError):
             if self._report.is_live and self._report.num_begun:
@@ -195,7 +201,11 @@ class Performance:
         utterance = line.utterance
         speakable = worded(utterance, self._engine.capabilities)
         feed = UtteranceFeed(
-            self._engine, self._admission, speakable, in_hand=self._report.sound_in_hand_s
+            self._engine,
+            self._admission,
+            speakable,
+            in_hand=self._report.sound_in_hand_s,
+            verify=self._verify(utterance, speakable),
         )
         self._feeds.add(feed)
         self._report.utterance_chars.append(len(utterance.text))
@@ -208,6 +218,12 @@ class Performance:
         else:
             feed.start_after(before)
         return _Started(feed, line.pause_s)
+
+    def _verify(self, utterance: Utterance, speakable: Utterance) -> Verify | None:
+        if self._verifier is None:
+            return None
+        language = self._script.plan.request.language
+        return self._verifier.of(utterance, speakable.text, language)
 
     async def _end(self, upcoming: asyncio.Task[_Started | None]) -> None:
         """Let go of everything."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.verify import Verdict, verify_header
 from fishs2.store.accounts.usage import Outcome
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ class SpeechReport:
     engine. num_chars, num_utterances: of its text, as far as it was known at the end.
     utterance_chars: of each utterance that the engine was given. num_begun, num_spoken: utterances
     that sounded, and that are complete. num_rerolls: how often one was spoken again. times_s: where
-    in the sound each of them begins and ends, so far. Other times are since `started_s`; seconds:
+    in the sound each of them begins and ends, so far. verdicts: of those that were heard again,
+    where the request asks for it. Other times are since `started_s`; seconds:
     how long it took, once it has ended.
     """
 
@@ -35,6 +37,7 @@ class SpeechReport:
     num_spoken: int = 0
     num_rerolls: int = 0
     times_s: list[tuple[float, float]] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     outcome: Literal["running", "finished", "aborted", "failed"] = "running"
     seconds: float = 0.0
     _now_s: float = 0.0
@@ -87,5 +90,6 @@ class SpeechReport:
                 "first_audio_ms": round(1000 * self.first_audio_s) if self.first_audio_s else None,
                 "rtf": round(self.seconds / self.audio_s, 4) if is_timed else None,
                 "rerolls": self.num_rerolls or None,
+                "verify": verify_header(self.verdicts) if self.verdicts else None,
             },
         )

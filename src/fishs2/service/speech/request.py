@@ -24,7 +24,8 @@ class SpeechRequest:
     max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
     this they take in the next sentence. is_continuous: the engine may carry its manner over from
     one utterance to the next. emoji: whether they are read; text_cleaning: what is taken
-    out of the text; None means what the settings say.
+    out of the text; None means what the settings say. verify: it is heard again, and spoken again
+    where something else was said.
     latency, sampling: what holds; None, or None in a field, is ours. unasked: which of these
     (`latency`, and the fields of sampling) the client has no wish about: defaults of the dialect,
     and what its clients send whatever their user wants. unheeded: fields of the dialect that nobody
@@ -50,6 +51,7 @@ class SpeechRequest:
     is_continuous: bool = True
     emoji: EmojiReading | None = None
     text_cleaning: TextCleaning | None = None
+    verify: bool = False
     latency: Latency | None = None
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 
 from fishs2.engines.base import SpeechEngine
+from fishs2.errors import UserError
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.audio_path import AudioPaths
 from fishs2.service.speech.feed import UtteranceFeed
@@ -12,6 +13,7 @@ from fishs2.service.speech.plan import Planner, SpeechPlan, SpeechRules
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.sound import Sound
+from fishs2.service.speech.verify import Verifier
 from fishs2.service.speech.whole import WholeScript, write_whole
 from fishs2.service.voices.library import Voices
 
@@ -20,8 +22,16 @@ class SpeechService:
     """Speaks with one started engine, in its own voices and in stored ones."""
 
     def __init__(
-        self, engine: SpeechEngine, admission: Admission, voices: Voices, rules: SpeechRules
+        self,
+        engine: SpeechEngine,
+        admission: Admission,
+        voices: Voices,
+        rules: SpeechRules,
+        *,
+        verifier: Verifier | None = None,
     ) -> None:
+        """verifier: hears what is spoken; None refuses requests that ask for it."""
+        self._verifier = verifier
         self._engine = engine
         self._admission = admission
         self._max_input_chars = rules.max_input_chars
@@ -34,7 +44,16 @@ class SpeechService:
         self._paths.close()
 
     async def plan(self, request: SpeechRequest) -> SpeechPlan:
-        """Decide how to speak `request`, whatever its text. Raises UserError."""
+        """Decide how to speak `request`, whatever its text.
+
+        Raises UserError; ListenerMissingError where it is to be verified and nothing can hear it.
+        """
+        if request.verify:
+            if self._verifier is None:
+                raise UserError(
+                    "speech cannot be verified here", code="invalid_parameter", param="verify"
+                )
+            self._verifier.check()
         return await self._planner.plan(request)
 
     async def write(self, request: SpeechRequest) -> WholeScript:
@@ -44,7 +63,9 @@ class SpeechService:
     def speak(self, script: Script, *, is_live: bool = False) -> "Spoken":
         """A speech that has not begun."""
         report = SpeechReport(script.plan.request, is_live=is_live)
-        return Spoken(self._engine, self._admission, self._paths, script, report)
+        return Spoken(
+            self._engine, self._admission, self._paths, script, report, verifier=self._verifier
+        )
 
 
 class Spoken:
@@ -57,7 +78,10 @@ class Spoken:
         paths: AudioPaths,
         script: Script,
         report: SpeechReport,
+        *,
+        verifier: Verifier | None = None,
     ) -> None:
+        self._verifier = verifier
         self.script = script
         self.report = report
         self._engine = engine
@@ -98,6 +122,11 @@ class Spoken:
 
     def _perform(self, read: Read) -> Performance:
         self._performance = Performance(
-            self._engine, self._admission, self.script, self.report, read=read
+            self._engine,
+            self._admission,
+            self.script,
+            self.report,
+            read=read,
+            verifier=self._verifier,
         )
         return self._performance

@@ -152,6 +152,7 @@ class Tts(JsonBody):
     text_cleaning: TextCleaning | None = Field(
         None, description="What is taken out of the text before it is spoken."
     )
+    verify: bool = Field(False, description="Hear it again: X-Fishs2-Verify has the verdict.")
     features: Annotated[list[str], BeforeValidator(_to_list)] = Field([], max_length=100)
 
 

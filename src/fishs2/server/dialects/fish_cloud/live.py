@@ -29,7 +29,7 @@ from fishs2.server.dialects.fish_cloud.frames import (
     read_event,
     stop_frame,
 )
-from fishs2.server.dialects.fish_cloud.request import to_speech_request
+from fishs2.server.dialects.fish_cloud.request import check_unverified, to_speech_request
 from fishs2.server.dialects.fish_cloud.times import Timeline, Times
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.errors import Problem, describe_error, describe_fields
@@ -236,7 +236,9 @@ class LiveSession:
         except RequestValidationError as error:
             raise UserError(describe_fields(error), code="validation_error") from None
         request_id = self._socket.state.request_id
-        return to_speech_request(body, self._options, request_id)
+        wanted = to_speech_request(body, self._options, request_id)
+        check_unverified(wanted)
+        return wanted
 
     async def _receive_in_time(self, text: LiveText) -> bytes:
         """The next frame. Raises UserError when nothing moves for too long, or it is too large."""

@@ -57,6 +57,7 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         is_continuous=body.condition_on_previous_chunks,
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
+        verify=body.verify,
         latency=body.latency,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,
@@ -67,6 +68,17 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         unasked=unasked,
         unheeded=_unheeded(body),
     )
+
+
+def check_unverified(request: SpeechRequest) -> None:
+    """Raise UserError where a verdict is asked for, and the answer has no place for it."""
+    if request.verify:
+        raise UserError(
+            "verify is taken by POST /v1/tts and /v1/audio/speech only: this answer has no place "
+            "for the verdict",
+            code="invalid_parameter",
+            param="verify",
+        )
 
 
 def _speakers(body: Tts) -> tuple[SpeakerVoice, ...]:

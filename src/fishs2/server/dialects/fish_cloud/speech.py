@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, is_cloud, read_tts
 from fishs2.server.dialects.fish_cloud.errors import FishErrorBody
-from fishs2.server.dialects.fish_cloud.request import to_speech_request
+from fishs2.server.dialects.fish_cloud.request import check_unverified, to_speech_request
 from fishs2.server.dialects.fish_cloud.times import TimedEvents
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import body_schema
@@ -62,6 +62,7 @@ def fish_cloud_router(services: Services, options: ServerOptions) -> GuardedRout
     async def speak_with_times(request: Request) -> Response:
         """Turn text into speech, and say when each part of it sounds."""
         order = await order_tts(request, services, options)
+        check_unverified(order.script.plan.request)
         stall_s = options.client_stall_s
         return SpeechResponse(order, delivery="sse", client_stall_s=stall_s, events=TimedEvents)
 

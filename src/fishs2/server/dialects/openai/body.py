@@ -156,3 +156,8 @@ class SpeechBody(JsonBody):
         None, description="What is taken out of the text before it is spoken."
     )
     prosody: Prosody | None = Field(None, description="Pace and loudness.")
+    verify: bool | None = Field(
+        None,
+        description="Hear it again, speak again what differs, and say so in X-Fishs2-Verify, or in "
+        "a speech.verify event; it is sent when all of it has been heard.",
+    )

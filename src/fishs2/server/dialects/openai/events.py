@@ -6,6 +6,7 @@ import math
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
 from fishs2.service.speech.service import Spoken
+from fishs2.service.speech.verify import summarise
 
 _FRAMES_PER_S = 44_100 / 2_048
 """Frames of S2 Pro per second of audio, the unit in which `usage` counts output tokens."""
@@ -29,7 +30,11 @@ class OpenAiEvents:
             "output_tokens": num_out,
             "total_tokens": num_in + num_out,
         }
-        return _event({"type": "speech.audio.done", "usage": usage})
+        done = _event({"type": "speech.audio.done", "usage": usage})
+        if not self._spoken.report.verdicts:
+            return done
+        verdict = summarise(self._spoken.report.verdicts)
+        return _event({"type": "speech.verify", **verdict}) + done
 
     def error(self, problem: Problem) -> bytes:
         failed = {"message": problem.message, "code": problem.code}

@@ -58,6 +58,7 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         max_utterance_chars=body.chunk_length,
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
+        verify=bool(body.verify),
         latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),
