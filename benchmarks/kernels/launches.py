@@ -15,11 +15,12 @@ from benchmarks.make_model import sizes
 from benchmarks.random_model import RandomLoader, Width
 from fishs2.engines.s2.device.choose_ops import triton_ops
 from fishs2.engines.s2.device.codec_stream import CodecStream, Mark
+from fishs2.engines.s2.device.row_pass import read_prompt
 from fishs2.engines.s2.device.step_work import StepWork
 from fishs2.engines.s2.model.codec import Codec
 from fishs2.engines.s2.model.fast_ar import FastAr
 from fishs2.engines.s2.model.linear import QuantLinear
-from fishs2.engines.s2.model.slow_ar import SlowAr, prefill
+from fishs2.engines.s2.model.slow_ar import SlowAr
 from fishs2.engines.s2.model.step import NUM_COLUMNS, DualAr, allocate_tables
 from fishs2.engines.s2.weights.tensors import Weights
 
@@ -142,10 +143,11 @@ def prefill_piece(width: Width) -> list[Launch]:
     """A piece of a prompt, in the middle."""
     ar = real_model(width)
     cache = allocate_tables(ar, 1, MAX_POSITIONS).cache
-    shape = (1, 1 + ar.config.num_codebooks, PIECE_TOKENS)
+    shape = (1 + ar.config.num_codebooks, PIECE_TOKENS)
     tokens = torch.zeros(shape, dtype=torch.int64, device=META)
+    row, ops = cache.rows(0, 1), triton_ops()
     with recording() as launches:
-        prefill(ar.slow, tokens, cache.rows(0, 1), start=PIECE_TOKENS)
+        read_prompt(ar.slow, tokens, row, start=PIECE_TOKENS, ops=ops, dtype=ar.dtype)
     return launches
 
 

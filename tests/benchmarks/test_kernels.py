@@ -16,7 +16,6 @@ from benchmarks.kernels.machine_code import read_loops
 
 _NOT_REACHED = {
     "graph nodes per frame",
-    "launches per prefill piece",
     "launches per codec chunk",
     "ms per frame of the draws of a client that cuts no token",
     "H100 bf16 RTF",

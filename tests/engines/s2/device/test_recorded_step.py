@@ -12,9 +12,11 @@ from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.ops import PLAIN, RowOps
 from fishs2.engines.s2.device.recorded_step import RecordedStep, batch_sizes, spans
 from fishs2.engines.s2.device.recorder import Recorder
+from fishs2.engines.s2.device.row_pass import read_prompt
 from fishs2.engines.s2.engine.core import Core
 from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.params import GenerateParams
+from fishs2.engines.s2.model.slow_ar import prefill
 from fishs2.engines.s2.model.step import (
     NUM_COLUMNS,
     DecodeStep,
@@ -54,6 +56,30 @@ def open_recorded(
 
 def caches_of(tables: SlotTables) -> list[torch.Tensor]:
     return [*tables.cache.keys, *tables.cache.values]
+
+
+@pytest.mark.parametrize(("num_tokens", "start"), [(1, 0), (40, 0), (40, 7)])
+def test_prompt_is_read_by_the_ops_as_the_layers_read_it(
+    plain: Model, num_tokens: int, start: int
+) -> None:
+    ar = plain.ar
+    seeded = torch.Generator().manual_seed(num_tokens)
+    tokens = torch.randint(64, (1 + ar.config.num_codebooks, start + num_tokens), generator=seeded)
+    tokens[0, ::2] = ar.config.semantic_begin_id + 5  # frames among the text
+    ours, theirs = (allocate_tables(ar, 1, MAX_POSITIONS).cache.rows(0, 1) for _ in range(2))
+    for each in (*ours.keys, *ours.values):
+        each.fill_(float("nan"))
+    expected = prefill(ar.slow, tokens[None], theirs)
+
+    if start:
+        read_prompt(ar.slow, tokens[:, :start], ours, start=0, ops=PLAIN, dtype=ar.dtype)
+    hidden = read_prompt(ar.slow, tokens[:, start:], ours, start=start, ops=PLAIN, dtype=ar.dtype)
+
+    torch.testing.assert_close(hidden, expected, rtol=1e-4, atol=1e-5)
+    stop = start + num_tokens
+    for mine, other in zip((*ours.keys, *ours.values), (*theirs.keys, *theirs.values), strict=True):
+        torch.testing.assert_close(mine[:, :, :stop], other[:, :, :stop], rtol=1e-4, atol=1e-5)
+        assert mine[:, :, stop:].isnan().all()
 
 
 def row(slot: int, position: int, **columns: int) -> list[int]:

@@ -144,6 +144,27 @@ def test_attention_reads_what_is_filled_and_no_more(
     assert_near(ours, plain, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("num_heads", "size"), [(8, 16), (6, 24)])
+@pytest.mark.parametrize(("start", "num_tokens"), [(0, 1), (150, 40), (0, 130)])
+def test_tokens_of_a_prompt_see_what_is_before_them(
+    start: int, num_tokens: int, num_heads: int, size: int, dtype: torch.dtype
+) -> None:
+    stop = start + num_tokens
+    keys, values = normal(1, 2, stop + 9, size).to(dtype), normal(1, 2, stop + 9, size).to(dtype)
+    keys[:, :, stop:] = values[:, :, stop:] = float("nan")
+    position = torch.arange(start, stop, device=DEVICE)
+    at = RowPlaces(torch.zeros_like(position), position, position, position + 1, stop)
+    q = normal(num_tokens, num_heads, size).to(dtype)
+
+    ours = attend.attend_piece(q, keys, values, at)
+
+    plain = row_ops.attend_piece(q, keys, values, at)
+    assert_near(ours, plain, dtype)
+    # Each token alone, as a decode step has it.
+    assert_near(plain, row_ops.attend(q, keys, values, at), dtype)
+
+
 @pytest.mark.parametrize("num_vectors", [1, 3, 7, 70])
 @pytest.mark.parametrize(
     "kind", ["dense", "int8-32", "int8-16", "int8min-32", "uint4-32", "uint4-16"]

@@ -26,6 +26,8 @@ _MANY_ROWS = 300
 _FAST_SPAN, _SPAN, _LONG_SPAN = 10, 300, 4_096
 """Positions of a cache: of the fast AR, of many rows, and of few, whose attention is split."""
 _FEW_ROWS = 4
+_PIECE_TOKENS = 77
+"""Of a prompt: several blocks of queries, and some of one."""
 
 
 def checks(
@@ -37,6 +39,7 @@ def checks(
         "add_norm": bench.add_norm,
         "place_heads": bench.place_heads,
         "attend": bench.attend,
+        "attend_piece": bench.attend_piece,
         "multiply": bench.multiply,
         "multiply_parts": bench.multiply_parts,
         "gate": bench.gate,
@@ -102,6 +105,15 @@ class _Bench:
                 at, keys, values = self._cache(self.stacks[0], num_rows, span)
                 q = self.normal(num_rows, config.num_heads, config.head_dim).to(self.dtype)
                 yield ops.attend(q, keys, values, at)
+
+    def attend_piece(self, ops: RowOps) -> Iterator[Tensor]:
+        config = self.stacks[0].attention.config
+        for num_tokens in (1, _PIECE_TOKENS):
+            keys = self.normal(1, config.num_kv_heads, _SPAN, config.head_dim)
+            position = torch.arange(_SPAN - num_tokens, _SPAN, device=keys.device)
+            at = RowPlaces(torch.zeros_like(position), position, position, position + 1, _SPAN)
+            q = self.normal(num_tokens, config.num_heads, config.head_dim).to(self.dtype)
+            yield ops.attend_piece(q, keys.to(self.dtype), (keys + 1).to(self.dtype), at)
 
     def multiply(self, ops: RowOps) -> Iterator[Tensor]:
         for matrix, x in self._products():

@@ -88,6 +88,7 @@ def triton_ops() -> RowOps:
         rows.add_norm,
         rows.place_heads,
         attend.attend,
+        attend.attend_piece,
         matrix.multiply,
         matrix.multiply_parts,
         matrix.gate,

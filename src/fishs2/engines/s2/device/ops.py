@@ -48,6 +48,7 @@ class RowOps:
     add_norm: Callable[[Tensor, Tensor | None, RmsNorm, torch.dtype], Tensor]
     place_heads: Callable[[Tensor, Attention, RowPlaces, Tensor, Tensor, Tensor], Tensor]
     attend: Callable[[Tensor, Tensor, Tensor, RowPlaces], Tensor]
+    attend_piece: Callable[[Tensor, Tensor, Tensor, RowPlaces], Tensor]
     multiply: Callable[[Tensor, Linear | QuantLinear], Tensor]
     multiply_parts: Callable[[Tensor, Linear | QuantLinear], Tensor]
     gate: Callable[[Tensor, Linear | QuantLinear, Linear | QuantLinear], Tensor]
@@ -110,6 +111,22 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, at: RowPlaces) -> Tensor:
     return seen.flatten(1)
 
 
+def attend_piece(q: Tensor, keys: Tensor, values: Tensor, at: RowPlaces) -> Tensor:
+    """Attention of tokens in one row of a cache, which is filled up to the last of them.
+
+    q: [T, Hq, d], of neighbouring positions. keys, values: [1, Hkv, P, d]. Returns [T, Hq d].
+    """
+    k, v = (each[:, :, : at.span].transpose(0, 1) for each in (keys, values))  # [Hkv, 1, S, d]
+    # Key heads as the batch: no key is copied, and no kernel has to know of groups.
+    grouped = q.unflatten(1, (keys.shape[1], -1)).permute(1, 2, 0, 3)  # type: ignore[no-untyped-call]
+    group = grouped.shape[1]
+    mask = torch.arange(at.span, device=q.device) < at.seen[:, None]  # [T, S]
+    seen = F.scaled_dot_product_attention(
+        grouped, k.expand(-1, group, -1, -1), v.expand(-1, group, -1, -1), attn_mask=mask
+    )
+    return seen.permute(2, 0, 1, 3).flatten(1)
+
+
 def multiply(x: Tensor, matrix: Linear | PackedRows) -> Tensor:
     """x W^T: [N, C] to [N, R], in the compute type."""
     y: Tensor = matrix(x)
@@ -149,6 +166,7 @@ PLAIN = RowOps(
     add_norm,
     place_heads,
     attend,
+    attend_piece,
     multiply,
     multiply_parts,
     gate,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fishs2.engines.s2.device.ops import RowOps, RowPlaces
+from fishs2.engines.s2.device.row_pass import run_rows
 from fishs2.engines.s2.model.kv_cache import KvCache
-from fishs2.engines.s2.model.layers import Block
 from fishs2.engines.s2.model.linear import Embedding, Linear
 from fishs2.engines.s2.model.sampler import SamplingRows
 from fishs2.engines.s2.model.slow_ar import embed
@@ -107,20 +107,10 @@ class StepWork:
         self, blocks: torch.nn.ModuleList, x: Tensor, at: RowPlaces, rope: Tensor, cache: KvCache
     ) -> Tensor:
         """Rows through all blocks. x: float32 [N, D], in place. Returns what is to be added."""
-        ops, dtype = self._ops, self._ar.dtype
-        delta: Tensor | None = None
-        for block, keys, values in zip(blocks, cache.keys, cache.values, strict=True):
-            assert isinstance(block, Block)
-            attention, forward = block.attention, block.feed_forward
-            mixed = ops.multiply(
-                ops.add_norm(x, delta, block.attention_norm, dtype), attention.wqkv
-            )
-            q = ops.place_heads(mixed, attention, at, rope, keys, values)
-            delta = ops.multiply_parts(ops.attend(q, keys, values, at), attention.wo)
-            normed = ops.add_norm(x, delta, block.ffn_norm, dtype)
-            delta = ops.multiply_parts(ops.gate(normed, forward.w1, forward.w3), forward.w2)
-        assert delta is not None
-        return delta
+        ops = self._ops
+        return run_rows(
+            blocks, x, at, rope, cache, ops=ops, dtype=self._ar.dtype, attend=ops.attend
+        )
 
 
 def _fast_places(max_rows: int, index: int, device: torch.device) -> RowPlaces:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fishs2.engines.s2.device.model import Model
 from fishs2.engines.s2.device.recorded_step import open_recorded_step
+from fishs2.engines.s2.device.row_pass import read_prompt
 from fishs2.engines.s2.engine.scheduler import Piece
 from fishs2.engines.s2.engine.utterance_state import UtteranceState
 from fishs2.engines.s2.model.params import Frame
@@ -42,7 +43,7 @@ class Runner:
         self, model: Model, *, num_slots: int, max_positions: int, step: DecodeStep | None = None
     ) -> None:
         """step: None takes the one that suits the model's device."""
-        self._ar = model.ar
+        self._ar, self._ops = model.ar, model.ops
         self._step = step or open_step(model, num_slots=num_slots, max_positions=max_positions)
         self._cache = self._step.tables.cache
 
@@ -53,10 +54,20 @@ class Runner:
 
     def prefill(self, piece: Piece) -> None:
         """Read a piece of a prompt into the slot of its utterance."""
-        slot = piece.utterance.slot
-        tokens = torch.from_numpy(piece.utterance.prompt[None, :, piece.start : piece.stop])
+        slot, slow = piece.utterance.slot, self._ar.slow
+        tokens = torch.from_numpy(piece.utterance.prompt[:, piece.start : piece.stop]).long()
         rows = self._cache.rows(slot, slot + 1)
-        hidden = prefill(self._ar.slow, tokens.long().to(self._ar.device), rows, start=piece.start)
+        if self._ops is None:
+            hidden = prefill(slow, tokens[None].to(self._ar.device), rows, start=piece.start)
+        else:
+            hidden = read_prompt(
+                slow,
+                _to_card(tokens, self._ar.device),
+                rows,
+                start=piece.start,
+                ops=self._ops,
+                dtype=self._ar.dtype,
+            )
         self._step.tables.hidden[slot] = hidden[0]
 
     def decode(self, utterances: Sequence[UtteranceState]) -> list[Frame]:
@@ -85,6 +96,13 @@ class Runner:
         ):
             for source, target in zip(kept, target_cache, strict=True):
                 target[slot, :, : prefix.num_tokens] = source
+
+
+def _to_card(tokens: Tensor, device: torch.device) -> Tensor:
+    """Pinned first, so that the copy needs nobody to wait for it."""
+    if device.type != "cuda":
+        return tokens.to(device)
+    return tokens.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 def open_step(model: Model, *, num_slots: int, max_positions: int) -> DecodeStep:
