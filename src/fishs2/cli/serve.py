@@ -93,7 +93,6 @@ def run_server(settings: Settings, plan: Plan) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(listen(settings))
         stack.enter_context(log_to_files(log_files(settings)))
-        stack.enter_context(giving_back())
         for name in unknown_names():
             logger.warning("%s", describe_unknown(name))
         for notice in read_sources().notices:
@@ -105,6 +104,7 @@ def run_server(settings: Settings, plan: Plan) -> None:
         config = server_config(app, settings)
         server = DrainingServer(config, app.state.stopping, drain_s=settings.shutdown_s)
         services.when_misconfigured(lambda: setattr(server, "should_exit", True))
+        stack.enter_context(giving_back(lambda: services.status().num_streams == 0))
         server.run(sockets=[listener])
     if isinstance(services.failure, SettingsError):
         raise services.failure

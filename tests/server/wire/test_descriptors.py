@@ -12,7 +12,7 @@ import pytest
 from fishs2.server.wire import descriptors
 from tests.serving import PATIENCE_S, running_server
 
-TEXT = " ".join(f"Sentence number {n} goes on for a while." for n in range(3))
+TEXT = " ".join(f"Sentence number {n} goes on for a while." for n in range(1))
 BODY = {"model": "fishs2", "input": TEXT, "response_format": "mp3", "stream": True}
 
 
@@ -43,10 +43,10 @@ def test_with_few_descriptors_new_work_is_refused_and_none_is_lost(tmp_path: Pat
     more = {"FISHS2_MAX_STREAMS": "1000", "FISHS2_MAX_QUEUE": "1000"}
     answers: list[bytes] = []
     with running_server(tmp_path, FISHS2_ENGINE="builtin", **more) as (url, process):  # type: ignore[arg-type]
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (256, 256))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (192, 192))
         port = int(url.rpartition(":")[2])
         connections = []
-        for _ in range(300):
+        for _ in range(150):
             each = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
             each.sendall(asking())
             connections.append(each)
