@@ -154,18 +154,16 @@ def test_doctor_fails_when_the_server_could_not_work(
 
 def test_taken_port_stops_doctor_and_server_with_a_remedy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        settings = environment(
-            tmp_path, FISHS2_HOST="127.0.0.1", FISHS2_PORT=str(other.getsockname()[1])
-        )
-        examined = run(tmp_path, "doctor", env=settings)
-        served = run(tmp_path, "serve", env=settings)
+        settings = {"FISHS2_HOST": "127.0.0.1", "FISHS2_PORT": str(other.getsockname()[1])}
+        examined = run_here(tmp_path, "doctor", **settings)
+        served = run_here(tmp_path, "serve", **settings)
 
     assert examined.returncode == 1
-    assert b"FISHS2_PORT" in examined.stdout
+    assert "FISHS2_PORT" in examined.stdout
     assert served.returncode == 1
-    assert b"Address already in use" in served.stderr
-    assert b"--port" in served.stderr
-    assert b"Traceback" not in served.stderr
+    assert "Address already in use" in served.stderr
+    assert "--port" in served.stderr
+    assert "Traceback" not in served.stderr
 
 
 def test_doctor_is_content_with_a_server_of_ours_on_the_port(

@@ -114,14 +114,13 @@ async def ask_all(client: httpx.AsyncClient, run: Run, note_answer: Callable[[],
 @pytest.mark.parametrize(
     "run",
     [
-        pytest.param(Run(BUILTIN, BUILTIN_KINDS, 40, kill_every=3), id="builtin"),
-        # A child of this engine takes seconds to start, as it imports PyTorch.
-        pytest.param(Run(S2, S2_KINDS, 20, kill_every=12, min_kills=1), id="s2"),
+        pytest.param(Run(BUILTIN, BUILTIN_KINDS, 24, kill_every=3), id="builtin"),
         pytest.param(
             Run(BUILTIN, BUILTIN_KINDS, 300, kill_every=2),
             id="builtin-300",
             marks=[pytest.mark.slow, pytest.mark.timeout(600)],
         ),
+        # A child of this engine takes seconds to start, as it imports PyTorch.
         pytest.param(
             Run(S2, S2_KINDS, 300, kill_every=15),
             id="s2-300",

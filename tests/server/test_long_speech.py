@@ -9,36 +9,36 @@ import pytest
 
 from fishs2.store import spool as spool_module
 from fishs2.store.spool import MAX_MEMORY_BYTES
+from tests.fakes import FakeEngine, Timing
 from tests.serving import serving
 
 TEXT = "The wind blew from the sea all night and nobody slept. " * 215
 SPEECH = {"model": "fishs2", "input": TEXT, "response_format": "wav", "stream": False}
 
 
-@pytest.mark.parametrize("more", [{}, {"prosody": {"normalize_loudness": True}}])
-async def test_large_answer_is_whole_and_its_file_has_no_name(
-    tmp_path: Path, more: dict[str, object]
-) -> None:
+async def test_large_answer_is_whole_and_its_file_has_no_name(tmp_path: Path) -> None:
     temp_dir = tmp_path / "temp"
-    async with serving(temp_dir=temp_dir) as served:
-        answer = await served.client.post("/v1/audio/speech", json=SPEECH | more)
+    even = {"prosody": {"normalize_loudness": True}}
+    in_parts = {"stream": True, "response_format": "pcm"}
+    async with serving(FakeEngine(timing=Timing(chunk_s=5.0)), temp_dir=temp_dir) as served:
+        plain, made_even, streamed = [
+            await served.client.post("/v1/audio/speech", json=SPEECH | more)
+            for more in ({}, even, in_parts)
+        ]
         assert os.listdir(temp_dir) == []
-        in_parts = {**SPEECH, "stream": True, "response_format": "pcm"}
-        streamed = await served.client.post("/v1/audio/speech", json=in_parts)
 
-    assert answer.status_code == 200
-    assert len(answer.content) > MAX_MEMORY_BYTES
-    assert int(answer.headers["Content-Length"]) == len(answer.content)
-    assert int.from_bytes(answer.content[40:44], "little") == len(answer.content) - 44
-    whole, parts = (
-        np.frombuffer(sound, np.int16).astype(np.float32)
-        for sound in (answer.content[44:], streamed.content)
-    )
-    # One gain for all of it where there is a loudness, and none where there is none.
-    assert len(whole) == len(parts)
-    gain = (whole @ parts) / (parts @ parts)
-    assert np.abs(whole - gain * parts).max() < 2
-    assert (abs(gain - 1) < 1e-6) == (not more)
+    parts = np.frombuffer(streamed.content, np.int16).astype(np.float32)
+    for answer in (plain, made_even):
+        assert answer.status_code == 200
+        assert len(answer.content) > MAX_MEMORY_BYTES
+        assert int(answer.headers["Content-Length"]) == len(answer.content)
+        assert int.from_bytes(answer.content[40:44], "little") == len(answer.content) - 44
+        whole = np.frombuffer(answer.content[44:], np.int16).astype(np.float32)
+        # One gain for all of it where there is a loudness, and none where there is none.
+        assert len(whole) == len(parts)
+        gain = (whole @ parts) / (parts @ parts)
+        assert np.abs(whole - gain * parts).max() < 2
+        assert (abs(gain - 1) < 1e-6) == (answer is plain)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk here")

@@ -23,7 +23,7 @@ from fishs2.service.speech.plan import SpeechPlan
 from tests.engines.s2.golden import MODEL_FILES
 from tests.serving import serving, until
 
-NUM_REQUESTS = 80
+NUM_REQUESTS = 48
 
 
 async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobodys_sound(
@@ -35,7 +35,7 @@ async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobo
     process = psutil.Process()
     async with serving(engine) as served:
         voices = await asyncio.to_thread(store_voices, served.url)
-        kinds = make_kinds(voices, num=16, seed=3, max_frames=6)
+        kinds = make_kinds(voices, num=12, seed=3, max_frames=6)
         alone = await hear_alone(served.url, kinds)
         await wait_until_idle(served.url)
         num_tasks = len(asyncio.all_tasks())
@@ -59,7 +59,7 @@ async def test_clients_that_leave_at_random_leave_nothing_behind_and_change_nobo
         assert kept == num_kept
         assert files_in(tmp_path) - files == set()
         assert metrics["fishs2_engine_restarts_total"] == 0
-        assert metrics['fishs2_requests_total{dialect="openai",outcome="aborted"}'] > 10
+        assert metrics['fishs2_requests_total{dialect="openai",outcome="aborted"}'] > 5
         assert not [name for name in metrics if 'outcome="failed"' in name]
         # Its thread checks its own books whenever nobody is left: a wrong one is a restart.
         assert engine.stats().num_running == 0

@@ -18,7 +18,7 @@ from tests.serving import PATIENCE_S, serving, until
 
 SPEECH = "/v1/audio/speech"
 JSON = {"Content-Type": "application/json"}
-LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(250))
+LONG = " ".join(f"Sentence number {n} goes on for a while." for n in range(80))
 
 
 class FakeListener:
@@ -186,13 +186,13 @@ async def test_what_was_read_is_asked_with_bits_of_the_piece() -> None:
     assert b"".join(bits) + rest == b"y" * 10_000
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(100)
 def test_a_client_that_reads_is_not_held_to_the_pace_of_speech(builtin_server: str) -> None:
     body = {"text": LONG, "format": "opus", "opus_bitrate": 24}
     # That would take as long as it sounds, and the test has a limit.
     answer = httpx.post(f"{builtin_server}/v1/tts", json=body, timeout=PATIENCE_S)
 
-    assert len(answer.content) * 8 / 24_000 > 400
+    assert len(answer.content) * 8 / 24_000 > 120
 
 
 @contextmanager
