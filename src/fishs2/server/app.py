@@ -12,6 +12,7 @@ from fishs2.server.dialects.fish_cloud.dialect import FISH_CLOUD, FISH_COMPAT, F
 from fishs2.server.dialects.fish_open.dialect import FISH_OPEN
 from fishs2.server.dialects.fish_selfhosted.dialect import FISH_SELFHOSTED
 from fishs2.server.dialects.openai.dialect import OPENAI
+from fishs2.server.dialects.openai.realtime.dialect import REALTIME
 from fishs2.server.dialects.wrapper.dialect import WRAPPER
 from fishs2.server.dialects.xtts.dialect import XTTS
 from fishs2.server.edge.auth import Doors, Guard
@@ -33,7 +34,18 @@ from fishs2.server.wire.stopping import Stopping
 from fishs2.service.services import Services
 
 DIALECTS = Dialects(
-    [OPENAI, WRAPPER, FISH_OPEN, FISH_SPEECH, FISH_CLOUD, FISH_SELFHOSTED, FISH_COMPAT, XTTS, CLIPS]
+    [
+        OPENAI,
+        REALTIME,
+        WRAPPER,
+        FISH_OPEN,
+        FISH_SPEECH,
+        FISH_CLOUD,
+        FISH_SELFHOSTED,
+        FISH_COMPAT,
+        XTTS,
+        CLIPS,
+    ]
 )
 
 

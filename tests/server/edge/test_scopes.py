@@ -89,7 +89,10 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     **{
         (method, path): SPEECH
         for method in ("WEBSOCKET", "GET")
-        for path in ("/v1/tts/live", "/v1/tts/live/with-timestamp")
+        for path in (
+            *("/v1/tts/live", "/v1/tts/live/with-timestamp", "/v1/realtime"),
+            *("/compat/v1/realtime", "/compat/api/v1/realtime", "/compat/openai/v1/realtime"),
+        )
     },
     ("GET", "/model"): READ,
     ("POST", "/model"): STORE,

@@ -5,6 +5,7 @@ A route says what it asks of a key where it is registered, or it cannot be regis
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response, WebSocket
 from fastapi.routing import APIRoute
@@ -27,6 +28,8 @@ READ_VOICES: dict[str, Any] = {SCOPE: ["speech", "voices:write"]}
 """Either lets a key read the stored voices."""
 WRITE_VOICES: dict[str, Any] = {SCOPE: ["voices:write"]}
 
+_IN_PROTOCOL = "openai-insecure-api-key."
+_IN_QUERY = "api_key"
 _KEY_HEADERS = ("api-key", "xi-api-key")
 
 
@@ -131,7 +134,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not self._doors.is_open(scope):
-            token = read_token(Headers(scope=scope))
+            token = read_token(Headers(scope=scope)) or _token_of_socket(scope)
             principal = None
             if token is not None or not self._dialects.of(scope["path"]).has_key_in_body:
                 try:
@@ -156,6 +159,19 @@ def read_token(headers: Headers) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return next((headers[name] for name in _KEY_HEADERS if headers.get(name)), None)
+
+
+def _token_of_socket(scope: Scope) -> str | None:
+    """The key of a handshake from a browser, whose scripts cannot set headers.
+
+    Source: OpenAI's and Fish Audio's guides to their Realtime APIs.
+    """
+    if scope["type"] != "websocket":
+        return None
+    offered = (name.partition(_IN_PROTOCOL) for name in scope.get("subprotocols") or ())
+    tokens = [token for before, _, token in offered if token and not before]
+    query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100)
+    return next(iter(tokens + query.get(_IN_QUERY, [])), None)
 
 
 async def let_in(

@@ -20,6 +20,7 @@ TWINS = frozenset(
         "audio",
         "files",
         "models",
+        "realtime",
         "references",
         "text",
         "tts",

@@ -23,7 +23,7 @@ from fishs2.service.voices.choice import GivenReference
 
 _OPENAI_MODEL = re.compile(
     r"(?:tts-1|tts-1-hd|gpt-4o-mini-tts)(?:-\d{4}(?:-?\d{2}-?\d{2})?|-latest|-preview)?"
-    r"|gpt-realtime(?:-[a-z0-9.\-]+)?"
+    r"|(?:gpt-4o-|gpt-4o-mini-|gpt-)realtime(?:-[a-z0-9.\-]+)?"
 )
 """Names that OpenAI clients send for lack of another, with the dates that OpenAI gives its models.
 Source: OpenAI API reference, models."""

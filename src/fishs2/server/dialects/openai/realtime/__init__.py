@@ -1,0 +1,1 @@
+"""OpenAI's Realtime API over a WebSocket, speech only: text goes in, audio comes out."""
