@@ -22,8 +22,8 @@ _FEW_BANDWIDTH, _TILES_BANDWIDTH, _CUBLAS_BANDWIDTH, _KV_BANDWIDTH = 0.88, 0.65,
 _FEW_ISSUE, _TILES_ISSUE, _CUBLAS_FLOPS = 0.8, 0.6, 0.5
 
 _DRAW_S = 12e-6
-_ROUND_S = 0.4e-6
-"""Of a reduction over all tokens, by one program: three barriers and two passes of shuffles."""
+_ROUND_S = 0.2e-6
+"""Of a sum over all tokens, by one program: two barriers and two passes of shuffles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,13 @@ def predict(
 
 
 def free_draw_ms(launches: Sequence[Launch], num_rounds: int) -> float:
-    """What a frame of one client takes that cuts no token, in its draws alone."""
-    return 1000 * _ROUND_S * num_rounds * sum(each.name == "_draw" for each in launches)
+    """What the draws of a frame take with the settings that make them longest.
+
+    num_rounds: of one search; the semantic draw makes two.
+    """
+    draws = [each.values or {} for each in launches if each.name == "_draw"]
+    num_searches = sum(2 if values["IS_SEMANTIC"] else 1 for values in draws)
+    return 1000 * _ROUND_S * num_rounds * num_searches
 
 
 def cycles_per_turn(code: MachineCode) -> float:

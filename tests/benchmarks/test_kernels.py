@@ -17,7 +17,6 @@ from benchmarks.kernels.machine_code import read_loops
 _NOT_REACHED = {
     "graph nodes per frame",
     "launches per codec chunk",
-    "ms per frame of the draws of a client that cuts no token",
     "H100 bf16 RTF",
     "H100 q8_0 RTF",
     "H100 q4_0 RTF",

@@ -238,6 +238,23 @@ def test_codes_are_drawn_as_on_the_plain_path(num_tokens: int) -> None:
     assert torch.equal(ours, row_ops.draw_code(logits, how, uniforms[:, 3]))
 
 
+def test_freest_and_strictest_settings_draw_as_on_the_plain_path() -> None:
+    logits = normal(12, 500)
+    logits[:, ::7] *= 30
+    logits[:, 3::50] = float("-inf")
+    logits[1::3] = 2.0  # all alike: the first ones count more
+    logits[2::3] = logits[2::3].round()
+    row = torch.arange(12, device=DEVICE)
+    uniforms = normal(12).frac().abs()
+
+    for top_k in (1, 2, 499, 500):
+        # Not 0.3, which 150 of 500 tokens that are alike reach exactly, but for rounding.
+        for top_p in (0.0, 0.3007, 0.9991, 1.0):
+            how = SamplingRows(1 + row % 2 * 0.3, row * 0 + top_p, row * 0 + top_k, 500)
+            ours = draws.draw_code(logits, how, uniforms)
+            assert torch.equal(ours, row_ops.draw_code(logits, how, uniforms)), (top_k, top_p)
+
+
 def test_semantic_draws_look_at_the_window_and_the_end() -> None:
     logits = (2 * normal(24, 301)).bfloat16().float()
     logits[::4, 0] = 50  # wants to end

@@ -1,7 +1,8 @@
 """Counted random numbers, and draws from logits: one program per row.
 
-The likeliest tokens are taken one by one, so any `top_k` works and 30 of 4,097 cost some
-microseconds; then the distribution function runs in index order over all of them.
+What is kept are the tokens from some place in the order of likelihood on; the place is found by
+halving, so that no client's settings make a draw longer than a few dozen sums over all tokens. Then
+the distribution function runs in index order over what is kept.
 """
 
 import torch
@@ -11,12 +12,16 @@ from torch import Tensor
 
 from fishs2.engines.s2.model.sampler import SamplingRows
 
-MAX_ROUNDS = 4097
-"""Reductions over all tokens that a draw of the freest settings takes."""
+MAX_ROUNDS = 54
+"""Sums over all tokens that one search for the last token kept takes at most: keys have 53 bits."""
 
 _NOTHING = tl.constexpr(-(1 << 62))  # below every key
+_HIGHEST = tl.constexpr((1 << 62) - 1)  # above every key
+# A token in the sum of a search: 1 in the upper bits, its probability in units of 2^-36 below.
+_ONE = tl.constexpr(1 << 40)
+_UNITS = tl.constexpr(68719476736.0)
 _WORD = tl.constexpr(0xFFFFFFFF)
-_RAS_TOP_P = tl.constexpr(0.9)  # sampler._RAS_TOP_P; the temperature there is 1
+_RAS_ROOM = tl.constexpr(int(0.9 * 68719476736))  # sampler._RAS_TOP_P; the temperature there is 1
 _MIN_TEMPERATURE = tl.constexpr(1e-5)  # sampler._MIN_TEMPERATURE
 
 
@@ -146,29 +151,12 @@ def _draw(
     peak = tl.max(logit, 0)
     weight = tl.exp(logit - peak)
     whole = tl.sum(weight, 0)
-    limit = tl.load(top_p + row)
+    share = tl.where(is_token, (weight / whole * _UNITS).to(tl.int64) + _ONE, 0)
     wanted = tl.minimum(tl.load(top_k + row), num_tokens)
-    best = tl.max(key, 0)
-    # The least key that is kept; `free` is that of the freer draw.
-    least = best
-    free = best
-    left = key
-    mass = whole * 0.0
-    rank = wanted * 0
-    is_open = rank < wanted
-    while is_open:
-        top = tl.max(left, 0)
-        mass += tl.sum(tl.where(left == top, weight, 0.0), 0) / whole
-        left = tl.where(left == top, _NOTHING, left)
-        # At top_p = 1 the sum may pass 1 by rounding, which must not cut anything.
-        is_kept = (mass <= limit) | (limit >= 1.0)
-        least = tl.where(is_kept, top, least)
-        rank += 1
-        is_open = (rank < wanted) & is_kept
-        if IS_SEMANTIC:
-            is_free = mass <= _RAS_TOP_P
-            free = tl.where(is_free, top, free)
-            is_open = (rank < wanted) & (is_kept | is_free)
+    limit = tl.load(top_p + row)
+    # At top_p = 1 the sum may pass 1 by rounding, which must not cut anything.
+    room = tl.where(limit >= 1.0, _ONE, (limit * _UNITS).to(tl.int64))
+    least = _least_kept(key, share, is_token, wanted, room)
     warmth = tl.maximum(tl.load(temperature + row), _MIN_TEMPERATURE)
     plain = _invert(
         tl.where(key >= least, tl.exp((logit - peak) / warmth), 0.0),
@@ -177,6 +165,8 @@ def _draw(
         BLOCK,
     )
     if IS_SEMANTIC:
+        freely = room * 0 + _RAS_ROOM
+        free = _least_kept(key, share, is_token, wanted, freely)
         other = _invert(
             tl.where(key >= free, weight, 0.0),
             token,
@@ -188,6 +178,33 @@ def _draw(
         num_same = tl.sum(((past == plain - 1) & (place < WINDOW)).to(tl.int32), 0)
         plain = tl.where((num_same > 0) & (plain != 0), other, plain)
     tl.store(out + row, plain.to(tl.int64))
+
+
+@triton.jit
+def _least_kept(key, share, is_token, wanted, room):
+    """A key that is not above the last token kept, and above the next one.
+
+    Kept are the most tokens of the greatest keys that are no more than `wanted` and whose shares
+    are no more than `room`; the first one always.
+    """
+    low = tl.min(tl.where(is_token, key, _HIGHEST), 0) - 1
+    high = tl.max(key, 0)
+    num_high = room * 0 + 1
+    sums = tl.sum(share, 0)
+    num_low = sums // _ONE
+    # From `low` on there are too many, from `high` on there are not.
+    is_whole = (num_low <= wanted) & (sums % _ONE <= room)
+    high = tl.where(is_whole, low, high)
+    while (high - low > 1) & (num_low - num_high > 1):
+        middle = low + (high - low) // 2
+        sums = tl.sum(tl.where(key >= middle, share, 0), 0)
+        count = sums // _ONE
+        fits = ((count <= wanted) & (sums % _ONE <= room)) | (count <= 1)
+        high = tl.where(fits, middle, high)
+        num_high = tl.where(fits, count, num_high)
+        low = tl.where(fits, low, middle)
+        num_low = tl.where(fits, num_low, count)
+    return high
 
 
 @triton.jit
