@@ -18,6 +18,7 @@ from fishs2.server.logs import LogFiles
 from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
+from fishs2.service.lexicons import Lexicons
 from fishs2.service.listening import Listening
 from fishs2.service.services import EngineChoice, Limits, Services, Stores
 from fishs2.service.speech.plan import SpeechRules
@@ -30,6 +31,7 @@ from fishs2.settings_groups.service import ListeningSettings, StoreSettings, Voi
 from fishs2.store.accounts.keys import has_keys, keys_named
 from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
+from fishs2.store.lexicons import LexiconStore
 from fishs2.store.voices.store import VoiceStore
 from fishs2.wyoming.options import WyomingOptions
 
@@ -185,6 +187,11 @@ def open_voices(settings: VoiceSettings, listening: Listening | None = None) -> 
     )
 
 
+def open_lexicons(settings: StoreSettings) -> Lexicons:
+    """The stored lexicons."""
+    return Lexicons(LexiconStore(settings.data_dir / "lexicons"))
+
+
 def open_listening(settings: ListeningSettings, listener: Listener | None = None) -> Listening:
     """What recognises speech; it need not be installed. Raises SettingsError."""
     return Listening(listener or _whisper(settings), max_seconds=settings.asr_max_seconds)
@@ -209,7 +216,13 @@ def _open_stores(settings: Settings, listening: Listening) -> Stores:
         "voices folder": settings.voices_dir.absolute(),
     }
     watch = StoreWatch(folders, accounts.check)
-    return Stores(open_voices(settings, listening), accounts, Clips(clips), watch)
+    return Stores(
+        voices=open_voices(settings, listening),
+        lexicons=open_lexicons(settings),
+        accounts=accounts,
+        clips=Clips(clips),
+        watch=watch,
+    )
 
 
 def _speech_rules(settings: Settings) -> SpeechRules:

@@ -4,6 +4,7 @@ Here live plain values and one Protocol; no torch, no HTTP, no text rules. `serv
 it, `bootstrap.engine` chooses the implementation.
 """
 
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,11 @@ Codes = NDArray[np.int32]
 
 SILENCE = 0.001
 """What is not louder than this is silence: 60 dB below full scale, less than a quiet room has."""
+
+_SOUNDS_FROM = 0xF0000
+"""Where Unicode has no characters, and texts of clients none: IPA lies there, as far above."""
+
+_SOUNDS = re.compile("[\U000f0000-\U000fffef]+")
 
 MAX_LOSSES = 4
 """How often work is sent again whose process was lost. Once is a mishap, and with many utterances
@@ -84,7 +90,7 @@ class Utterance:
     """Text that an engine speaks in one go.
 
     text: non-empty, without control characters; never interpreted as markup, but for
-    `<|speaker:i|>` where there are several references.
+    `<|speaker:i|>` where there are several references, and `as_sounds` where the engine takes IPA.
     voice: what `SpeechEngine.find_voice` returned.
     references: speak like these, one for each speaker; empty for the voice alone.
     part: of which speech; None for an utterance that stands alone.
@@ -127,6 +133,7 @@ class Capabilities:
     the transcript of a stored voice may be "".
     speaks_tags: it acts on `[style]` tags and `(control)` prefixes; otherwise the service removes
     them from the text.
+    takes_ipa: it says what `as_sounds` wrote into a text.
     spelling: "plain" is of an engine that knows only words, ASCII digits and plain letters; the
     service writes out the rest (`text.wording`), in the language that a voice's name begins with.
     languages: BCP 47 tags of what it speaks, in its own voices or, if it clones, in any; it may
@@ -144,6 +151,7 @@ class Capabilities:
     cloning: Literal["none", "approximate", "full"] = "none"
     needs_transcript: bool = True
     speaks_tags: bool = False
+    takes_ipa: bool = False
     spelling: Literal["free", "plain"] = "free"
     languages: tuple[str, ...] = ()
     honours: frozenset[str] = frozenset()
@@ -231,6 +239,22 @@ class CodecLayout:
 
     codebook_sizes: tuple[int, ...]
     frame_rate_hz: float
+
+
+def as_sounds(ipa: str) -> str:
+    """IPA as it stands in the text of an utterance: as many characters, none of which is text.
+
+    What no character of the first plane is, is left out.
+    """
+    return "".join(chr(_SOUNDS_FROM + ord(char)) for char in ipa if ord(char) < 0xFFF0)
+
+
+def find_sounds(text: str) -> list[tuple[int, int, str]]:
+    """Where a text has IPA: start, end, and the IPA itself."""
+    return [
+        (*match.span(), "".join(chr(ord(char) - _SOUNDS_FROM) for char in match.group()))
+        for match in _SOUNDS.finditer(text)
+    ]
 
 
 @runtime_checkable

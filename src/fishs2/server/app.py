@@ -11,6 +11,7 @@ from fishs2.server.clips import CLIPS
 from fishs2.server.dialects.fish_cloud.dialect import FISH_CLOUD, FISH_COMPAT, FISH_SPEECH
 from fishs2.server.dialects.fish_open.dialect import FISH_OPEN
 from fishs2.server.dialects.fish_selfhosted.dialect import FISH_SELFHOSTED
+from fishs2.server.dialects.lexicons.dialect import LEXICONS
 from fishs2.server.dialects.openai.dialect import OPENAI
 from fishs2.server.dialects.openai.realtime.dialect import REALTIME
 from fishs2.server.dialects.wrapper.dialect import WRAPPER
@@ -45,6 +46,7 @@ DIALECTS = Dialects(
         FISH_COMPAT,
         XTTS,
         CLIPS,
+        LEXICONS,
     ]
 )
 

@@ -20,6 +20,7 @@ from fishs2.errors import (
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
 from fishs2.service.codec import CodecService
+from fishs2.service.lexicons import Lexicons
 from fishs2.service.listening import Listening
 from fishs2.service.metrics import Load, Metrics
 from fishs2.service.speech.admission import Admission
@@ -57,6 +58,7 @@ class Stores:
     """What is kept, and the watch over where it is kept."""
 
     voices: Voices
+    lexicons: Lexicons
     accounts: Accounts
     clips: Clips
     watch: StoreWatch
@@ -102,6 +104,7 @@ class Services:
     ) -> None:
         """is_on_network: other machines can reach the port."""
         self.voices = stores.voices
+        self.lexicons = stores.lexicons
         self.accounts = stores.accounts
         self.clips = stores.clips
         self.store = stores.watch
@@ -226,6 +229,7 @@ class Services:
         await self.clips.close()
         await self.accounts.close()
         await self.voices.close()
+        self.lexicons.close()
         if self._admission is not None:
             self._admission.check_integrity()
 
@@ -284,4 +288,11 @@ class Services:
             num_turns=capabilities.num_turns,
         )
         verifier = Verifier(self.listening, capabilities)
-        return SpeechService(engine, self._admission, self.voices, self._rules, verifier=verifier)
+        return SpeechService(
+            engine,
+            self._admission,
+            self.voices,
+            self._rules,
+            self.lexicons,
+            verifier=verifier,
+        )

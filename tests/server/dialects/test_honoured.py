@@ -20,6 +20,10 @@ from tests.serving import make_settings, serving
 AUDIO = "data:audio/wav;base64," + base64.b64encode(b"RIFF").decode()
 OPTIONS = server_options(make_settings())
 
+WORDS: dict[str, object] = {
+    "lexicons": ["loud"],
+    "pronunciations": [{"word": "hi", "say": "high"}],
+}
 OPENAI: dict[str, object] = {
     "input": "Other.",
     "voice": "other",
@@ -47,6 +51,7 @@ OPENAI: dict[str, object] = {
     "chunk_length": 100,
     "emoji": "skip",
     "text_cleaning": "off",
+    **WORDS,
     "latency": "low",
     "normalize": True,
     "prosody": {"volume": 3},
@@ -65,6 +70,7 @@ FISH: dict[str, object] = {
     "condition_on_previous_chunks": False,
     "emoji": "skip",
     "text_cleaning": "off",
+    **WORDS,
     "latency": "low",
     "normalize": False,
     "prosody": {"volume": 3},
@@ -87,6 +93,7 @@ OPEN: dict[str, object] = {
     "language": "zh",
     "emoji": "skip",
     "text_cleaning": "off",
+    **WORDS,
 }
 
 ELSEWHERE = {

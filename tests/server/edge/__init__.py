@@ -6,4 +6,5 @@ cors: server/edge/test_options
 error_bodies, errors, json_body: server/dialects/openai/test_bad_input
 events: server/dialects/openai/test_transcription
 middleware: server/edge/test_streaming
+words: server/dialects/lexicons/test_api
 """

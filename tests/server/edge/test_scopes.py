@@ -51,6 +51,8 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/models/x"): SPEECH,
     ("GET", "/v1/audio/models"): SPEECH,
     **{("GET", path): READ for path in ("/v1/voices", "/v1/files", "/v1/audio/voices")},
+    **{("GET", path): READ for path in ("/v1/lexicons", "/v1/lexicons/x")},
+    **{(method, "/v1/lexicons/x"): STORE for method in ("PUT", "DELETE")},
     **{("POST", path): STORE for path in ("/v1/files", "/v1/audio/voices")},
     **{("DELETE", path): STORE for path in ("/v1/voices/x", "/v1/audio/voices/x")},
     **{

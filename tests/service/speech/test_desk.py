@@ -10,7 +10,7 @@ import pytest
 
 from fishs2.engines.base import SpeechEngine
 from fishs2.errors import EngineError, Fishs2Error, NotFoundError, QuotaError
-from fishs2.runtime import open_voices
+from fishs2.runtime import open_lexicons, open_voices
 from fishs2.service.accounts.accounts import Accounts, Principal
 from fishs2.service.clips import Clips
 from fishs2.service.speech.admission import Admission
@@ -58,9 +58,11 @@ async def office(
     accounts = Accounts(database)
     await accounts.start()
     clips = Clips(ClipStore(folder / "clips", life_s=1e9, max_bytes=10**9))
-    voices = open_voices(make_settings(voices_dir=folder / "voices", home=folder))
+    settings = make_settings(voices_dir=folder / "voices", home=folder, data_dir=folder)
+    voices = open_voices(settings)
     admission = Admission(max_streams=9, max_queue=9, num_turns=2)
-    service = SpeechService(engine or FakeEngine(), admission, voices, RULES)
+    lexicons = open_lexicons(settings)
+    service = SpeechService(engine or FakeEngine(), admission, voices, RULES, lexicons)
     reports: list[SpeechReport] = []
 
     async def open_service() -> SpeechService:

@@ -15,11 +15,14 @@ from fishs2.engines.s2.engine.engine import S2Engine
 from fishs2.engines.s2cpp.engine import S2cppEngine, S2cppOptions
 from fishs2.errors import UserError
 from fishs2.runtime import open_voices
+from fishs2.service.lexicons import Lexicons
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import SpeechService
 from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
+from fishs2.store.lexicons import LexiconStore
+from fishs2.text.pronunciation.words import Word
 from tests.engines.s2.golden import MODEL_FILES
 from tests.feeding import RULES
 from tests.server.recorded import sine_wav
@@ -56,6 +59,8 @@ CHANGES: dict[str, SpeechRequest] = {
     "is_continuous": replace(BASE, is_continuous=False),
     "emoji": replace(BASE, emoji="skip"),
     "text_cleaning": replace(BASE, text_cleaning="off"),
+    "lexicons": replace(BASE, lexicons=("loud",)),
+    "pronunciations": replace(BASE, pronunciations=(Word(word="sentence", say="phrase"),)),
     "latency": replace(BASE, latency="low"),
     "effects": replace(BASE, effects=Effects(speed=2.0)),
     "num_threads": replace(BASE, num_threads=3),
@@ -95,7 +100,9 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SpeechEngine]:
 def open_service(engine: SpeechEngine, folder: Path) -> SpeechService:
     admission = Admission(max_streams=1, max_queue=1, num_turns=1)
     voices = open_voices(make_settings(voices_dir=folder / "voices", home=folder))
-    return SpeechService(engine, admission, voices, RULES)
+    return SpeechService(
+        engine, admission, voices, RULES, Lexicons(LexiconStore(folder / "lexicons"))
+    )
 
 
 def sound_of(script: WholeScript, engine: Capabilities) -> object:

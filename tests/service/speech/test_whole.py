@@ -27,6 +27,8 @@ REQUEST_FIELDS = {
     "emoji",
     "text_cleaning",
     "verify",  # kept audio has no verdict, and no dialect that keeps any takes it
+    "lexicons",  # what they say is the text of the utterances
+    "pronunciations",
     "unasked",
     "unheeded",
     "request_id",
@@ -115,6 +117,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "cloning",
         "ignored",
         "cleaning",  # what the utterances have as text
+        "readings",  # the same
         "directions",  # the same
         "cast",  # what the utterances have as voice and references
         "like",  # the rest of the utterances

@@ -19,6 +19,7 @@ TWINS = frozenset(
         "asr",
         "audio",
         "files",
+        "lexicons",
         "models",
         "realtime",
         "references",

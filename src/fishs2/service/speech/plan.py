@@ -4,11 +4,13 @@
 lines. A text that is all there becomes a script in `whole`, one that grows in `live`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fishs2.audio.formats import AudioFormat, choose_format
-from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance
+from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance, as_sounds
+from fishs2.service.lexicons import Lexicons
 from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, word, write_script
 from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
@@ -16,6 +18,7 @@ from fishs2.service.voices.library import Voices
 from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading
+from fishs2.text.pronunciation.reading import Reading, has_sounds_only
 from fishs2.text.sourced import Sourced
 from fishs2.text.tags import style_tag
 from fishs2.text.turns import without_speaker_tags
@@ -46,7 +49,8 @@ class SpeechPlan:
     engine: what will speak. cast: the voice of each speaker. like: all of the utterances but text,
     voice and references. directions: what stands before the text. cloning: how near the engine
     comes to the reference; None without one. ignored: fields of the request that change nothing on
-    this engine. cleaning: what is left out of the text.
+    this engine. cleaning: what is left out of the text. readings: how each of the cast says what is
+    left.
     """
 
     request: SpeechRequest
@@ -58,6 +62,7 @@ class SpeechPlan:
     cloning: Cloning | None
     ignored: tuple[str, ...]
     cleaning: Cleaning
+    readings: tuple[Reading, ...] = ()
 
     def can_speak(self, text: str) -> bool:
         """Tell whether anything of `text` can be pronounced."""
@@ -73,7 +78,7 @@ class SpeechPlan:
         sourced = Sourced.of(text).edit([Edit(0, 0, before)] if before else [])
         limit = fit_chars(sourced.text, self.engine.max_utterance_chars)
         max_chars = min(limit, request.max_utterance_chars or limit)
-        cutting = Cutting(max_chars=max_chars, cleaning=self.cleaning)
+        cutting = Cutting(max_chars=max_chars, cleaning=self.cleaning, readings=self.readings)
         if request.short_utterance_chars is not None:
             cutting = replace(cutting, short_chars=request.short_utterance_chars)
         lines = write_script(
@@ -89,8 +94,11 @@ class SpeechPlan:
 class Planner:
     """Plans requests for one started engine, in its own voices and in stored ones."""
 
-    def __init__(self, engine: SpeechEngine, voices: Voices, rules: SpeechRules) -> None:
+    def __init__(
+        self, engine: SpeechEngine, voices: Voices, rules: SpeechRules, lexicons: Lexicons
+    ) -> None:
         self._rules = rules
+        self._lexicons = lexicons
         self._capabilities = engine.capabilities
         self._chooser = VoiceChooser(engine, voices, strict_voices=rules.strict_voices)
         self._styles = rules.styles and self._capabilities.speaks_tags
@@ -104,6 +112,7 @@ class Planner:
             bit_rate=request.bit_rate,
         )
         cast = await self._choose_cast(request)
+        readings = [await self._choose_reading(request, voice) for voice in cast]
         is_cloned = any(chosen.references for chosen in cast)
         return SpeechPlan(
             request=request,
@@ -113,12 +122,29 @@ class Planner:
             format=audio_format,
             directions=self._directions(request),
             cloning=self._capabilities.cloning if is_cloned else None,
-            ignored=self._ignored_fields(request, cast),
+            ignored=self._ignored_fields(request, cast, readings),
             cleaning=Cleaning(
                 speaks_tags=self._capabilities.speaks_tags,
                 emoji=request.emoji or self._rules.emoji,
                 mode=request.text_cleaning or self._rules.text_cleaning,
             ),
+            readings=tuple(readings),
+        )
+
+    async def _choose_reading(self, request: SpeechRequest, voice: ChosenVoice) -> Reading:
+        """How this voice says words. An engine of plain spelling speaks the language of its voice,
+        whatever is asked for.
+        """
+        capabilities = self._capabilities
+        is_plain = capabilities.spelling == "plain"
+        asked = request.language or voice.language
+        return Reading(
+            lexicons=await self._lexicons.choose(
+                request.lexicons, voice=voice.name, words=request.pronunciations
+            ),
+            language=voice.voice.partition("+")[0] if is_plain else asked,
+            as_sounds=as_sounds if capabilities.takes_ipa else None,
+            speaks_tags=capabilities.speaks_tags,
         )
 
     async def _choose_cast(self, request: SpeechRequest) -> tuple[ChosenVoice, ...]:
@@ -154,7 +180,10 @@ class Planner:
         return f"{style_tag(request.emotion)} {style} {control}"
 
     def _ignored_fields(
-        self, request: SpeechRequest, cast: tuple[ChosenVoice, ...]
+        self,
+        request: SpeechRequest,
+        cast: tuple[ChosenVoice, ...],
+        readings: Sequence[Reading],
     ) -> tuple[str, ...]:
         """Names as the clients know them."""
         asked = {name: getattr(request.sampling, name) for name in request.sampling.__slots__}
@@ -170,5 +199,7 @@ class Planner:
             ignored.append("emoji")
         if request.instructions and not self._styles:
             ignored.append("instructions")
+        if any(has_sounds_only(each.lexicons) for each in readings):
+            ignored += [] if self._capabilities.takes_ipa else ["ipa"]
         ignored += sorted(frozenset[str]().union(*(chosen.ignored for chosen in cast)))
         return (*ignored, *request.unheeded)

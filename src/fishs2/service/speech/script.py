@@ -16,6 +16,7 @@ from fishs2.service.voices.choice import ChosenVoice
 from fishs2.text.cleaning.cleaning import Cleaning
 from fishs2.text.edits import Edit
 from fishs2.text.normalize import has_words
+from fishs2.text.pronunciation.reading import AS_WRITTEN, Reading
 from fishs2.text.sourced import NOTHING, Sourced, join
 from fishs2.text.splitting.cut import Boundary
 from fishs2.text.splitting.split import SHORT_CHARS, UtteranceText, split_text
@@ -49,12 +50,19 @@ class Cutting:
     """How a text becomes utterances.
 
     max_chars: their longest; short_chars: below this they take in the next sentence.
-    cleaning: what is left out before.
+    cleaning: what is left out before; readings: how each of the cast says the words that are left,
+    and none says otherwise than is written.
     """
 
     max_chars: int
     short_chars: int = SHORT_CHARS
     cleaning: Cleaning = field(default_factory=Cleaning)
+    readings: tuple[Reading, ...] = ()
+
+    def read(self, text: Sourced, speaker: int) -> Sourced:
+        """What this speaker says of a text."""
+        reading = self.readings[speaker] if self.readings else AS_WRITTEN
+        return reading.read(self.cleaning.clean(text))
 
 
 def fit_chars(text: str, max_chars: int) -> int:
@@ -79,7 +87,7 @@ def write_script(
     `unknown_speaker`.
     """
     if len(cast) == 1:
-        pieces = _split(without_speaker_tags(text), cutting)
+        pieces = _split(without_speaker_tags(text), cutting, 0)
         return [_line(piece, cast[0], cast[0].references, like) for piece in pieces]
     turns = find_turns(text)
     _check_speakers(turns, len(cast))
@@ -87,7 +95,7 @@ def write_script(
         return [
             _line(piece, cast[turn.speaker], cast[turn.speaker].references, like)
             for turn in turns
-            for piece in _split(turn.text, cutting)
+            for piece in _split(turn.text, cutting, turn.speaker)
         ]
     references = _all_references(cast)
     return [_line(piece, cast[0], references, like) for piece in _join_turns(turns, cutting)]
@@ -132,9 +140,9 @@ def _line(
     return Line(utterance, PAUSE_S[piece.boundary], piece.text)
 
 
-def _split(text: Sourced, cutting: Cutting) -> list[UtteranceText]:
+def _split(text: Sourced, cutting: Cutting, speaker: int) -> list[UtteranceText]:
     return split_text(
-        cutting.cleaning.clean(text),
+        cutting.read(text, speaker),
         max_chars=cutting.max_chars,
         short_chars=cutting.short_chars,
         has_tags=cutting.cleaning.speaks_tags,
@@ -148,7 +156,7 @@ def _join_turns(turns: Sequence[Turn], cutting: Cutting) -> Iterator[UtteranceTe
     for turn in turns:
         tag = speaker_tag(turn.speaker)
         room = replace(cutting, max_chars=max(MIN_CHUNK_CHARS, cutting.max_chars - len(tag)))
-        for index, piece in enumerate(_split(turn.text, room)):
+        for index, piece in enumerate(_split(turn.text, room, turn.speaker)):
             text = piece.text.edit([Edit(0, 0, tag)])
             num_chars = len(joined.text) + 1 + len(text.text)
             is_full = num_chars > cutting.max_chars or num_turns == _MAX_TURNS

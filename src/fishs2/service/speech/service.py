@@ -5,6 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from fishs2.engines.base import SpeechEngine
 from fishs2.errors import UserError
+from fishs2.service.lexicons import Lexicons
 from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.audio_path import AudioPaths
 from fishs2.service.speech.feed import UtteranceFeed
@@ -27,6 +28,7 @@ class SpeechService:
         admission: Admission,
         voices: Voices,
         rules: SpeechRules,
+        lexicons: Lexicons,
         *,
         verifier: Verifier | None = None,
     ) -> None:
@@ -35,7 +37,7 @@ class SpeechService:
         self._engine = engine
         self._admission = admission
         self._max_input_chars = rules.max_input_chars
-        self._planner = Planner(engine, voices, rules)
+        self._planner = Planner(engine, voices, rules, lexicons)
         rate_hz = engine.capabilities.sample_rate_hz
         self._paths = AudioPaths(rate_hz, temp_dir=rules.temp_dir)
 

@@ -53,12 +53,16 @@ class SpeakerVoice:
 class ChosenVoice:
     """voice: for `Utterance.voice`. references: none speaks in the engine's own voice.
 
-    ignored: what was given for the choice and changed nothing, as the clients know it.
+    ignored: what was given for the choice and changed nothing, as the clients know it. language: of
+    the stored voice, as whoever stored it wrote it; "" is unknown. name: by which a lexicon may be
+    this voice's; "" where the request has only a recording.
     """
 
     voice: str
     references: tuple[Reference, ...] = ()
     ignored: frozenset[str] = frozenset()
+    language: str = ""
+    name: str = ""
 
 
 class VoiceChooser:
@@ -96,7 +100,8 @@ class VoiceChooser:
         ignored = self._ignored(own, language)
         if transcript is not None:
             ignored |= {"reference_text"}
-        return ChosenVoice(await self._find_own(own, name, language), ignored=ignored)
+        found = await self._find_own(own, name, language)
+        return ChosenVoice(found, ignored=ignored, name=found.partition("+")[0])
 
     async def _find_own(self, own: str | None, name: str, language: str | None) -> str:
         """The engine's voice. For one that it lacks, the error names the one that was meant."""
@@ -152,7 +157,13 @@ class VoiceChooser:
             stored, transcript, needs_transcript=needs_transcript
         )
         carrier = self._stored_carrier(stored, language)
-        return ChosenVoice(carrier, (reference,), self._ignored(None, language))
+        return ChosenVoice(
+            carrier,
+            (reference,),
+            self._ignored(None, language),
+            language=stored.language or "",
+            name=stored.voice_id,
+        )
 
     async def _read(self, reference: GivenReference) -> bytes:
         if reference.content is not None:

@@ -24,6 +24,7 @@ from fishs2.server.edge.fields import (
     JsonBody,
     Number,
 )
+from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
@@ -153,6 +154,8 @@ class Tts(JsonBody):
         None, description="What is taken out of the text before it is spoken."
     )
     verify: bool = Field(False, description="Hear it again: X-Fishs2-Verify has the verdict.")
+    lexicons: Lexicons = None
+    pronunciations: Pronunciations = None
     features: Annotated[list[str], BeforeValidator(_to_list)] = Field([], max_length=100)
 
 

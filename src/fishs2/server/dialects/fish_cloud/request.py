@@ -6,6 +6,7 @@ from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
 from fishs2.errors import UserError
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts, TtsReference
+from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
@@ -58,6 +59,8 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
         verify=body.verify,
+        lexicons=tuple(body.lexicons or ()),
+        pronunciations=to_words(body.pronunciations),
         latency=body.latency,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,

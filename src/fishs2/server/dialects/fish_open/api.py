@@ -45,6 +45,7 @@ from fishs2.server.edge.streaming import (
     engine_headers,
     while_connected,
 )
+from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Principal
 from fishs2.service.services import Services
@@ -292,6 +293,8 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         emotion=emotion,
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
+        lexicons=tuple(body.lexicons or ()),
+        pronunciations=to_words(body.pronunciations),
         effects=Effects(speed=body.speed, volume_db=body.volume),
         unheeded=() if is_v3 else _of_v3(body),
     )

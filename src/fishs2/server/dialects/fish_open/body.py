@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fishs2.server.edge.fields import JsonBody, Number
+from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 
@@ -34,6 +35,8 @@ class OpenSpeech(Body):
     text_cleaning: TextCleaning | None = Field(
         None, description="What is taken out of the text before it is spoken."
     )
+    lexicons: Lexicons = None
+    pronunciations: Pronunciations = None
     cache: bool = Field(False, description="True answers JSON with a link to the audio.")
 
 

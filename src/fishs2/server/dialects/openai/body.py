@@ -16,6 +16,7 @@ from fishs2.server.edge.fields import (
     Language,
     Number,
 )
+from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
@@ -155,6 +156,8 @@ class SpeechBody(JsonBody):
     text_cleaning: TextCleaning | None = Field(
         None, description="What is taken out of the text before it is spoken."
     )
+    lexicons: Lexicons = None
+    pronunciations: Pronunciations = None
     prosody: Prosody | None = Field(None, description="Pace and loudness.")
     verify: bool | None = Field(
         None,

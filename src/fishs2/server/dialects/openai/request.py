@@ -17,6 +17,7 @@ from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
 from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
+from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.voices.choice import GivenReference
@@ -59,6 +60,8 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
         verify=bool(body.verify),
+        lexicons=tuple(body.lexicons or ()),
+        pronunciations=to_words(body.pronunciations),
         latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),

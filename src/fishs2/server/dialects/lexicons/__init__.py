@@ -1,0 +1,1 @@
+"""Lexicons over HTTP: our own."""

@@ -1,0 +1,1 @@
+"""How words are said that an engine would say otherwise."""

@@ -1,0 +1,4 @@
+"""Where modules without a file of their name here are tested.
+
+borders: text/pronunciation/test_lexicon
+"""
