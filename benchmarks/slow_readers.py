@@ -1,10 +1,11 @@
 """What a fast reader waits beside many who read one byte a second.
 
-    .venv/bin/python -m benchmarks.slow_readers [--number 500]
+    .venv/bin/python -m benchmarks.slow_readers [--number 500] [--own-limits]
 
 A server of its own with the builtin engine. All of them ask for long speech as streamed mp3; the
 fast one asks for a sentence again and again. `arriving` is while the others' speech begins,
-`settled` is afterwards.
+`settled` is afterwards. The server takes them all, or with --own-limits as many as it takes by
+itself; the last column is how often it refused the fast one with 429.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 from contextlib import suppress
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -53,8 +55,8 @@ def read_slowly(port: int, number: int, begin: Event, end: Event) -> None:
                 each.recv(1)
 
 
-def ask(port: int) -> tuple[float, float]:
-    """Seconds until the first bytes of sound and until the last."""
+def ask(port: int) -> tuple[float, float] | None:
+    """Seconds until the first bytes of sound and until the last; None where it is refused."""
     started_s = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as connection:
         connection.sendall(_request(_TEXT))
@@ -64,6 +66,8 @@ def ask(port: int) -> tuple[float, float]:
             content += piece
             if first_s is None and len(content.partition(b"\r\n\r\n")[2]) > 0:
                 first_s = time.perf_counter() - started_s
+    if content.startswith(b"HTTP/1.1 429"):
+        return None
     assert content.startswith(b"HTTP/1.1 200"), content[:200]
     assert first_s is not None
     return first_s, time.perf_counter() - started_s
@@ -71,33 +75,32 @@ def ask(port: int) -> tuple[float, float]:
 
 def measure(port: int, name: str, seconds: float) -> None:
     """Ask for so long, then print one line of the table."""
-    waits_s = []
+    answers = []
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
-        waits_s.append(ask(port))
+        answers.append(ask(port))
         time.sleep(0.05)
+    waits_s = [each for each in answers if each is not None]
     first_ms, whole_ms = 1000 * np.array(waits_s).T
     figures = [*np.percentile(first_ms, [50, 99, 100]), *np.percentile(whole_ms, [50, 100])]
-    print(
-        f"| {name} | {len(waits_s)} | " + " | ".join(f"{x:.1f}" for x in figures) + " |", flush=True
-    )
+    cells = [name, str(len(waits_s)), *(f"{x:.1f}" for x in figures)]
+    print(f"| {' | '.join(cells)} | {len(answers) - len(waits_s)} |", flush=True)
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=500)
-    number = parser.parse_args().number
+    parser.add_argument("--own-limits", action="store_true")
+    given = parser.parse_args()
+    number = given.number
+    most = {"FISHS2_MAX_STREAMS": "1000", "FISHS2_MAX_QUEUE": "1000"}
+    limits: dict[str, Any] = {} if given.own_limits else most
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_server(
-            Path(folder),
-            FISHS2_ENGINE="builtin",
-            FISHS2_MAX_STREAMS="1000",
-            FISHS2_MAX_QUEUE="1000",
-        ) as (url, process),
+        running_server(Path(folder), FISHS2_ENGINE="builtin", **limits) as (url, process),
     ):
         port = int(url.rpartition(":")[2])
         server = psutil.Process(process.pid)
@@ -105,8 +108,8 @@ def main() -> None:
         begin, end = context.Event(), context.Event()
         others = context.Process(target=read_slowly, args=(port, number, begin, end))
         others.start()
-        print("| when | asked | first p50 ms | p99 | largest | whole p50 | largest |")
-        print("|---|---|---|---|---|---|---|")
+        print("| when | asked | first p50 ms | p99 | largest | whole p50 | largest | 429 |")
+        print("|---|---|---|---|---|---|---|---|")
         ask(port)
         measure(port, "alone", _PHASE_S / 2)
         begin.set()

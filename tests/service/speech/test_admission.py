@@ -282,3 +282,22 @@ async def test_not_any_number_may_rest() -> None:
             places.enter_context(admission.stream())
     with admission.stream():
         pass
+
+
+async def test_of_those_who_have_nothing_the_first_and_the_shortest_take_turns() -> None:
+    admission = make_admission()
+    order: list[int] = []
+
+    async def take(num_chars: int) -> None:
+        await admission.take_first_turn(num_chars)
+        order.append(num_chars)
+
+    await admission.take_turn()
+    tasks = [asyncio.create_task(take(num_chars)) for num_chars in (501, 502, 503, 504, 60, 70)]
+    for _ in range(7):
+        await asyncio.sleep(0)
+        admission.give_back_turn(used_s=0.1)
+    await asyncio.gather(*tasks)
+
+    assert order == [60, 501, 70, 502, 503, 504]
+    admission.check_integrity()

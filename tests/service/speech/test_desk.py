@@ -232,3 +232,19 @@ async def test_work_costs_a_request_and_no_characters(tmp_path: Path) -> None:
                 raise EngineError("no")
         assert at.account() == (0, 0, 0)
         assert at.num_errors() == 1
+
+
+async def test_a_crowd_of_long_texts_lets_a_short_one_pass(tmp_path: Path) -> None:
+    """To split each takes a while, and the event loop has one thread."""
+    written: list[str] = []
+    async with office(tmp_path) as at:
+
+        async def write(name: str, text: str) -> None:
+            await at.desk.write(SpeechRequest(name, text))
+            written.append(name)
+
+        long = [write("long", "It goes on. " * 200) for _ in range(5)]
+        await asyncio.gather(*long, write("short", TEXT))
+
+    assert written.index("short") < 2
+    assert written.count("long") == 5

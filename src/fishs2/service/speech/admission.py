@@ -1,11 +1,12 @@
 """Who may use the engine, and when: turns at the engine and room for requests.
 
 A *turn* is the right to have one utterance in the engine. Who has the least sound in hand that was
-not heard yet gets the next one, and of these who asked first: requests with many utterances take
-their place behind each new request, and whoever has been sent far ahead waits. A turn may be taken
-*ahead*, for an utterance that nobody listens to yet: such turns come after all others, and are
-revoked when somebody has none, so a long text never holds up a short one with what it does ahead.
-Event loop only; no locks.
+not heard yet gets the next one: requests with many utterances take their place behind each new
+request, and whoever has been sent far ahead waits. Of those who have as little, who asked first and
+who asks for the shortest take turns, so that a sentence waits for no crowd of long ones, and nobody
+waits for ever. A turn may be taken *ahead*, for an utterance that nobody listens to yet: such turns
+come after all others, and are revoked when somebody has none, so a long text never holds up a short
+one with what it does ahead. Event loop only; no locks.
 """
 
 import asyncio
@@ -28,6 +29,14 @@ SoundInHand = Callable[[], float]
 def nothing_in_hand() -> float:
     """Of whoever has heard nothing yet."""
     return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """num_chars: of the utterance; 0 for whoever is in the middle of a speech."""
+
+    in_hand: SoundInHand
+    num_chars: int
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +95,8 @@ class Admission:
         self._num_resting = 0
         self._num_queued = 0
         # Bounded: each of at most max_streams requests waits for at most two turns.
-        self._waiters: dict[_Waiter, SoundInHand] = {}
+        self._waiters: dict[_Waiter, _Wish] = {}
+        self._is_for_the_shortest = False
         self._waiters_ahead: list[AheadTurn] = []
         # A turn is here from the moment it is given, before its owner has heard of it.
         self._held_ahead: list[AheadTurn] = []
@@ -126,8 +136,11 @@ class Admission:
         self._num_streams += num_streams
         self._num_resting += num_resting
 
-    async def take_first_turn(self) -> None:
-        """Wait for the first turn of a request; raises BusyError when too many already wait."""
+    async def take_first_turn(self, num_chars: int = 0) -> None:
+        """Wait for the first turn of a request; raises BusyError when too many already wait.
+
+        num_chars: of its first utterance.
+        """
         if self._free_turns > 0 and not self._waiters:
             self._free_turns -= 1
             return
@@ -135,17 +148,19 @@ class Admission:
             raise self._busy(f"{self._num_queued} requests are waiting, the most allowed")
         self._num_queued += 1
         try:
-            await self.take_turn()
+            await self.take_turn(num_chars=num_chars)
         finally:
             self._num_queued -= 1
 
-    async def take_turn(self, in_hand: SoundInHand = nothing_in_hand) -> None:
+    async def take_turn(
+        self, in_hand: SoundInHand = nothing_in_hand, *, num_chars: int = 0
+    ) -> None:
         """Wait for a turn; whoever takes it calls `give_back_turn` once."""
         if self._free_turns > 0 and not self._waiters:
             self._free_turns -= 1
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = in_hand
+        self._waiters[waiter] = _Wish(in_hand, num_chars)
         self._revoke_one()
         await self._wait(waiter)
 
@@ -172,7 +187,7 @@ class Admission:
             self._held_ahead.remove(turn)
         elif turn.waiter is not None and turn in self._waiters_ahead:
             self._waiters_ahead.remove(turn)
-            self._waiters[turn.waiter] = turn.in_hand
+            self._waiters[turn.waiter] = _Wish(turn.in_hand, 0)
             self._revoke_one()
 
     def give_back_turn(self, turn: AheadTurn | None = None, *, used_s: float) -> None:
@@ -200,7 +215,8 @@ class Admission:
     def _hand_over(self) -> None:
         waiting = [each for each in self._waiters if not each.done()]
         if waiting:
-            waiter = min(waiting, key=lambda each: self._waiters[each]())
+            self._is_for_the_shortest = not self._is_for_the_shortest
+            waiter = min(waiting, key=self._rank)
             del self._waiters[waiter]
             waiter.set_result(None)
             return
@@ -215,6 +231,10 @@ class Admission:
             self._held_ahead.append(turn)
             return
         self._free_turns += 1
+
+    def _rank(self, waiter: _Waiter) -> tuple[float, int]:
+        wish = self._waiters[waiter]
+        return wish.in_hand(), wish.num_chars if self._is_for_the_shortest else 0
 
     def _revoke_one(self) -> None:
         """Take back the turn that was taken ahead last, whose work is lost least."""

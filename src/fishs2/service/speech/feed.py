@@ -76,7 +76,7 @@ class UtteranceFeed:
 
     async def start_as_first(self) -> None:
         """Start as the first utterance of a request, which may be refused with BusyError."""
-        await self._admission.take_first_turn()
+        await self._admission.take_first_turn(len(self._utterance.text))
         self._turn.is_needed = True
         self._turn_started_s = time.perf_counter()
         self._task = asyncio.create_task(self._run())
