@@ -104,6 +104,7 @@ async def test_who_is_known_to_read_is_sent_more_when_it_has() -> None:
     listener.num_unread = 3_000
 
     assert await waiting == b"x" * 1_000
+    assert pace.unread_s == 3.0
 
 
 async def test_who_takes_nothing_for_too_long_has_stalled() -> None:

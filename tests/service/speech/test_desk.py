@@ -248,3 +248,13 @@ async def test_a_crowd_of_long_texts_lets_a_short_one_pass(tmp_path: Path) -> No
 
     assert written.index("short") < 2
     assert written.count("long") == 5
+
+
+def test_sound_that_was_not_taken_is_in_hand_however_long_ago_it_was_sent() -> None:
+    report = SpeechReport(REQUEST, audio_s=3.0)
+    report.unread_s = 2.0
+    assert report.sound_in_hand_s() == 0.0
+
+    report.started_s -= 1_000.0
+    report.first_audio_s = 1.0
+    assert report.sound_in_hand_s() == 2.0

@@ -67,15 +67,19 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class Pace:
-    """Holds back one answer. reader: whoever takes it; None where nobody knows: no wait."""
+    """Holds back one answer.
+
+    reader: whoever takes it; None where nobody knows: no wait. unread_s: sound that was sent and
+    not read, when there was last something to be sent; 0 where nobody knows.
+    """
 
     reader: Listener | None
+    unread_s: float = 0.0
     _started_s: float | None = None
     _sent_s: float = 0.0
     _sent_bytes: int = 0
     # Up to here it has read.
     _read_s: float = 0.0
-    _read_bytes: int = 0
 
     async def wait(self, piece: bytes, audio_s: float, send: SendBit) -> bytes:
         """Wait until a piece may be sent; returns what of it has not been sent by then.
@@ -99,14 +103,12 @@ class Pace:
 
     async def _wait(self, piece: bytes, send: SendBit) -> bytes:
         """Wait until the next bit may be sent; returns what is left of it."""
-        is_ahead = self._sent_s - self._read_s > _AHEAD_S
-        if self.reader is None or not (
-            is_ahead or self._sent_bytes - self._read_bytes > _AHEAD_BYTES
-        ):
+        if self.reader is None:
             return piece
         if self.reader.num_unread is not None:
             await self._wait_until_read(self.reader)
-        elif is_ahead:
+            self.unread_s = self._sent_s - self._read_s
+        elif self._sent_s - self._read_s > _AHEAD_S:
             return await self._hold(self.reader, piece, send)
         return piece
 
@@ -119,9 +121,8 @@ class Pace:
         least, taken_s, num_looks = self._sent_bytes, time.monotonic(), 0
         while (num_unread := reader.num_unread) is not None:
             in_hand = min(num_unread + reader.num_unsent, self._sent_bytes)
-            in_hand_s = self._sent_s * in_hand / self._sent_bytes
+            in_hand_s = self._sent_s * in_hand / max(1, self._sent_bytes)
             self._read_s = self._sent_s - in_hand_s
-            self._read_bytes = self._sent_bytes - in_hand
             if in_hand_s <= _AHEAD_S and in_hand <= _AHEAD_BYTES:
                 return
             now_s = time.monotonic()
@@ -144,7 +145,7 @@ class Pace:
                 before, window = window, reader.window
                 # What it can take shrinks by what it has not read.
                 if window is None or (before is not None and window >= before):
-                    self._read_s, self._read_bytes = self._sent_s, self._sent_bytes
+                    self._read_s = self._sent_s
                     break
                 # The end of a piece is kept, for there is always something to send.
                 bit = piece[: min(_PROBE_BYTES, len(piece) - 1)]

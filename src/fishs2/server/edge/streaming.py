@@ -226,6 +226,7 @@ class SpeechResponse(Response):
             await self._send_bit(send, bit, more=True)
 
         rest = await self._pace.wait(piece, spoken.report.audio_s, send_bit)
+        spoken.report.unread_s = self._pace.unread_s
         await self._send_piece(send, rest, more=True)
 
     async def _send_piece(self, send: Send, piece: bytes, *, more: bool) -> None:

@@ -21,8 +21,9 @@ class SpeechReport:
     utterance_chars: of each utterance that the engine was given. num_begun, num_spoken: utterances
     that sounded, and that are complete. num_rerolls: how often one was spoken again. times_s: where
     in the sound each of them begins and ends, so far. verdicts: of those that were heard again,
-    where the request asks for it. Other times are since `started_s`; seconds:
-    how long it took, once it has ended.
+    where the request asks for it. unread_s: sound that whoever listens was sent and has not taken,
+    as far as whoever sends it knows. Other times are since `started_s`; seconds: how long it took,
+    once it has ended.
     """
 
     request: SpeechRequest
@@ -40,6 +41,7 @@ class SpeechReport:
     verdicts: list[Verdict] = field(default_factory=list)
     outcome: Literal["running", "finished", "aborted", "failed"] = "running"
     seconds: float = 0.0
+    unread_s: float = 0.0
     _now_s: float = 0.0
 
     def note_first_audio(self) -> None:
@@ -48,11 +50,14 @@ class SpeechReport:
             self.first_audio_s = time.perf_counter() - self.started_s
 
     def sound_in_hand_s(self) -> float:
-        """How much sound there is that nobody can have heard who began to listen at once."""
+        """How much sound there is that nobody can have heard who began to listen at once.
+
+        Or that was not even taken.
+        """
         if self.first_audio_s is None:
             return 0.0
         heard_s = time.perf_counter() - self.started_s - self.first_audio_s
-        return max(0.0, self.audio_s - heard_s)
+        return max(self.unread_s, self.audio_s - heard_s)
 
     def note_pcm(self, seconds: float) -> None:
         """Keep when it sounds; to be told of all pieces of sound, in order, pauses included."""

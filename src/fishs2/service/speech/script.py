@@ -67,7 +67,7 @@ class Cutting:
 
 def fit_chars(text: str, max_chars: int) -> int:
     """`max_chars` letters, for how `text` is written: a wide character takes as long as three."""
-    num_wide = sum(east_asian_width(char) in "WF" for char in text)
+    num_wide = 0 if text.isascii() else sum(east_asian_width(char) in "WF" for char in text)
     share = num_wide / max(1, len(text))
     return max(MIN_CHUNK_CHARS, int(max_chars / (1 + 2 * share)))
 

@@ -166,7 +166,9 @@ class LiveSession:
 
         async with aclosing(spoken.stream()) as pieces:
             async for piece in pieces:
-                await send(await pace.wait(piece, spoken.report.audio_s, send))
+                rest = await pace.wait(piece, spoken.report.audio_s, send)
+                spoken.report.unread_s = pace.unread_s
+                await send(rest)
         if self._has_times and script.sources:
             for audio, times in timeline.end():
                 await self._send_audio(audio, times)
