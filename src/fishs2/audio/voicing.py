@@ -89,6 +89,17 @@ def measure_voice_s(pcm: Pcm, sample_rate_hz: int) -> float:
     return active_s if is_whisper and active_s >= _MIN_WHISPER_S else 0.0
 
 
+def measure_pitch_hz(pcm: Pcm, sample_rate_hz: int) -> NDArray[np.float64]:
+    """The pitch of each voiced frame, every 10 ms, in Hz: [n]; none for what has no voice."""
+    low, rate_hz = _decimate(pcm, sample_rate_hz)
+    frames = _measure_frames(low, rate_hz)
+    if frames is None:
+        return np.zeros(0)
+    loud = float(np.percentile(frames.power, 95))
+    is_voiced = _find_voiced(frames, _is_active(frames, loud, _ACTIVE_RANGE_DB))
+    return np.asarray(rate_hz / frames.lag[is_voiced])
+
+
 def is_silent(pcm: Pcm) -> bool:
     """Whether there is nothing but a constant, or less than one step of 16 bits."""
     return float(np.var(pcm, dtype=np.float64)) < _MIN_POWER

@@ -14,6 +14,7 @@ from fishs2.cli.planning import read_settings
 from fishs2.errors import NotFoundError, UserError
 from fishs2.listening.whisper import INSTALL
 from fishs2.runtime import open_listening, open_store, open_voices
+from fishs2.service.voices.doctor import CheckUp
 from fishs2.service.voices.library import Voices
 from fishs2.settings import Settings
 from fishs2.store.voices.archive import MAX_ARCHIVE_BYTES, pack_voice, unpack_voice
@@ -113,7 +114,44 @@ def show(voice_id: VoiceId) -> None:
 
 
 @app.command()
-def transcript(
+def check(
+    names: Annotated[list[str], typer.Argument(metavar="ID|FILE...", help="Voices or files.")],
+    transcript: Transcript = None,
+) -> None:
+    """Say whether voices, or audio files, will do as references for cloning."""
+    settings = read_settings()
+    is_bad = False
+    for name in names:
+        found = _examine(settings, name, transcript)
+        if len(names) > 1:
+            typer.echo(f"{name}:")
+        for finding in found.findings:
+            typer.echo(f"{finding.grade:<4}  {finding.name:<10}  {finding.text}")
+            is_bad |= finding.grade == "poor"
+        if found.heard:
+            typer.echo(f"heard: {found.heard}")
+    if is_bad:
+        raise typer.Exit(1)
+
+
+def _examine(settings: Settings, name: str, transcript: str | None) -> CheckUp:
+    path = Path(name)
+    if path.is_file():
+        audio = _read(path, settings.max_upload_bytes)
+        text = transcript or _find_transcript(path)
+        return _run(settings, lambda voices: voices.doctor.examine(audio, transcript=text))
+    voice = _find(settings, name)
+    text = transcript or voice.transcript
+
+    async def work(voices: Voices) -> CheckUp:
+        audio = await voices.read_recording(voice)
+        return await voices.doctor.examine(audio, transcript=text, language=voice.language)
+
+    return _run(settings, work)
+
+
+@app.command("transcript")
+def set_transcript(
     voice_id: VoiceId,
     text: Annotated[str, typer.Argument(help="What is said in the first file.")],
 ) -> None:

@@ -54,6 +54,7 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     **{("GET", path): READ for path in ("/v1/lexicons", "/v1/lexicons/x")},
     **{(method, "/v1/lexicons/x"): STORE for method in ("PUT", "DELETE")},
     **{("POST", path): STORE for path in ("/v1/files", "/v1/audio/voices")},
+    ("POST", "/v1/voices/check"): STORE,
     **{("DELETE", path): STORE for path in ("/v1/voices/x", "/v1/audio/voices/x")},
     **{
         ("GET", path): READ

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fishs2.audio.checkup import Finding, examine
 from fishs2.audio.decode import DecodedAudio
 from fishs2.audio.decoder import Decoder
 from fishs2.audio.pcm import Resampler, silence
@@ -62,6 +63,10 @@ class ReferenceDecoder:
         decoded = await self.decode(audio)
         await self._threads.run(lambda: _check_voice(decoded))
         return decoded
+
+    async def examine(self, recording: DecodedAudio) -> list[Finding]:
+        """What the sound of a recording is like as a reference."""
+        return await self._threads.run(lambda: examine(recording.pcm, recording.sample_rate_hz))
 
     async def refer(self, audio: bytes, transcript: str) -> Reference:
         """One file as a reference. Raises UserError: `decode` has the codes, with

@@ -1,5 +1,6 @@
 """Transcripts of voices that were stored without one: heard, where something can listen."""
 
+import asyncio
 import logging
 
 from fishs2.audio.decode import DecodedAudio
@@ -10,6 +11,9 @@ from fishs2.listening.whisper import INSTALL
 from fishs2.service.listening import Listening
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.store.voices.files import Voice
+
+_PATIENCE_S = 120.0
+"""Longer recordings may be heard before this one, and whoever uploads a voice waits."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +39,13 @@ class Hearing:
             return None
         wish = Wish(find_language(language) if language else None)
         try:
-            heard = await self._listening.hear(recording.pcm, recording.sample_rate_hz, wish)
+            async with asyncio.timeout(_PATIENCE_S):
+                heard = await self._listening.hear(recording.pcm, recording.sample_rate_hz, wish)
         except (ListeningError, BusyError) as error:
-            logger.warning("a voice has no transcript: %s", error.message)
+            logger.warning("a voice was not heard: %s", error.message)
+            return None
+        except TimeoutError:
+            logger.warning("a voice was not heard: others were, for %d s", _PATIENCE_S)
             return None
         return heard.text[:MAX_TRANSCRIPT_CHARS].strip() or None
 

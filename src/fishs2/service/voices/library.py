@@ -17,6 +17,7 @@ from fishs2.engines.base import Reference
 from fishs2.errors import BusyError, NotFoundError, StoreUnavailableError, UserError
 from fishs2.service.threads import Threads
 from fishs2.service.voices.decoding import ReferenceDecoder, unusable
+from fishs2.service.voices.doctor import Doctor
 from fishs2.service.voices.hearing import Hearing
 from fishs2.service.voices.rules import MAX_COVER_BYTES, check_changes, check_id, check_new
 from fishs2.store.failures import store_errors
@@ -72,6 +73,7 @@ class Voices:
             decoder or Decoder(), limits.min_reference_s, limits.max_reference_s
         )
         self._hearing = hearing
+        self.doctor = Doctor(self._decoder, hearing)
         self._watching: asyncio.Task[None] | None = None
         self._asked_s = -math.inf
         # Bounded by MAX_CACHE_BYTES; used in the event loop only.
@@ -186,6 +188,19 @@ class Voices:
         Raises UserError `invalid_audio`, `audio_too_long`, `reference_audio_too_short`.
         """
         return await self._decoder.decode(audio)
+
+    async def read_recording(self, voice: Voice) -> bytes:
+        """The file of the reference of a voice.
+
+        Raises UserError `invalid_reference_audio`, NotFoundError for a voice that is gone.
+        """
+        try:
+            audio = await self._run(lambda: self._store.read_sample(voice, MAX_SAMPLE_BYTES))
+        except (ValueError, IndexError) as error:
+            raise unusable("the stored audio cannot be read") from error
+        if audio is None:
+            raise _gone()
+        return audio
 
     async def read_cover(self, voice: Voice) -> bytes | None:
         """The picture of a voice, if it has one."""

@@ -141,9 +141,12 @@ class FishModels:
     async def create_model(self, request: Request) -> Response:
         """Store a voice under a new id."""
         given = await read_body(request, lists=_LISTS, max_files=_MAX_FILES)
-        voice = await self._voices.add_new(_to_new_voice(validate(given, CreateModel)))
+        new = _to_new_voice(validate(given, CreateModel))
+        voice = await self._voices.add_new(new)
+        found = await self._voices.doctor.examine_new(new, voice)
         notice = self._services.missing_transcript(voice)
         content = {**model_object(voice), **({"notice": notice} if notice else {})}
+        content["findings"] = found.as_json()
         return JSONResponse(content, status_code=HTTPStatus.CREATED)
 
     async def update_model(self, request: Request, model_id: str) -> Response:

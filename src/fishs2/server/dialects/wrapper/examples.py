@@ -15,6 +15,7 @@ _STORED = {
             "model": None,
             "language": "en",
             "prompt_text": SPOKEN,
+            "transcript_source": "given",
         }
     ],
     "voices": [{"id": OWN_VOICE, "name": "My voice"}],
@@ -31,6 +32,7 @@ EXAMPLES = {
     },
     ("post", "/v1/audio/voices"): _UPLOAD,
     ("post", "/v1/files"): _UPLOAD,
+    ("post", "/v1/voices/check"): Example(body={"prompt_text": SPOKEN}),
     ("delete", "/v1/voices/{voice_id}"): Example(given={"voice_id": OWN_VOICE}),
     ("delete", "/v1/audio/voices/{voice_id}"): Example(given={"voice_id": OWN_VOICE}),
 }

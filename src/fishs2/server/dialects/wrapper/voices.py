@@ -17,6 +17,7 @@ from fishs2.server.edge.fields import Switch, auto_as_none
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
+from fishs2.service.voices.doctor import CheckUp
 from fishs2.service.voices.rules import MAX_SAMPLES
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import TranscriptSource, Voice
@@ -28,9 +29,9 @@ DELETE_PATHS = ("/v1/voices/{voice_id:path}", "/v1/audio/voices/{voice_id:path}"
 
 _FILE_FIELDS = ("files", "audio_sample", "file")
 _TRANSCRIPT_FIELDS = ("prompt_text", "reference_text", "ref_text")
-_MAX_FIELDS = 100
+MAX_FIELDS = 100
 
-_UPLOAD_SCHEMA: dict[str, Any] = {
+UPLOAD_SCHEMA: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -103,10 +104,27 @@ class VoiceList(BaseModel):
     uploaded_voices: list[UploadedVoice]
 
 
+class FindingItem(BaseModel):
+    """What was found of a recording: a number, and a sentence that has it."""
+
+    name: str
+    grade: Literal["good", "fair", "poor"]
+    value: float
+    unit: str
+    text: str
+
+
+class CheckedRecording(BaseModel):
+    """The body of POST /v1/voices/check. heard: what is said in it, where something listens."""
+
+    findings: list[FindingItem]
+    heard: str | None
+
+
 class CreatedVoice(BaseModel):
     """The answer to an upload. `id` is what speech requests and deletes are to name.
 
-    notice: a sentence for whoever uploaded it, if something is missing.
+    notice: a sentence for whoever uploaded it, if something is missing. findings: of its reference.
     """
 
     id: str
@@ -120,6 +138,7 @@ class CreatedVoice(BaseModel):
     prompt_text: str | None
     transcript_source: TranscriptSource | None
     notice: str | None
+    findings: list[FindingItem]
 
 
 class DeletedVoice(BaseModel):
@@ -136,7 +155,7 @@ Legacy = Annotated[
     Switch, Query(description="Plain ids in `voices`, as Kokoro's old clients read.")
 ]
 
-_ERRORS = error_answers(
+ERRORS = error_answers(
     ErrorBody,
     {
         400: "No file, or one that is not audio.",
@@ -156,9 +175,11 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
 
     async def create_voice(request: Request) -> CreatedVoice:
         """Store a voice from audio files; one of this id or name is replaced."""
-        async with open_form(request, max_files=MAX_SAMPLES + 1, max_fields=_MAX_FIELDS) as form:
-            voice = await services.voices.add(await _read_form(form))
-        return _created(voice, services.missing_transcript(voice))
+        async with open_form(request, max_files=MAX_SAMPLES + 1, max_fields=MAX_FIELDS) as form:
+            new = await read_form(form)
+        voice = await services.voices.add(new)
+        found = await services.voices.doctor.examine_new(new, voice)
+        return _created(voice, services.missing_transcript(voice), found)
 
     async def delete_voice(voice_id: str) -> DeletedVoice:
         """Delete a stored voice and its audio."""
@@ -170,8 +191,8 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
             path,
             create_voice,
             methods=["POST"],
-            responses=_ERRORS,
-            openapi_extra={**_UPLOAD_SCHEMA, **WRITE_VOICES},
+            responses=ERRORS,
+            openapi_extra={**UPLOAD_SCHEMA, **WRITE_VOICES},
         )
     for path in DELETE_PATHS:
         router.add_api_route(
@@ -205,7 +226,7 @@ def _add_list(router: GuardedRouter, services: Services, options: ServerOptions)
         )
 
 
-def _created(voice: Voice, notice: str | None) -> CreatedVoice:
+def _created(voice: Voice, notice: str | None, found: CheckUp) -> CreatedVoice:
     return CreatedVoice(
         id=voice.voice_id,
         voice_id=voice.voice_id,
@@ -217,10 +238,16 @@ def _created(voice: Voice, notice: str | None) -> CreatedVoice:
         prompt_text=voice.transcript,
         transcript_source=voice.transcript_source,
         notice=notice,
+        findings=found_items(found),
     )
 
 
-async def _read_form(form: FormData) -> NewVoice:
+def found_items(found: CheckUp) -> list[FindingItem]:
+    """The findings as answers have them."""
+    return [FindingItem.model_validate(each) for each in found.as_json()]
+
+
+async def read_form(form: FormData) -> NewVoice:
     texts: dict[str, str] = {}
     samples: list[NewSample] = []
     for name, value in form.multi_items():
