@@ -3,7 +3,7 @@
 auth: server/edge/test_scopes
 bodies, fields: server/dialects/test_absent
 cors: server/edge/test_options
-error_bodies, errors, json_body: server/dialects/openai/test_bad_input
+error_bodies, errors: server/dialects/openai/test_bad_input
 events: server/dialects/openai/test_transcription
 middleware: server/edge/test_streaming
 words: server/dialects/lexicons/test_api

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fishs2.errors import Fishs2Error
 from fishs2.server.edge.dialect import Dialects
 from fishs2.server.edge.errors import describe_error
+from fishs2.server.edge.json_body import LargeJsonRequest
 from fishs2.service.accounts.accounts import Accounts, Principal
 
 SCOPE = "x-fishs2-scope"
@@ -55,7 +56,7 @@ class GuardedRoute(APIRoute):
             # Set by `Guard`; None where the key may be in the body.
             if (principal := request.state.principal) is not None:
                 _require(request.app.state.accounts, principal, self.scopes)
-            return await answer(request)
+            return await answer(LargeJsonRequest(request.scope, request.receive))
 
         return answer_guarded
 

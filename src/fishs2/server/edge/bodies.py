@@ -3,9 +3,6 @@
 Parts of forms that are over a megabyte wait in the system's temporary folder.
 """
 
-import base64
-import binascii
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,7 +73,7 @@ async def read_object(request: Request, *, max_values: int = msgpack.MAX_VALUES)
         if kind in MSGPACK_TYPES:
             given: object = msgpack.unpack(content, max_values=max_values)
         elif kind == "application/json":
-            given = await json_body.read_aside(content, json.loads)
+            given = await json_body.read_aside(content, json_body.parse)
         else:
             raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     except (ValueError, RecursionError):
@@ -133,8 +130,8 @@ def to_file(value: object) -> object:
         return NewSample("", value)
     if isinstance(value, str):
         try:
-            return NewSample("", base64.b64decode(value, validate=True))
-        except (binascii.Error, ValueError):
+            return NewSample("", json_body.decode_base64(value))
+        except ValueError:
             raise ValueError("a file is expected: bytes, or base64 in JSON") from None
     return value
 

@@ -4,8 +4,6 @@ The cloud's clients and fish-speech's send the same fields with other defaults a
 Sources: Fish Audio API reference, text-to-speech; fish-audio-sdk; fish-speech's API server.
 """
 
-import base64
-import binascii
 import json
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -46,8 +44,8 @@ def _to_bytes(value: object) -> object:
         return value
     encoded = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        return base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
+        return json_body.decode_base64(encoded.strip())
+    except ValueError:
         raise ValueError("it is not valid base64") from None
 
 
@@ -179,7 +177,7 @@ async def read_tts(request: Request) -> Tts:
         if kind == "application/json":
             return await json_body.read_aside(
                 await request.body(),
-                lambda content: validate_tts(json.loads(content), request.headers),
+                lambda content: validate_tts(json_body.parse(content), request.headers),
             )
         if kind == "multipart/form-data":
             return validate_tts(await _read_form(request), request.headers)

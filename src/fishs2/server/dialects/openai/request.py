@@ -3,8 +3,6 @@
 Sources: OpenAI API reference, createSpeech; the original wrapper's order of checks and precedence.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import TypeVar
@@ -17,6 +15,7 @@ from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
 from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
+from fishs2.server.edge.json_body import decode_base64
 from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.speech.request import SpeechRequest
@@ -201,8 +200,8 @@ def _reference(audio: str, transcript: str | None) -> GivenReference:
 
 def _decode(encoded: str) -> bytes:
     try:
-        return base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
+        return decode_base64(encoded.strip())
+    except ValueError:
         raise _invalid("it is not valid base64") from None
 
 

@@ -18,6 +18,7 @@ from fishs2.server.edge.accept import wants_events
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
 from fishs2.server.edge.cors import check_link
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
+from fishs2.server.edge.json_body import do_aside
 from fishs2.server.edge.streaming import (
     CONTENT_TYPES,
     Delivery,
@@ -29,6 +30,7 @@ from fishs2.server.edge.streaming import (
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.speech.preview import Preview, preview
+from fishs2.service.speech.request import SpeechRequest
 
 _CONTENT_TYPES = {**CONTENT_TYPES, "opus": "audio/opus"}
 """As OpenAI's own answers have them."""
@@ -150,9 +152,7 @@ def _add_link(router: GuardedRouter, services: Services, options: ServerOptions)
 def _add_preview(router: GuardedRouter, services: Services, options: ServerOptions) -> None:
     async def preview_text(request: Request, body: SpeechBody) -> Preview:
         """Show what would be spoken of a text, without speaking it; it costs nothing."""
-        return preview(
-            await services.desk.write(to_speech_request(body, options, request.state.request_id))
-        )
+        return preview(await services.desk.write(await _translate(body, options, request)))
 
     router.add_api_route(
         "/v1/text/preview",
@@ -195,9 +195,17 @@ async def order_speech(
 ) -> SpeechOrder:
     """Decide how to speak what a body asks for. Raises Fishs2Error."""
     desk = services.desk
-    script = await desk.write(to_speech_request(body, options, request.state.request_id))
+    script = await desk.write(await _translate(body, options, request))
     content_type = _CONTENT_TYPES[script.plan.format.name]
     return SpeechOrder(desk, request.state.principal, script, content_type)
+
+
+async def _translate(body: SpeechBody, options: ServerOptions, request: Request) -> SpeechRequest:
+    """What a body asks for; recordings in it take a while. Raises UserError."""
+    request_id = request.state.request_id
+    recordings = (body.reference_audio, body.prompt_audio, body.ref_audio)
+    num_chars = sum(len(each or "") for each in recordings)
+    return await do_aside(lambda: to_speech_request(body, options, request_id), size=num_chars)
 
 
 def _delivery(body: SpeechBody, request: Request, format_name: str) -> Delivery:
