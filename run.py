@@ -61,7 +61,10 @@ def main() -> int:
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; ends the program with 2 if it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="run.py", description="Start the server.", allow_abbrev=False
+        # As people were told to start it.
+        prog="run.bat" if os.name == "nt" else "run.sh",
+        description="Start the server.",
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--host", help="address to listen on (FISHS2_HOST, 0.0.0.0)")

@@ -344,6 +344,7 @@ def test_unknown_name_is_told_the_one_that_was_meant() -> None:
         ("FISHS2_ENGINE_STALL_S", "1,800 s on a CPU"),
         ("FISHS2_LIVE_MAX_FRAME_BYTES", "1,048,576 bytes"),
         ("FISHS2_MAX_BODY_BYTES", "FISHS2_MAX_UPLOAD_BYTES"),
+        ("FISHS2_MAX_BODY", "FISHS2_MAX_UPLOAD_BYTES"),
         ("FISHS2_MAX_VOICE_SAMPLES", "16 files"),
     ],
 )

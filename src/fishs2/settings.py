@@ -92,8 +92,9 @@ _REMOVED = {
 
 def describe_unknown(name: str) -> str:
     """A sentence about a name that is no setting."""
-    if name in _REMOVED:
-        return f"{name} is no setting of this version and has no effect: {_REMOVED[name]}"
+    for removed, instead in _REMOVED.items():
+        if removed == name or removed.startswith(f"{name}_"):
+            return f"{name} is no setting of this version and has no effect: {instead}"
     known = (f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields)
     return f"{name} is no setting of this version and has no effect{did_you_mean(name, known)}"
 

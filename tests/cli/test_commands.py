@@ -88,6 +88,8 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
         (["serve", "--backend", "cud"], 2, "did you mean cuda?"),
         (["serve", "--model-quant", "q8"], 2, "did you mean q8_0?"),
         (["fetch", "--model-quant", "q9"], 2, "q8_0"),
+        (["fetch", "--engine", "builtin"], 2, "--engine builtin: nothing is to be fetched for it"),
+        (["fetch", "--engine", "s3"], 2, "engine"),
         (["keys", "create", "me", "--quota", "many"], 2, "many"),
         (["bench", "--url", "http://h", "--engine", "builtin"], 2, "--url"),
         (["bench", "--engine", "builtin", "--model-quant", "q9"], 2, "q8_0"),

@@ -145,6 +145,7 @@ def test_key_without_limits_is_shown_as_one(tmp_path: Path) -> None:
         "unlimited"
     }
     assert (shown["expires"], shown["last_used"]) == ("never", "never")
+    assert (shown["spent"], shown["reserved"]) == ("0", "0")
 
 
 def test_empty_lists_say_so(tmp_path: Path) -> None:

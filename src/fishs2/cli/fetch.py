@@ -22,14 +22,14 @@ from fishs2.bootstrap.pins import Pin, Pins, read_pins, renew_pins, write_pins
 from fishs2.bootstrap.plan import choose_quant
 from fishs2.bootstrap.progress import Progress
 from fishs2.cli.planning import read_settings
-from fishs2.errors import DownloadError
+from fishs2.errors import DownloadError, FlagError
 from fishs2.listening.models import MODELS
 from fishs2.listening.whisper import INSTALL
 from fishs2.settings import Settings, export_other_lines
 
 EngineName = Annotated[
-    Literal["s2", "s2cpp"] | None,
-    typer.Option(help="The engine to fetch for (FISHS2_ENGINE, else s2)."),
+    str | None,
+    typer.Option(help="The engine to fetch for: s2 or s2cpp (FISHS2_ENGINE, else s2)."),
 ]
 Quant = Annotated[str | None, typer.Option(help="Quantisation of S2 Pro (FISHS2_MODEL_QUANT).")]
 Q4 = Annotated[bool, typer.Option("--model-q4", help="The same as --model-quant q4_k_m.")]
@@ -67,6 +67,8 @@ def fetch(
     if asr is not None:
         _fetch_listener(asr.strip().lower(), force=force, dry_run=dry_run)
         return
+    if engine == "builtin":
+        raise FlagError("--engine builtin: nothing is to be fetched for it; s2 or s2cpp is meant")
     settings = read_settings(engine=engine, model_quant="q4_k_m" if model_q4 else model_quant)
     if pin:
         pins = _learn_pins(settings)

@@ -200,6 +200,7 @@ def _record(key: Key) -> dict[str, Any]:
         "scopes": " ".join(sorted(key.scopes)),
         "quota": key.granted,
         "spent": key.spent,
+        "reserved": key.reserved,
         "remaining": key.remaining,
         "per_minute": key.per_minute,
         "streams": key.streams,

@@ -52,7 +52,7 @@ ERRORS = error_answers(
 
 def fish_cloud_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes of the dialect."""
-    router = GuardedRouter(tags=["Fish Audio API"])
+    router = GuardedRouter(tags=["Fish Audio"])
 
     async def speak(request: Request) -> Response:
         """Turn text into speech."""

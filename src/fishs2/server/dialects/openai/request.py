@@ -39,8 +39,6 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
     overrides = read_overrides(body.instructions)
     effects = _effects(body, options)
     find_model(body.model, options)
-    if "\0" in body.input:
-        raise UserError("the text holds a NUL character", code="invalid_text", param="input")
     over = overrides or Overrides()
     given = body.fishs2 or SamplingBody()
     return SpeechRequest(
