@@ -92,7 +92,7 @@ Kernels = Annotated[Literal["auto", "triton", "torch"], Lower]
 ModelQuant = Annotated[Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k", "q2_k"], Lower]
 Format = Annotated[Literal["wav", "mp3", "opus", "aac", "flac", "pcm"], Lower]
 Emoji = Annotated[Literal["read", "skip"], Lower]
-TextCleaning = Annotated[Literal["off", "minimal", "markdown"], Lower]
+TextCleaning = Annotated[Literal["off", "minimal", "markdown", "full"], Lower]
 Instructions = Annotated[Literal["style", "ignore"], Lower]
 
 Host = Annotated[str, Field(min_length=1), AfterValidator(_read_host)]

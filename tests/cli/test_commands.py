@@ -98,7 +98,7 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
         (["say", TEXT, "-o", "missing/a.wav"], 1, "cannot write missing/a.wav: No such file"),
         (["say", TEXT, "-o", "a.wav", "--speed", "9"], 2, "--speed"),
         (["say", TEXT], 2, "--output"),
-        (["say", TEXT, "--preview", "--text-cleaning", "all"], 2, "off, minimal, markdown"),
+        (["say", TEXT, "--preview", "--text-cleaning", "all"], 2, "off, minimal, markdown, full"),
         (["sing"], 2, "sing"),
         (["voics", "list"], 2, "Did you mean 'voices'?"),
     ],

@@ -41,7 +41,7 @@ Voice = Annotated[str, typer.Option(help="A voice name, for example de or en-gb.
 Speed = Annotated[float, typer.Option(min=0.25, max=4.0, help="Pace; the pitch stays.")]
 Cleaning = Annotated[
     str | None,
-    typer.Option(help="off, minimal or markdown: what is taken out (FISHS2_TEXT_CLEANING)."),
+    typer.Option(help="off, minimal, markdown or full: what is taken out (FISHS2_TEXT_CLEANING)."),
 ]
 ShowsPreview = Annotated[
     bool,

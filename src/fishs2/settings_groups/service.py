@@ -44,7 +44,8 @@ class SpeechSettings(HomeSettings):
     text_cleaning: TextCleaning = Field(
         "minimal",
         description="What is taken out of a text: `minimal` addresses of links, `markdown` also "
-        "marks of Markdown and HTML, code, and what a model thought. A request may say.",
+        "marks of Markdown and HTML, code, and what a model thought; `full` also says figures and "
+        "signs in words. A request may say.",
     )
     instructions: Instructions = Field(
         "style", description="Make plain-text `instructions` a style tag, or drop them."

@@ -47,6 +47,15 @@ def test_nothing_is_found_inside_a_tag() -> None:
     assert read("[GIF style] GIF") == "[jif style] jif"
 
 
+def test_figures_are_said_where_no_lexicon_has_them() -> None:
+    lexicon = Lexicon([Word(word="km", say="klicks"), Word(word="$5", say="five bucks")])
+    reading = Reading((lexicon,), "en", speaks_tags=True, has_figures=True)
+
+    said = reading.read(Sourced.of("5 km, 6 kg, $5, [in 7 kg] $6"))
+
+    assert said.text == "5 klicks, six kilograms, five bucks, [in 7 kg] six dollars"
+
+
 def test_places_stay_those_of_the_source() -> None:
     said = Reading((LEXICON,)).read(Sourced.of("My GIF ends"))
 

@@ -145,6 +145,7 @@ class Planner:
             language=voice.voice.partition("+")[0] if is_plain else asked,
             as_sounds=as_sounds if capabilities.takes_ipa else None,
             speaks_tags=capabilities.speaks_tags,
+            has_figures=(request.text_cleaning or self._rules.text_cleaning) == "full",
         )
 
     async def _choose_cast(self, request: SpeechRequest) -> tuple[ChosenVoice, ...]:

@@ -3,6 +3,7 @@
     off        nothing but what no engine should see
     minimal    marks of links, characters written by their names (`&amp;`)
     markdown   also the marks of Markdown and HTML, code, a language model's thoughts
+    full       the same; `text.figures` then says figures and signs in words
 
 Directions are left out for an engine that would read them aloud, emoji where the request skips
 them. `service.speech.script` cleans.
@@ -22,7 +23,7 @@ from fishs2.text.sourced import Sourced
 from fishs2.text.splitting.breaks import is_scene_break
 from fishs2.text.tags import Span, find_directions, find_removals, remove_tags
 
-TextCleaning = Literal["off", "minimal", "markdown"]
+TextCleaning = Literal["off", "minimal", "markdown", "full"]
 """How much is taken out of a text that was not written to be spoken."""
 
 
@@ -53,17 +54,19 @@ def _find_links(text: str) -> Iterable[Edit]:
     return (Edit(*span, "") for span in find_link_marks(text))
 
 
+_MARKDOWN = [
+    find_thoughts,
+    find_literal_breaks,
+    _find_links,
+    find_html,
+    find_markdown,
+    find_entities,
+]
 _RULES: dict[TextCleaning, list[Callable[[str], Iterable[Edit]]]] = {
     "off": [],
     "minimal": [_find_links, find_entities],
-    "markdown": [
-        find_thoughts,
-        find_literal_breaks,
-        _find_links,
-        find_html,
-        find_markdown,
-        find_entities,
-    ],
+    "markdown": _MARKDOWN,
+    "full": _MARKDOWN,
 }
 """What is found and changed, one after the other."""
 

@@ -5,11 +5,12 @@ lexicon says is not looked at again.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fishs2.errors import UserError
 from fishs2.text.edits import Edit
+from fishs2.text.figures.find import find_figures
 from fishs2.text.pronunciation.lexicon import Found, Lexicon, choose
 from fishs2.text.pronunciation.words import tidy
 from fishs2.text.sourced import Sourced
@@ -29,17 +30,18 @@ class Reading:
 
     lexicons: the one that counts most first. language: of the speech, "" is unknown. as_sounds:
     writes IPA as the engine takes it; None where it takes none. speaks_tags: the engine acts on
-    tags.
+    tags. has_figures: figures and signs are said in words, where they are no lexicon's.
     """
 
     lexicons: tuple[Lexicon, ...] = ()
     language: str = ""
     as_sounds: Callable[[str], str] | None = None
     speaks_tags: bool = False
+    has_figures: bool = False
 
     def read(self, text: Sourced) -> Sourced:
         """Return what is said of `text`, which is cleaned. Raises UserError `input_too_long`."""
-        edits = list(self._find(text.text))
+        edits = self._find(text.text)
         if not edits:
             return text
         num_chars = len(text.text) + sum(len(each.say) - each.end + each.start for each in edits)
@@ -53,14 +55,18 @@ class Reading:
             )
         return text.edit(edits).sub(_SPACES, " ").sub(_BLANK_ENDS, "")
 
-    def _find(self, text: str) -> Iterator[Edit]:
+    def _find(self, text: str) -> list[Edit]:
+        blocked = self._blocked(text)
         found = [list(lexicon.find(text, self.language)) for lexicon in self.lexicons]
-        if not any(found):
-            return
-        for each in choose(found, self._blocked(text)):
+        edits = []
+        for each in choose(found, blocked) if any(found) else ():
+            blocked.append((each.start, each.end))
             say = self._say(each)
             if say is not None and say != text[each.start : each.end]:
-                yield Edit(each.start, each.end, say)
+                edits.append(Edit(each.start, each.end, say))
+        if self.has_figures:
+            edits += _without(find_figures(text, self.language), sorted(blocked))
+        return sorted(edits)
 
     def _say(self, found: Found) -> str | None:
         """What stands in its place; None where it stays as it is written."""
@@ -74,6 +80,17 @@ class Reading:
 
 AS_WRITTEN = Reading()
 """Nothing is said otherwise."""
+
+
+def _without(edits: Sequence[Edit], spans: Sequence[tuple[int, int]]) -> list[Edit]:
+    """Those that touch none of these, which are in order."""
+    kept, at = [], 0
+    for edit in edits:
+        while at < len(spans) and spans[at][1] <= edit.start:
+            at += 1
+        if at == len(spans) or spans[at][0] >= edit.end:
+            kept.append(edit)
+    return kept
 
 
 def has_sounds_only(lexicons: tuple[Lexicon, ...]) -> bool:

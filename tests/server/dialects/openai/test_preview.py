@@ -50,7 +50,18 @@ def test_markdown_is_read_without_its_marks(builtin_server: str) -> None:
     assert [each["pause_after"] for each in shown["utterances"]] == [0.6, 0.6, 0.6, 0.0]
 
 
-@pytest.mark.parametrize("mode", ["off", "minimal", "markdown"])
+def test_figures_are_said_in_the_language_of_the_voice(builtin_server: str) -> None:
+    text = "**3,5 %** von 12,50 €"
+
+    shown = said(builtin_server, text, voice="de", text_cleaning="full")
+
+    assert [each["text"] for each in shown["utterances"]] == [
+        "drei Komma fünf Prozent von zwölf Euro fünfzig Cent"
+    ]
+    assert {"start": 2, "end": 9, "say": "drei Komma fünf Prozent"} in shown["replaced"]
+
+
+@pytest.mark.parametrize("mode", ["off", "minimal", "markdown", "full"])
 def test_places_are_those_of_the_text_that_was_sent(builtin_server: str, mode: str) -> None:
     shown = said(builtin_server, TEXT, text_cleaning=mode)
 

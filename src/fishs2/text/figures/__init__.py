@@ -1,0 +1,1 @@
+"""Figures and signs in the words of a language."""
