@@ -1,5 +1,7 @@
 """Figures and signs in the words of eight languages."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,4 +128,4 @@ def test_edits_are_in_order_whatever_the_text(text: str, language: str) -> None:
 
     places = [(each.start, each.end) for each in edits]
     assert all(0 <= start < end <= len(text) for start, end in places)
-    assert all(one[1] <= two[0] for one, two in zip(places, places[1:], strict=False))
+    assert all(one[1] <= two[0] for one, two in pairwise(places))

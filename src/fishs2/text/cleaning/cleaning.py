@@ -54,7 +54,7 @@ def _find_links(text: str) -> Iterable[Edit]:
     return (Edit(*span, "") for span in find_link_marks(text))
 
 
-_MARKDOWN = [
+_MARKDOWN: list[Callable[[str], Iterable[Edit]]] = [
     find_thoughts,
     find_literal_breaks,
     _find_links,

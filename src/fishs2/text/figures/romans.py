@@ -1,6 +1,6 @@
 """Roman numerals after the names of rulers and of what is numbered so.
 
-Henry VIII -> Henry the eighth      Chapter IV -> Chapter four      XVIIe siècle -> dix-septième siècle
+Henry VIII -> Henry the eighth      Chapter IV -> Chapter four      XVIIe -> dix-septième
 """
 
 import re
