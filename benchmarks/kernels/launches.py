@@ -14,7 +14,8 @@ from triton.runtime.jit import JITFunction
 from benchmarks.make_model import sizes
 from benchmarks.random_model import RandomLoader, Width
 from fishs2.engines.s2.device.choose_ops import triton_ops
-from fishs2.engines.s2.device.codec_stream import CodecStream, Mark
+from fishs2.engines.s2.device.codec_stream import CodecStream
+from fishs2.engines.s2.device.recorder import Mark
 from fishs2.engines.s2.device.row_pass import read_prompt
 from fishs2.engines.s2.device.step_work import StepWork
 from fishs2.engines.s2.model.codec import Codec

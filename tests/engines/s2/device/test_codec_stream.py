@@ -16,7 +16,9 @@ from fishs2.engines.s2.device.codec_stream import (
     computing_in,
     measure_snr_db,
 )
-from fishs2.engines.s2.engine.utterance_state import UtteranceState
+from fishs2.engines.s2.device.ops import PLAIN
+from fishs2.engines.s2.device.recorder import wait_beside
+from fishs2.engines.s2.engine.utterance_state import RAMP_FRAMES, UtteranceState
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.codec import Codec, decode_frames
 from fishs2.engines.s2.model.params import GenerateParams
@@ -232,6 +234,43 @@ def test_a_core_speaks_with_the_codec_beside_it(codec: Codec) -> None:
 
     for one, pieces in zip(alone, heard.values(), strict=True):
         np.testing.assert_allclose(np.concatenate(pieces), one, rtol=0, atol=1e-4)
+
+
+def test_first_samples_are_given_while_the_next_frame_is_waited_for(codec: Codec) -> None:
+    from fishs2.engines.s2.engine.core import Core
+    from tests.engines.s2.engine.test_core import LIMITS, TEXTS, make
+    from tests.engines.s2.golden import load_golden_model
+
+    model = replace(load_golden_model(), ops=PLAIN)
+    core = Core(model, LIMITS, vocoder=open_vocoder(model.codec, delay=2))
+    utterance = make(model, TEXTS[0])
+    core.add(utterance)
+    given: list[int] = []
+
+    def give(whose: UtteranceState, pcm: np.ndarray) -> None:
+        assert whose is utterance
+        given.append(len(utterance.frames))
+
+    in_the_list = [core.step(give) for _ in range(RAMP_FRAMES[0] + 1)]
+
+    # The step that drew the next frame gave them before it had it.
+    assert given == [RAMP_FRAMES[0]]
+    assert len(utterance.frames) == RAMP_FRAMES[0] + 1
+    assert not any(in_the_list)
+
+
+def test_nobody_is_asked_again_who_has_nothing_to_do() -> None:
+    asked: list[bool] = []
+
+    def ask(*, is_busy: bool) -> bool:
+        asked.append(is_busy)
+        return is_busy
+
+    wait_beside(FakeMark(50), lambda: ask(is_busy=False))
+    assert asked == [False]
+
+    wait_beside(FakeMark(3), lambda: ask(is_busy=True))
+    assert asked == [False, *[True] * 4]
 
 
 def test_rows_that_pad_a_batch_never_come_to_the_end_of_the_tables(codec: Codec) -> None:

@@ -247,7 +247,7 @@ def test_freest_and_strictest_settings_draw_as_on_the_plain_path() -> None:
     row = torch.arange(12, device=DEVICE)
     uniforms = normal(12).frac().abs()
 
-    for top_k in (1, 2, 499, 500):
+    for top_k in (1, 499, 500):
         # Not 0.3, which 150 of 500 tokens that are alike reach exactly, but for rounding.
         for top_p in (0.0, 0.3007, 0.9991, 1.0):
             how = SamplingRows(1 + row % 2 * 0.3, row * 0 + top_p, row * 0 + top_k, 500)

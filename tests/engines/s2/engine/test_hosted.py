@@ -57,14 +57,14 @@ def make_dying_engine(folder: str) -> S2Engine:
     armed, decode = Path(folder) / "armed", Runner.decode
     is_dead = False
 
-    def decode_until_it_fails(self: Runner, rows: Any) -> Any:
+    def decode_until_it_fails(self: Runner, *rows: Any) -> Any:
         nonlocal is_dead
         if armed.exists():
             armed.unlink()
             is_dead = True
         if is_dead:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return decode(self, rows)
+        return decode(self, *rows)
 
     Runner.decode = decode_until_it_fails  # type: ignore[assignment,method-assign]
     engine_module.is_device_lost = lambda name: is_dead  # type: ignore[attr-defined]

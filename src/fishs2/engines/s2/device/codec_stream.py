@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.base import Pcm
-from fishs2.engines.s2.device.recorder import CudaRecorder, Recorder, Replay
+from fishs2.engines.s2.device.recorder import CudaRecorder, Mark, Recorder, Replay
 from fishs2.engines.s2.model.codec import Codec, decode_step
 from fishs2.engines.s2.model.streaming import (
     StreamState,
@@ -42,18 +42,6 @@ _PIECES = (16, 8, 4, 2, 1)
 _MAX_FRAMES = 128
 """Rows times frames of one graph: 200 MB for the widest layers of the real size."""
 _TEST_FRAMES = 24
-
-
-class Mark(Protocol):
-    """A point in a stream; `torch.cuda.Event` is one."""
-
-    def query(self) -> bool:
-        """Whether the device has come so far."""
-        ...
-
-    def synchronize(self) -> None:
-        """Wait until it has."""
-        ...
 
 
 class Lane(Protocol):

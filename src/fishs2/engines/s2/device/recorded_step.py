@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fishs2.engines.s2.device.ops import RowOps
-from fishs2.engines.s2.device.recorder import CudaRecorder, Recorder, Replay
+from fishs2.engines.s2.device.recorder import CudaRecorder, Recorder, Replay, wait_beside
 from fishs2.engines.s2.device.step_work import StepWork
-from fishs2.engines.s2.model.step import NUM_COLUMNS, DualAr, Rows, SlotTables, StepColumn
+from fishs2.engines.s2.model.step import (
+    NUM_COLUMNS,
+    DualAr,
+    OnWait,
+    Rows,
+    SlotTables,
+    StepColumn,
+    nothing_else,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +75,10 @@ class RecordedStep:
         if recorder is not None:
             self._record_all(recorder)
 
-    def draw(self, rows: Rows) -> NDArray[np.int32]:
+    def draw(self, rows: Rows, on_wait: OnWait = nothing_else) -> NDArray[np.int32]:
         """As DecodeStep says."""
         self._launch(rows)
-        if self._is_done is not None:
-            self._is_done.synchronize()
+        wait_beside(self._is_done or _Reached(), on_wait)
         frames: NDArray[np.int32] = self._frames_here[: len(rows)].numpy().copy()
         return frames
 
@@ -129,6 +136,16 @@ class RecordedStep:
         for size in reversed(self._sizes):
             for span in reversed(self._spans):
                 yield size, span
+
+
+class _Reached:
+    """The mark of work that is done when it was launched."""
+
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        pass
 
 
 def open_recorded_step(ar: DualAr, ops: RowOps, tables: SlotTables) -> RecordedStep:

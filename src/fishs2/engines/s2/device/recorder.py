@@ -1,11 +1,35 @@
-"""Work on a card, recorded once and replayed: a CUDA graph is launched as one."""
+"""Work on a card, recorded once and replayed: a CUDA graph is launched as one; and its end."""
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 
 Replay = Callable[[], None]
+_POLL_S = 2e-5  # far below the shortest step, and other threads run meanwhile
+
+
+class Mark(Protocol):
+    """A point in a stream; `torch.cuda.Event` is one."""
+
+    def query(self) -> bool:
+        """Whether the device has come so far."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until it has."""
+        ...
+
+
+def wait_beside(mark: Mark, on_wait: Callable[[], bool]) -> None:
+    """Wait for a mark, and call `on_wait` again and again until then; once at least.
+
+    It is not called again in this wait when it returns False.
+    """
+    while on_wait() and not mark.query():
+        time.sleep(_POLL_S)
+    mark.synchronize()
 
 
 class Recorder(Protocol):

@@ -6,7 +6,7 @@ Knows no queue, event loop or client. Engine thread only.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,9 @@ from fishs2.engines.s2.engine.utterance_state import RAMP_FRAMES, UtteranceState
 from fishs2.engines.s2.engine.vocoder import Vocoder
 from fishs2.engines.s2.model.params import GenerateParams
 from fishs2.engines.s2.model.prompt import build_system, build_turns
-from fishs2.engines.s2.model.step import DecodeStep
+from fishs2.engines.s2.model.step import DecodeStep, OnWait, nothing_else
+
+Give = Callable[[UtteranceState, Pcm], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +123,17 @@ class Core:
         self._scheduler.release(utterance)
 
     @torch.inference_mode()
-    def step(self) -> list[tuple[UtteranceState, Pcm]]:
+    def step(self, give: Give | None = None) -> list[tuple[UtteranceState, Pcm]]:
         """Go on with everybody by one frame. Returns the samples that became ready.
 
+        give: takes samples that come while the step waits for its frames; they are not in the list.
         Whoever added an utterance releases it once it `is_spoken`.
         """
         started_s = time.perf_counter()
         self._admit()
         batch = self._scheduler.schedule()
         self._read_prompts(batch)
-        frames = self._runner.decode(batch.decode) if batch.decode else []
+        frames = self._runner.decode(batch.decode, self._on_wait(give)) if batch.decode else []
         self._scheduler.update(batch, frames)
         chunks = list(self._vocoder.collect(self._scheduler.running))
         self._scheduler.end_silent()
@@ -164,6 +167,17 @@ class Core:
     def check_integrity(self) -> None:
         """Raise AssertionError if a slot was lost."""
         self._scheduler.check_integrity()
+
+    def _on_wait(self, give: Give | None) -> OnWait:
+        if give is None:
+            return nothing_else
+
+        def give_arrived() -> bool:
+            for utterance, pcm in self._vocoder.arrived():
+                give(utterance, pcm)
+            return self._vocoder.is_waiting
+
+        return give_arrived
 
     def _count(self, batch: Batch, took_s: float) -> None:
         before = self._stats

@@ -17,9 +17,11 @@ from fishs2.engines.s2.model.slow_ar import prefill
 from fishs2.engines.s2.model.step import (
     DecodeStep,
     DualAr,
+    OnWait,
     PlainStep,
     allocate_tables,
     describe_row,
+    nothing_else,
 )
 
 
@@ -70,15 +72,20 @@ class Runner:
             )
         self._step.tables.hidden[slot] = hidden[0]
 
-    def decode(self, utterances: Sequence[UtteranceState]) -> list[Frame]:
-        """Draw the next frame of each utterance: its first, or the one after its last."""
+    def decode(
+        self, utterances: Sequence[UtteranceState], on_wait: OnWait = nothing_else
+    ) -> list[Frame]:
+        """Draw the next frame of each utterance: its first, or the one after its last.
+
+        on_wait: called again and again while it waits for them.
+        """
         rows = [
             describe_row(
                 each.slot, each.params, num_prompt=each.num_prompt, num_frames=len(each.frames)
             )
             for each in utterances
         ]
-        return list(self._step.draw(np.array(rows, np.int64)))
+        return list(self._step.draw(np.array(rows, np.int64), on_wait))
 
     def save_prefix(self, slot: int, num_tokens: int) -> Prefix:
         """A copy of the first positions of a slot."""

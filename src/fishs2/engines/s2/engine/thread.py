@@ -205,8 +205,8 @@ class EngineThread:
             for utterance, task in list(self._tasks.items()):
                 if not task.is_wanted():
                     self._release(core, utterance)
-            for utterance, pcm in core.step():
-                self._tasks[utterance].put(pcm)
+            for utterance, pcm in core.step(self._give):
+                self._give(utterance, pcm)
             for utterance, task in list(self._tasks.items()):
                 if utterance.is_spoken:
                     self._release(core, utterance)
@@ -217,6 +217,9 @@ class EngineThread:
             # The engine outlives whatever happens to the utterances of one step.
             logger.exception("a step of the s2 engine failed")
             self._restart(error)
+
+    def _give(self, utterance: UtteranceState, pcm: Pcm) -> None:
+        self._tasks[utterance].put(pcm)
 
     def _verdict(self, utterance: UtteranceState) -> Fishs2Error | None:
         if utterance.fault:

@@ -182,10 +182,20 @@ class Vocoder:
             most = self._rows.max_rows(num_frames)
             for start in range(0, len(alike), most):
                 self._launch(alike[start : start + most], num_frames)
-                yield from self._arrived()
+                yield from self.arrived()
         if is_idle and self._on_their_way:
             yield from self._give_out(*self._on_their_way.popleft())
-        yield from self._arrived()
+        yield from self.arrived()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether samples are on their way."""
+        return bool(self._on_their_way)
+
+    def arrived(self) -> Iterator[tuple[UtteranceState, Pcm]]:
+        """Samples that are there, in the order in which they were launched."""
+        while self._on_their_way and self._on_their_way[0][1].is_there:
+            yield from self._give_out(*self._on_their_way.popleft())
 
     def _launch(self, utterances: list[UtteranceState], num_frames: int) -> None:
         for each in utterances:
@@ -204,11 +214,6 @@ class Vocoder:
             each.num_chunks += 1
             each.num_pending += 1
             self._num_streamed[each.slot] += num_frames
-
-    def _arrived(self) -> Iterator[tuple[UtteranceState, Pcm]]:
-        """Samples that are there, in the order in which they were launched."""
-        while self._on_their_way and self._on_their_way[0][1].is_there:
-            yield from self._give_out(*self._on_their_way.popleft())
 
     def _give_out(
         self, utterances: list[UtteranceState], chunk: Chunk

@@ -179,6 +179,15 @@ def semantic_tokens(ar: DualAr, index: Tensor) -> Tensor:
     return (begin - 1 + index).masked_fill(index == END, ar.end_id)
 
 
+OnWait = Callable[[], bool]
+"""Called again and again while a step waits for its device. False: no need to, until the next."""
+
+
+def nothing_else() -> bool:
+    """For whoever has nothing to do meanwhile."""
+    return False
+
+
 class DecodeStep(Protocol):
     """Draws the next frame of some rows, each in a slot of its own. One thread at a time."""
 
@@ -187,11 +196,11 @@ class DecodeStep(Protocol):
         """What is remembered of the slots. Whoever reads a prompt writes its cache and state."""
         ...
 
-    def draw(self, rows: Rows) -> NDArray[np.int32]:
+    def draw(self, rows: Rows, on_wait: OnWait = nothing_else) -> NDArray[np.int32]:
         """The next frame of each row, remembered in the tables.
 
         rows: int64 [B, NUM_COLUMNS], B of 1 to the number of slots. Returns int32 [B, 1 + K]; the
-        codes of an end token mean nothing. Waits for the device.
+        codes of an end token mean nothing. Waits for the device, and calls `on_wait` meanwhile.
         """
         ...
 
@@ -207,8 +216,8 @@ class PlainStep:
         self._uniform_numbers = uniform_numbers
         self._fast_cache = allocate_fast_cache(ar, tables.num_slots)
 
-    def draw(self, rows: Rows) -> NDArray[np.int32]:
-        """As DecodeStep says."""
+    def draw(self, rows: Rows, on_wait: OnWait = nothing_else) -> NDArray[np.int32]:
+        """As DecodeStep says; there is no wait in which anything else could be done."""
         self._advance(rows[rows[:, StepColumn.IS_FIRST] == 0])
         ar, tables = self._ar, self.tables
         columns = torch.from_numpy(rows).to(ar.device)
