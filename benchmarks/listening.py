@@ -99,7 +99,7 @@ async def _measure_words(listener: WhisperListener) -> None:
     try:
         for who, what in product(WHO, WHAT):
             text = f"{who} {what}"
-            pcm = await _speak(engine, text)
+            pcm = await speak(engine, text)
             heard = await hear(listener, pcm, Wish("en"))
             found = compare(text, heard.text)
             num_words += found.num_words
@@ -113,7 +113,8 @@ async def _measure_words(listener: WhisperListener) -> None:
     print(f"  by sentence: median {statistics.median(rates):.3f}, most {max(rates):.3f}")
 
 
-async def _speak(engine: BuiltinEngine, text: str) -> Pcm:
+async def speak(engine: BuiltinEngine, text: str) -> Pcm:
+    """What `builtin` makes of a sentence, as a listener takes it."""
     pieces = [chunk async for chunk in engine.speak(Utterance(text, voice="en-us"))]
     return resampled(np.concatenate([each.pcm for each in pieces]), pieces[0].sample_rate_hz)
 

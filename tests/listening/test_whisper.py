@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.listening import WHAT, WHO, speak
+from fishs2.engines.espeak.engine import BuiltinEngine
 from fishs2.errors import ListenerMissingError, ListeningError
 from fishs2.listening.base import Wish, hear
+from fishs2.listening.comparing import compare
 from fishs2.listening.models import FILES
 from fishs2.listening.whisper import WhisperListener
 from fishs2.listening.whisper_child import RATE_HZ, cut
 from tests.listening.steered_listener import make_broken, make_steered
+from tests.listening.test_conformance import sample_voice
 from tests.serving import until
+from tests.whisper import WHISPER_FOLDER, needs_weights
 
 PCM = np.zeros(RATE_HZ, np.float32)
 
@@ -93,3 +98,38 @@ def test_long_recording_is_cut_where_it_is_quiet() -> None:
     assert 585 * RATE_HZ <= place <= 586 * RATE_HZ
     assert cut(pcm, place) == len(pcm)
     assert cut(PCM, 0) == len(PCM)
+
+
+@needs_weights
+async def test_speech_of_the_builtin_engine_is_understood() -> None:
+    """The benchmark has 100 sentences; these are ten of them."""
+    engine = BuiltinEngine(num_workers=1)
+    await engine.start()
+    listener = WhisperListener(WHISPER_FOLDER, "base", idle_s=300)
+    num_words = num_errors = 0
+    try:
+        for who, what in zip(WHO, WHAT, strict=True):
+            text = f"{who} {what}"
+            heard = await hear(listener, await speak(engine, text), Wish("en"))
+            difference = compare(text, heard.text)
+            num_words += difference.num_words
+            num_errors += difference.num_errors
+    finally:
+        await listener.close()
+        await engine.close()
+
+    assert num_errors / num_words < 0.2
+
+
+@needs_weights
+async def test_long_recording_is_heard_to_its_end_with_times_of_the_whole() -> None:
+    recording = sample_voice()
+    long = np.concatenate([recording, np.zeros(30 * RATE_HZ, np.float32), recording])
+    listener = WhisperListener(WHISPER_FOLDER, "base", idle_s=300)
+    try:
+        heard = await hear(listener, long, Wish("en"))
+    finally:
+        await listener.close()
+
+    assert heard.text.count("before the sun") == 2
+    assert heard.segments[-1].start_s > 35

@@ -38,7 +38,7 @@ def listening_model(settings: ListeningSettings) -> tuple[str, Path]:
         return given.lower(), listening_folder(settings, given.lower())
     folder = settings.home / Path(given).expanduser()
     if len(Path(given).parts) > 1 or folder.is_dir():
-        return folder.name, folder
+        return folder.name.removeprefix("whisper-"), folder
     raise SettingsError(
         f"FISHS2_ASR_MODEL is {given!r}, which is neither a folder nor a size; sizes are "
         f"{', '.join(MODELS)}{did_you_mean(given, MODELS)}"

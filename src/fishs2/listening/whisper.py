@@ -21,7 +21,7 @@ from fishs2.errors import (
     ShutdownError,
 )
 from fishs2.listening.base import HeardWord, Segment, Tongue, Wish
-from fishs2.listening.models import is_model
+from fishs2.listening.models import MODELS, is_model
 from fishs2.listening.whisper_child import HEADER_BYTES
 from fishs2.processes.child import Program
 from fishs2.processes.pool import NoTurnError, PoolLimits, RefusedError, WorkerPool
@@ -64,6 +64,8 @@ class WhisperListener:
         self._has_package = has_package
         self._folder = folder
         self._model = model
+        # A folder of somebody's own is nothing that can be fetched.
+        self._fetched = model if model in MODELS else "base"
         self._idle_s = idle_s
         self._limits = limits
         self._make_program = make_program
@@ -90,13 +92,13 @@ class WhisperListener:
         if not self._has_package():
             raise ListenerMissingError(
                 "this server has nothing to recognise speech with: whoever runs it installs it "
-                f"with {INSTALL}, then fetches a model with `fishs2 fetch --asr {self._model}`",
+                f"with {INSTALL}, then fetches a model with `fishs2 fetch --asr {self._fetched}`",
                 code="asr_not_installed",
             )
         if not is_model(self._folder):
             raise ListenerMissingError(
                 f"the model {self._model} that this server recognises speech with is not here: "
-                f"whoever runs it fetches it with `fishs2 fetch --asr {self._model}`, or names "
+                f"whoever runs it fetches it with `fishs2 fetch --asr {self._fetched}`, or names "
                 "another with FISHS2_ASR_MODEL",
                 code="asr_model_missing",
             )
