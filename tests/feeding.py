@@ -19,6 +19,7 @@ from fishs2.service.speech.script import Line
 from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.choice import ChosenVoice
 from fishs2.text.cleaning.cleaning import Cleaning
+from fishs2.text.splitting.silences import Silences
 from tests.fakes import FakeEngine
 from tests.serving import PATIENCE_S
 
@@ -56,6 +57,7 @@ RULES = SpeechRules(
     styles=True,
     emoji="read",
     text_cleaning="minimal",
+    silences=Silences(),
     sampling=Sampling(),
 )
 """What holds for every request."""

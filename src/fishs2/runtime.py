@@ -33,6 +33,7 @@ from fishs2.store.clips import ClipStore
 from fishs2.store.database import Database
 from fishs2.store.lexicons import LexiconStore
 from fishs2.store.voices.store import VoiceStore
+from fishs2.text.splitting.silences import Silences
 from fishs2.wyoming.options import WyomingOptions
 
 _WYOMING_PORT = 10200
@@ -233,6 +234,7 @@ def _speech_rules(settings: Settings) -> SpeechRules:
         styles=settings.instructions == "style",
         emoji=settings.emoji,
         text_cleaning=settings.text_cleaning,
+        silences=Silences(settings.pause_sentence, settings.pause_line, settings.pause_paragraph),
         sampling=Sampling(
             temperature=settings.temperature,
             top_p=settings.top_p,

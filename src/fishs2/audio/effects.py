@@ -66,22 +66,38 @@ class EffectChain:
     """Applies effects to a stream; hands back its input where there is nothing to do.
 
     The total output is the input divided by the speed, rounded, and does not depend on how the
-    input is cut into pieces. After `drain` it must not be used again.
+    input is cut into pieces, but for `cut` and
+    `turn`, which divide it into parts, each rounded. After `drain` it must not
+    be used again.
     """
 
     def __init__(
-        self, effects: Effects, sample_rate_hz: int, *, loudness: LoudnessStage = StreamLoudness
+        self,
+        effects: Effects,
+        sample_rate_hz: int,
+        *,
+        loudness: LoudnessStage = StreamLoudness,
+        has_louder_parts: bool = False,
     ) -> None:
-        """loudness: whole measures to the end first, stream goes by what it has heard."""
+        """loudness: whole measures to the end first, stream goes by what it has heard.
+
+        has_louder_parts: `turn` may make parts of it louder.
+        """
+        self._sample_rate_hz = sample_rate_hz
+        self._base_speed = effects.speed
+        self._part_gain = np.float32(1.0)
+        self.speed = 0.0
+        """Of the part that comes; 1 leaves it."""
+        self.num_samples = 0
+        """Of the output so far, and of what is held back of it by all but a change of speed."""
         self._tempo: TempoChanger | None = None
-        if effects.speed != 1.0:
-            self._tempo = TempoChanger(effects.speed, sample_rate_hz)
+        self._set_speed(effects.speed)
         self._loudness: WholeLoudness | StreamLoudness | None = None
         if effects.loudness_lufs is not None:
             self._loudness = loudness(effects.loudness_lufs, sample_rate_hz)
         self._gain = np.float32(10 ** (effects.volume_db / 20))
         # Sound that is not made louder is as loud as the engine meant it.
-        may_rise = effects.volume_db > 0 or effects.loudness_lufs is not None
+        may_rise = effects.volume_db > 0 or effects.loudness_lufs is not None or has_louder_parts
         self._limiter = Limiter(sample_rate_hz) if may_rise else None
 
     def apply(self, pcm: Pcm) -> Pcm:
@@ -91,6 +107,31 @@ class EffectChain:
         """
         if self._tempo is not None:
             pcm = self._tempo.change(pcm)
+        return self._apply_behind_tempo(pcm)
+
+    def cut(self) -> Pcm:
+        """Give what is held back for the speed: what comes does not sound at the same time."""
+        if self._tempo is None:
+            return np.zeros(0, np.float32)
+        rest = self._tempo.flush()
+        self._set_speed(self.speed)
+        return self._apply_behind_tempo(rest)
+
+    def turn(self, *, speed: float = 1.0, volume_db: float = 0.0) -> Pcm:
+        """Begin a part that is so much faster and louder than the rest. Gives what `cut` gives."""
+        given = self.cut()
+        self._part_gain = np.float32(10 ** (volume_db / 20))
+        self._set_speed(min(MAX_SPEED, max(MIN_SPEED, self._base_speed * speed)))
+        return given
+
+    def _set_speed(self, speed: float) -> None:
+        self.speed = speed
+        self._tempo = TempoChanger(speed, self._sample_rate_hz) if speed != 1.0 else None
+
+    def _apply_behind_tempo(self, pcm: Pcm) -> Pcm:
+        self.num_samples += len(pcm)
+        if self._part_gain != 1.0:
+            pcm = pcm * self._part_gain
         if self._loudness is not None:
             pcm = self._loudness.apply(pcm)
         return self._change_volume(pcm)
@@ -98,10 +139,8 @@ class EffectChain:
     def drain(self) -> Iterator[Pcm]:
         """Give what is left of the output, in pieces."""
         rest = np.zeros(0, np.float32) if self._tempo is None else self._tempo.flush()
-        if self._loudness is None:
-            yield self._change_volume(rest)
-        else:
-            yield self._change_volume(self._loudness.apply(rest))
+        yield self._apply_behind_tempo(rest)
+        if self._loudness is not None:
             for piece in self._loudness.drain():
                 yield self._change_volume(piece)
         if self._limiter is not None:

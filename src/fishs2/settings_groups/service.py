@@ -16,6 +16,8 @@ from fishs2.settings_values import (
     TextList,
 )
 
+PauseS = Annotated[float, Field(ge=0, le=10)] | None
+
 
 class SpeechSettings(HomeSettings):
     """What a request means where it does not say."""
@@ -46,6 +48,15 @@ class SpeechSettings(HomeSettings):
         description="What is taken out of a text: `minimal` addresses of links, `markdown` also "
         "marks of Markdown and HTML, code, and what a model thought; `full` also says figures and "
         "signs in words. A request may say.",
+    )
+    pause_sentence: PauseS = Field(
+        None, description="Silence after each sentence, in seconds; unset is the usual."
+    )
+    pause_line: PauseS = Field(
+        None, description="The same after each line of a list or a poem; unset reads them on."
+    )
+    pause_paragraph: PauseS = Field(
+        None, description="The same after each paragraph. A request may say all three."
     )
     instructions: Instructions = Field(
         "style", description="Make plain-text `instructions` a style tag, or drop them."

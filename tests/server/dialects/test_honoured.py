@@ -52,6 +52,9 @@ OPENAI: dict[str, object] = {
     "emoji": "skip",
     "text_cleaning": "off",
     **WORDS,
+    "pause_sentence": 1,
+    "pause_line": 1,
+    "pause_paragraph": 1,
     "latency": "low",
     "normalize": True,
     "prosody": {"volume": 3},
@@ -71,6 +74,9 @@ FISH: dict[str, object] = {
     "emoji": "skip",
     "text_cleaning": "off",
     **WORDS,
+    "pause_sentence": 1,
+    "pause_line": 1,
+    "pause_paragraph": 1,
     "latency": "low",
     "normalize": False,
     "prosody": {"volume": 3},
@@ -94,6 +100,9 @@ OPEN: dict[str, object] = {
     "emoji": "skip",
     "text_cleaning": "off",
     **WORDS,
+    "pause_sentence": 1,
+    "pause_line": 1,
+    "pause_paragraph": 1,
 }
 
 ELSEWHERE = {

@@ -23,6 +23,7 @@ from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from fishs2.store.lexicons import LexiconStore
 from fishs2.text.pronunciation.words import Word
+from fishs2.text.splitting.silences import Silences
 from tests.engines.s2.golden import MODEL_FILES
 from tests.feeding import RULES
 from tests.server.recorded import sine_wav
@@ -61,6 +62,7 @@ CHANGES: dict[str, SpeechRequest] = {
     "text_cleaning": replace(BASE, text_cleaning="off"),
     "lexicons": replace(BASE, lexicons=("loud",)),
     "pronunciations": replace(BASE, pronunciations=(Word(word="sentence", say="phrase"),)),
+    "silences": replace(BASE, silences=Silences(sentence_s=1.0)),
     "latency": replace(BASE, latency="low"),
     "effects": replace(BASE, effects=Effects(speed=2.0)),
     "num_threads": replace(BASE, num_threads=3),

@@ -5,8 +5,10 @@ import pytest
 
 from fishs2.engines.base import Capabilities, Reference, Utterance
 from fishs2.errors import UserError
-from fishs2.service.speech.script import Cutting, Line, fit_chars, write_script
+from fishs2.service.speech.script import Line, fit_chars, write_script
 from fishs2.service.voices.choice import ChosenVoice
+from fishs2.text.directing.pauses import direct_pauses
+from fishs2.text.directing.telling import Cutting
 from fishs2.text.sourced import Sourced
 
 TALK = "<|speaker:0|>How are you?<|speaker:1|>Fine, thanks. <|speaker:0|>Good!"
@@ -41,7 +43,8 @@ def script(
     cutting: Cutting = CUTTING,
 ) -> list[Line]:
     like = Utterance(text="", latency="low", num_threads=3)
-    return write_script(Sourced.of(text), cast, like=like, engine=engine, cutting=cutting)
+    directed = direct_pauses(Sourced.of(text))
+    return write_script(directed, cast, like=like, engine=engine, cutting=cutting)
 
 
 def texts(lines: list[Line]) -> list[str]:

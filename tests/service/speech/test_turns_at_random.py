@@ -72,8 +72,9 @@ async def hear(
     ]
     read = chance.choice((UtteranceFeed.read, UtteranceFeed.read_whole))
     heard = []
-    async with aclosing(perform(engine, admission, parts, read).pcm()) as pieces:
+    async with aclosing(perform(engine, admission, parts, read).pieces()) as pieces:
         async for pcm in pieces:
+            assert isinstance(pcm, np.ndarray)
             heard.append(pcm)
             for _ in range(chance.choice((0, 0, 3, 20))):
                 await asyncio.sleep(0)

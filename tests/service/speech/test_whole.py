@@ -29,6 +29,7 @@ REQUEST_FIELDS = {
     "verify",  # kept audio has no verdict, and no dialect that keeps any takes it
     "lexicons",  # what they say is the text of the utterances
     "pronunciations",
+    "silences",  # what the lines have as silence
     "unasked",
     "unheeded",
     "request_id",
@@ -119,6 +120,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "cleaning",  # what the utterances have as text
         "readings",  # the same
         "directions",  # the same
+        "silences",  # what the lines have as silence
         "cast",  # what the utterances have as voice and references
         "like",  # the rest of the utterances
     }

@@ -17,6 +17,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from fishs2.text.directing.pauses import MAX_PAUSE_S
+
 MAX_REFERENCES = 16
 
 UNLIMITED = 999_999_999
@@ -49,6 +51,7 @@ Switch = Annotated[bool, BeforeValidator(blank_as_no)]
 Language = Annotated[str | None, BeforeValidator(auto_as_none)]
 Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(no_bool)]
+PauseS = Annotated[Number, Field(ge=0, le=MAX_PAUSE_S)] | None
 
 
 def whole_characters(text: str) -> str:

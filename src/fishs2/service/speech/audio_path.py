@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from fishs2.audio.effects import EffectChain, Effects
 from fishs2.audio.encode import AudioEncoder, FileEncoder, StreamEncoder
 from fishs2.audio.formats import AudioFormat
 from fishs2.audio.loudness import StreamLoudness, WholeLoudness
 from fishs2.audio.pcm import Pcm, Resampler
+from fishs2.audio.rests import Rests
 from fishs2.service.speech.admission import SoundInHand, nothing_in_hand
 from fishs2.service.speech.coding import CodingThreads
 from fishs2.service.speech.sound import Sound
@@ -37,22 +40,36 @@ class AudioPaths:
         effects: Effects,
         *,
         in_hand: SoundInHand = nothing_in_hand,
+        has_louder_parts: bool = False,
     ) -> "AudioPath":
-        """A path whose bytes come as the sound does. in_hand: of whoever listens."""
-        chain = EffectChain(effects, self._engine_rate_hz, loudness=StreamLoudness)
+        """A path whose bytes come as the sound does.
+
+        in_hand: of whoever listens. has_louder_parts: `turn` may ask for them.
+        """
+        chain = EffectChain(
+            effects,
+            self._engine_rate_hz,
+            loudness=StreamLoudness,
+            has_louder_parts=has_louder_parts,
+        )
         path = self._path(audio_format, effects, chain, StreamEncoder(audio_format), lambda: True)
         path.in_hand = in_hand
         return path
 
     @asynccontextmanager
     async def file(
-        self, audio_format: AudioFormat, effects: Effects
+        self, audio_format: AudioFormat, effects: Effects, *, has_louder_parts: bool = False
     ) -> AsyncGenerator[tuple["AudioPath", Sound]]:
         """A path that gives nothing and makes one file, complete after its flush, in this block."""
         file, kept = Spool(self._temp_dir), Spool(self._temp_dir)
         try:
             loudness = partial(WholeLoudness, kept=kept)
-            chain = EffectChain(effects, self._engine_rate_hz, loudness=loudness)
+            chain = EffectChain(
+                effects,
+                self._engine_rate_hz,
+                loudness=loudness,
+                has_louder_parts=has_louder_parts,
+            )
             encoder = FileEncoder(audio_format, file)
             path = self._path(audio_format, effects, chain, encoder, lambda: file.is_light)
             yield path, Sound(file, self._coding.threads)
@@ -80,17 +97,14 @@ class AudioPaths:
             and audio_format.sample_rate_hz == rate_hz
             and effects == Effects()
         )
-        resampler = Resampler(rate_hz, audio_format.sample_rate_hz)
-        path = AudioPath(
+        return AudioPath(
             chain,
-            resampler,
+            Resampler(rate_hz, audio_format.sample_rate_hz),
             encoder,
-            engine_rate_hz=rate_hz,
+            rates_hz=(rate_hz, audio_format.sample_rate_hz),
             coding=self._coding,
             is_light=lambda: is_cheap and is_light(),
         )
-        path.speed = effects.speed
-        return path
 
     def close(self) -> None:
         """End the threads. No path may be in use."""
@@ -100,9 +114,10 @@ class AudioPaths:
 class AudioPath:
     """Takes the PCM of one answer, in order; one call at a time.
 
-    speed: how much faster the sound becomes. in_hand: of whoever listens; who has the least goes
-    first. audio_s: seconds of sound so far, after the effects. has_sound: whether the engine has
-    given any.
+    in_hand: of whoever listens; who has the least goes first.
+    audio_s: seconds of the sound so far, after the effects. has_sound: whether the engine has given
+    any. Rests go past the effects and the resampler, which never hear of them: the speech around a
+    rest sounds as it would without, and a rest is as long as it was asked for, to the sample.
     """
 
     def __init__(
@@ -111,43 +126,73 @@ class AudioPath:
         resampler: Resampler,
         encoder: AudioEncoder,
         *,
-        engine_rate_hz: int,
+        rates_hz: tuple[int, int],
         coding: CodingThreads,
         is_light: Callable[[], bool],
     ) -> None:
-        """coding: where the work is done that is not light."""
+        """rates_hz: of the engine and of the answer. coding: where what is not light is done."""
         self._effects = effects
         self._resampler = resampler
         self._encoder = encoder
-        self._engine_rate_hz = engine_rate_hz
+        self._engine_rate_hz, self._rate_hz = rates_hz
+        self._rests = Rests()
         self._coding = coding
         self._is_light = is_light
-        self.speed = 1.0
+        self._has_turned = False
         self.in_hand: SoundInHand = nothing_in_hand
         self.audio_s = 0.0
         self.has_sound = False
 
+    @property
+    def speed(self) -> float:
+        """How much faster the sound becomes that comes."""
+        return self._effects.speed
+
     async def encode(self, pcm: Pcm) -> bytes:
         """Return what the codec has ready after float32 [n] more of the engine."""
         self.has_sound = self.has_sound or len(pcm) > 0
-        if self._is_light():
-            return self._apply(pcm)
-        return await self._coding.run(lambda: self._apply(pcm), self.in_hand)
+        return await self._do(partial(self._apply, pcm))
+
+    async def rest(self, seconds: float) -> bytes:
+        """Return what it has ready after silence of so many seconds, which no effect changes."""
+        return await self._do(partial(self._rest, seconds))
+
+    async def turn(self, *, speed: float, volume_db: float) -> bytes:
+        """The same after a part has ended; one begins that is so much faster and louder."""
+        self._has_turned = True
+        return await self._do(partial(self._turn, speed, volume_db))
 
     async def flush(self) -> bytes:
         """Return the rest. Nothing may follow."""
-        if self._is_light():
-            return self._finish()
-        return await self._coding.run(self._finish, self.in_hand)
+        return await self._do(self._finish)
+
+    async def _do(self, work: Callable[[], bytes]) -> bytes:
+        if self._is_light() and not self._has_turned:
+            return work()
+        return await self._coding.run(work, self.in_hand)
+
+    def _rest(self, seconds: float) -> bytes:
+        ready = self._encode(self._effects.cut())
+        at = round(self._effects.num_samples * self._rate_hz / self._engine_rate_hz)
+        self._rests.add(at, round(seconds * self._rate_hz))
+        self.audio_s += seconds
+        return ready + self._join(np.zeros(0, np.float32))
+
+    def _turn(self, speed: float, volume_db: float) -> bytes:
+        return self._encode(self._effects.turn(speed=speed, volume_db=volume_db))
 
     def _apply(self, pcm: Pcm) -> bytes:
         return self._encode(self._effects.apply(pcm))
 
     def _finish(self) -> bytes:
         rest = b"".join([self._encode(pcm) for pcm in self._effects.drain()])
-        rest += self._encoder.encode(self._resampler.flush())
+        rest += self._join(self._resampler.flush())
+        rest += b"".join([self._encoder.encode(silence) for silence in self._rests.end()])
         return rest + self._encoder.flush()
 
     def _encode(self, pcm: Pcm) -> bytes:
         self.audio_s += len(pcm) / self._engine_rate_hz
-        return self._encoder.encode(self._resampler.resample(pcm))
+        return self._join(self._resampler.resample(pcm))
+
+    def _join(self, pcm: Pcm) -> bytes:
+        return b"".join([self._encoder.encode(piece) for piece in self._rests.follow(pcm)])

@@ -14,9 +14,11 @@ from dataclasses import replace
 from fishs2.engines.base import Part
 from fishs2.errors import UserError
 from fishs2.service.speech.plan import SpeechPlan
-from fishs2.service.speech.script import PAUSE_S, Line
+from fishs2.service.speech.script import Line
+from fishs2.text.directing.pauses import SilenceCount
 from fishs2.text.sourced import cut_source
 from fishs2.text.splitting.incoming import IncomingText
+from fishs2.text.splitting.silences import boundary_of
 from fishs2.text.turns import last_speaker, speaker_tag
 
 _MAX_SENTENCE_CHARS = 300
@@ -98,6 +100,8 @@ class LiveScript:
         self._num_silent = 0
         self._sources: list[str] = []
         self._num_chars = 0
+        self._silence = SilenceCount()
+        self._tail_s = 0.0
 
     @property
     def plan(self) -> SpeechPlan:
@@ -124,6 +128,16 @@ class LiveScript:
         """The text of each utterance, as it was received; joined, all that has been written."""
         return self._sources
 
+    @property
+    def tail_s(self) -> float:
+        """Silence that was asked for behind the last line, where nothing was said any more."""
+        return self._tail_s
+
+    @property
+    def has_louder_parts(self) -> bool:
+        """Whether a part of it is to be louder than the rest."""
+        return False
+
     async def line(self, index: int) -> Line | None:
         """The line of this number, in order, once there is text for it; None at the end.
 
@@ -133,8 +147,9 @@ class LiveScript:
             if self._text.is_ready:
                 await self._write()
             elif self._text.is_ended:
-                if self._sources:
+                if self._sources and self._silent:
                     self._sources[-1] += "".join(self._silent)
+                    self._tail_s = self._silence_of_silent()
                     self._silent = []
                 return None
             else:
@@ -152,9 +167,12 @@ class LiveScript:
         self._silent.append(fresh)
         self._num_silent += len(fresh)
         text, lines = "", []
-        if self._plan.can_speak(fresh):
+        directed = self._plan.direct(fresh)
+        self._silence.add(directed)
+        if self._plan.can_speak(directed):
             text = "".join(self._silent)
-            lines = self._plan.write(text, before=self._directions + self._turn_of(text))
+            before = self._directions + self._turn_of(text)
+            lines = self._plan.write(self._plan.direct(text), before=before)
         if not lines:
             # Spaces, dots, tags: they belong to what comes after them, and are paid for with it.
             if self._num_silent > _MAX_SILENT_CHARS:
@@ -166,8 +184,13 @@ class LiveScript:
         await self._reserve(len(text))
         self._num_chars += len(text)
         self._sources += cut_source(text, [line.text for line in lines])
-        lines[-1] = replace(lines[-1], pause_s=pause_after(text))
+        usual = self._plan.silences.after(boundary_of(text))
+        lines[-1] = replace(lines[-1], pause_s=usual.seconds, is_exact=usual.is_exact)
         self._lines.extend(lines)
+
+    def _silence_of_silent(self) -> float:
+        cues = self._plan.direct("".join(self._silent)).cues.values()
+        return sum(cue.pause_s or 0.0 for cue in cues)
 
     def _turn_of(self, text: str) -> str:
         """The tag of whoever has the turn at the start of `text`, where several speak."""
@@ -176,15 +199,6 @@ class LiveScript:
         tag = speaker_tag(self._speaker)
         self._speaker = last_speaker(text, self._speaker)
         return tag
-
-
-def pause_after(text: str) -> float:
-    """The silence after a text that came in one go, in seconds, by how it ends."""
-    words = text.rstrip()
-    if text.count("\n", len(words)) > 1:
-        return PAUSE_S["paragraph"]
-    is_sentence = not words[-1:].isalnum()
-    return PAUSE_S["sentence" if is_sentence else "word"]
 
 
 def _too_long(what: str, num_chars: int, limit: int) -> UserError:

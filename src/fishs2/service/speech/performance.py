@@ -27,6 +27,8 @@ from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.script import Line, worded
 from fishs2.service.speech.verify import Verifier, Verify
 from fishs2.service.speech.whole import nothing_to_speak
+from fishs2.text.directing.cues import PLAIN, Manner
+from fishs2.text.directing.pauses import MAX_PAUSE_S
 
 
 class Script(Protocol):
@@ -57,6 +59,16 @@ class Script(Protocol):
         """The text of each known utterance, as it was sent; joined, all of the known text."""
         ...
 
+    @property
+    def tail_s(self) -> float:
+        """Silence after the last line, beside what that asks for; known once there is none more."""
+        ...
+
+    @property
+    def has_louder_parts(self) -> bool:
+        """Whether a part of it is to be louder than the rest."""
+        ...
+
     async def line(self, index: int) -> Line | None:
         """The line of this number, from 0 and in order, once there is text for it; None at the end.
 
@@ -77,7 +89,18 @@ class _Started:
     """An utterance at the engine, or about to be."""
 
     feed: UtteranceFeed
-    pause_s: float
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Silence that no effect changes, in seconds; at most ten of them."""
+
+    seconds: float
+
+
+Piece = Pcm | Rest | Manner
+"""What a speech is made of: sound, float32 [n], silence, and how the sound after it is changed."""
 
 
 class Performance:
@@ -107,6 +130,8 @@ class Performance:
         # At most two, but for those that are being closed.
         self._feeds: set[UtteranceFeed] = set()
         self._speech: str | None = None
+        self._manner = PLAIN
+        self._rest_s = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -123,10 +148,17 @@ class Performance:
         """
         report, rate_hz = self._report, self._engine.capabilities.sample_rate_hz
         try:
-            async with aclosing(self.pcm()) as pieces:
-                async for pcm in pieces:
-                    report.note_pcm(len(pcm) / rate_hz / path.speed)
-                    encoded = await path.encode(pcm)
+            async with aclosing(self.pieces()) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case Rest(seconds):
+                            report.note_pcm(seconds)
+                            encoded = await path.rest(seconds)
+                        case Manner(speed, volume_db):
+                            encoded = await path.turn(speed=speed, volume_db=volume_db)
+                        case pcm:
+                            report.note_pcm(len(pcm) / rate_hz / path.speed)
+                            encoded = await path.encode(pcm)
                     report.audio_s = path.audio_s
                     if encoded:
                         report.note_first_audio()
@@ -147,28 +179,39 @@ class Performance:
             report.num_utterances = self._script.num_utterances
             report.seconds = time.perf_counter() - report.started_s
 
-    async def pcm(self) -> AsyncGenerator[Pcm]:
-        """Yield the PCM of all utterances in order, with the pauses between them.
+    async def pieces(self) -> AsyncGenerator[Piece]:
+        """Yield all utterances in order, with the pauses between them; sound comes first.
 
         Raises what `encoded` raises. All feeds are closed at the end.
         """
         joints = Joints(self._engine.capabilities.sample_rate_hz)
         upcoming = asyncio.create_task(self._start_next())
         try:
-            pause_s = 0.0
+            before: Line | None = None
             while (started := await upcoming) is not None:
                 upcoming = asyncio.create_task(self._start_next())
-                if pause_s:
-                    yield joints.pause(pause_s)
+                line = started.line
+                for piece in self._pause(before, line, joints):
+                    yield piece
                 async with aclosing(self._hear(started, joints)) as pieces:
                     async for pcm in pieces:
+                        for rest in self._take_rests():
+                            yield rest
                         yield pcm
                 has_sound = self._report.num_begun > self._report.num_spoken
-                pause_s = started.pause_s if has_sound else 0.0
+                before = line if has_sound else None
                 self._report.num_spoken += 1
                 if started.feed.verdict is not None:
                     self._report.verdicts.append(started.feed.verdict)
+                self._rest_s += line.rest_s or 0.0
+                if self._report.num_begun:
+                    for rest in self._take_rests():
+                        yield rest
                 await self._close(started.feed)
+            self._rest_s += self._script.tail_s
+            if self._report.num_begun:
+                for rest in self._take_rests():
+                    yield rest
         except (UserError, BusyError):
             if self._report.is_live and self._report.num_begun:
                 # What was heard until then was asked for, and is paid for.
@@ -177,9 +220,35 @@ class Performance:
         finally:
             await self._end(upcoming)
 
+    def _pause(self, before: Line | None, after: Line, joints: Joints) -> Iterator[Piece]:
+        """The silence between two lines that is no rest, and the manner of the second."""
+        self._rest_s += after.before_s or 0.0
+        if before is not None:
+            is_usual = before.rest_s is None and after.before_s is None
+            if not is_usual:
+                joints.pause(0.0)
+            elif before.is_exact:
+                joints.pause(0.0)
+                self._rest_s += before.pause_s
+            elif before.pause_s:
+                yield joints.pause(before.pause_s)
+        if after.manner != self._manner:
+            self._manner = after.manner
+            yield after.manner
+
+    def _take_rests(self) -> Iterator[Rest]:
+        """The silence that is due, once there is sound: who has the first piece knows that the
+        engine works.
+        """
+        while self._rest_s > 0:
+            seconds = min(self._rest_s, MAX_PAUSE_S)
+            self._rest_s -= seconds
+            yield Rest(seconds)
+
     async def _hear(self, started: _Started, joints: Joints) -> AsyncGenerator[Pcm]:
         """Yield the PCM of one utterance, faded at its end where a pause follows."""
-        join = joints.add_before_pause if started.pause_s else joints.add
+        is_faded = started.line.silence_s > 0
+        join = joints.add_before_pause if is_faded else joints.add
         has_sound = False
         async with aclosing(self._read(started.feed)) as pieces:
             async for pcm in pieces:
@@ -188,7 +257,7 @@ class Performance:
                 joined = join(pcm)
                 if len(joined):
                     yield joined
-        if has_sound and started.pause_s:
+        if has_sound and is_faded:
             # What was held back is the end of this utterance still.
             yield joints.end()
 
@@ -217,7 +286,7 @@ class Performance:
             await feed.start_as_first()
         else:
             feed.start_after(before)
-        return _Started(feed, line.pause_s)
+        return _Started(feed, line)
 
     def _verify(self, utterance: Utterance, speakable: Utterance) -> Verify | None:
         if self._verifier is None:

@@ -5,21 +5,25 @@ lines. A text that is all there becomes a script in `whole`, one that grows in `
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance, as_sounds
 from fishs2.service.lexicons import Lexicons
 from fishs2.service.speech.request import SpeechRequest, fill
-from fishs2.service.speech.script import Cutting, Line, fit_chars, is_sayable, word, write_script
+from fishs2.service.speech.script import Line, fit_chars, word, write_script
 from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
 from fishs2.service.voices.library import Voices
 from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
+from fishs2.text.directing.cues import Directed
+from fishs2.text.directing.pauses import direct_pauses
+from fishs2.text.directing.telling import Cutting
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading
 from fishs2.text.pronunciation.reading import Reading, has_sounds_only
 from fishs2.text.sourced import Sourced
+from fishs2.text.splitting.silences import Silences
 from fishs2.text.tags import style_tag
 from fishs2.text.turns import without_speaker_tags
 
@@ -29,11 +33,12 @@ class SpeechRules:
     """What the settings say about every request; their defaults are there.
 
     strict_voices: refuse preset names and approximate cloning. styles: make plain instructions a
-    style tag. emoji, text_cleaning, sampling: what holds where a request does not say. temp_dir:
-    where whole answers are while they are made, if they are large.
+    style tag. emoji, text_cleaning, silences, sampling: what holds where a request does not say.
+    temp_dir: where whole answers are while they are made, if they are large.
     """
 
     temp_dir: Path
+    silences: Silences
     max_input_chars: int
     strict_voices: bool
     styles: bool
@@ -50,7 +55,7 @@ class SpeechPlan:
     voice and references. directions: what stands before the text. cloning: how near the engine
     comes to the reference; None without one. ignored: fields of the request that change nothing on
     this engine. cleaning: what is left out of the text. readings: how each of the cast says what is
-    left.
+    left. silences: what is wished between utterances.
     """
 
     request: SpeechRequest
@@ -63,28 +68,41 @@ class SpeechPlan:
     ignored: tuple[str, ...]
     cleaning: Cleaning
     readings: tuple[Reading, ...] = ()
+    silences: Silences = field(default_factory=Silences)
 
-    def can_speak(self, text: str) -> bool:
-        """Tell whether anything of `text` can be pronounced."""
-        return bool(self.cleaning.clean(without_speaker_tags(Sourced.of(text))).text)
+    def direct(self, text: str) -> Directed:
+        """`text` with its directions found. Raises UserError."""
+        return direct_pauses(Sourced.of(text))
 
-    def write(self, text: str, *, before: str = "") -> list[Line]:
-        """What is to be spoken of `text`; nothing if nothing can be pronounced.
+    def can_speak(self, text: Directed) -> bool:
+        """Tell whether anything of a text can be pronounced."""
+        return bool(self.cleaning.clean(without_speaker_tags(text.text)).text)
+
+    def write(self, text: Directed, *, before: str = "") -> list[Line]:
+        """What is to be spoken of a text; nothing if nothing can be pronounced.
 
         before: directions or a speaker's tag, which stand before it. Raises UserError
         `unknown_speaker`.
         """
         request = self.request
-        sourced = Sourced.of(text).edit([Edit(0, 0, before)] if before else [])
+        sourced = text.text.edit([Edit(0, 0, before)] if before else [])
         limit = fit_chars(sourced.text, self.engine.max_utterance_chars)
         max_chars = min(limit, request.max_utterance_chars or limit)
-        cutting = Cutting(max_chars=max_chars, cleaning=self.cleaning, readings=self.readings)
+        cutting = Cutting(
+            max_chars=max_chars,
+            cleaning=self.cleaning,
+            readings=self.readings,
+            silences=self.silences,
+        )
         if request.short_utterance_chars is not None:
             cutting = replace(cutting, short_chars=request.short_utterance_chars)
-        lines = write_script(
-            sourced, self.cast, like=self.like, engine=self.engine, cutting=cutting
+        return write_script(
+            replace(text, text=sourced),
+            self.cast,
+            like=self.like,
+            engine=self.engine,
+            cutting=cutting,
         )
-        return [line for line in lines if is_sayable(line.utterance, self.engine)]
 
     def worded(self, line: Line) -> Sourced:
         """The text of a line as the engine gets it."""
@@ -129,6 +147,7 @@ class Planner:
                 mode=request.text_cleaning or self._rules.text_cleaning,
             ),
             readings=tuple(readings),
+            silences=request.silences.or_else(self._rules.silences),
         )
 
     async def _choose_reading(self, request: SpeechRequest, voice: ChosenVoice) -> Reading:

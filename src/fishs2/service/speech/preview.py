@@ -12,6 +12,11 @@ class PreviewedUtterance(BaseModel):
     voice: str
     start: int = Field(description="Where it begins in the text that was sent, in code points.")
     end: int
+    pause_before: float | None = Field(
+        None,
+        description="Silence that a direction asks for before it, in seconds, if one does.",
+        exclude_if=lambda seconds: seconds is None,
+    )
     pause_after: float = Field(description="Silence that follows, in seconds.")
 
 
@@ -37,7 +42,12 @@ def preview(script: WholeScript) -> Preview:
         text, voice = script.plan.worded(line), line.utterance.voice
         utterances.append(
             PreviewedUtterance(
-                text=text.text, voice=voice, start=start, end=end, pause_after=line.pause_s
+                text=text.text,
+                voice=voice,
+                start=start,
+                end=end,
+                pause_before=line.before_s,
+                pause_after=line.silence_s,
             )
         )
     return Preview(

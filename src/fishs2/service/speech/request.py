@@ -8,6 +8,7 @@ from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
 from fishs2.text.pronunciation.words import Word
+from fishs2.text.splitting.silences import Silences
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class SpeechRequest:
     one utterance to the next. emoji: whether they are read; text_cleaning: what is taken
     out of the text; None means what the settings say. verify: it is heard again, and spoken again
     where something else was said. lexicons: names of those that count beside the default's and the
-    voice's; pronunciations: words of this request alone.
+    voice's; pronunciations: words of this request alone. silences: between utterances, as is
+    wished.
     latency, sampling: what holds; None, or None in a field, is ours. unasked: which of these
     (`latency`, and the fields of sampling) the client has no wish about: defaults of the dialect,
     and what its clients send whatever their user wants. unheeded: fields of the dialect that nobody
@@ -56,6 +58,7 @@ class SpeechRequest:
     verify: bool = False
     lexicons: tuple[str, ...] = ()
     pronunciations: tuple[Word, ...] = ()
+    silences: Silences = field(default_factory=Silences)
     latency: Latency | None = None
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)

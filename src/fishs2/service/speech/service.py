@@ -116,7 +116,10 @@ class Spoken:
         """
         plan = self.script.plan
         path = self._paths.stream(
-            plan.format, plan.request.effects, in_hand=self.report.sound_in_hand_s
+            plan.format,
+            plan.request.effects,
+            has_louder_parts=self.script.has_louder_parts,
+            in_hand=self.report.sound_in_hand_s,
         )
         return self._perform(UtteranceFeed.read).encoded(path)
 
@@ -127,7 +130,12 @@ class Spoken:
         Raises what `stream` raises, and StoreUnavailableError where a long one finds no room.
         """
         plan = self.script.plan
-        async with self._paths.file(plan.format, plan.request.effects) as (path, sound):
+        file = self._paths.file(
+            plan.format,
+            plan.request.effects,
+            has_louder_parts=self.script.has_louder_parts,
+        )
+        async with file as (path, sound):
             async with aclosing(self._perform(UtteranceFeed.read_whole).encoded(path)) as encoded:
                 async for _ in encoded:
                     pass

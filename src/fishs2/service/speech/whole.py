@@ -11,6 +11,7 @@ from fishs2 import __version__
 from fishs2.errors import UserError
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.script import Line, number_parts
+from fishs2.text.directing.pauses import SilenceCount
 from fishs2.text.edits import Edit
 from fishs2.text.sourced import cut_source, find_changes
 
@@ -52,6 +53,16 @@ class WholeScript:
         words = [self.plan.worded(line) for line in self.lines]
         return find_changes(self.plan.request.text, words)
 
+    @property
+    def tail_s(self) -> float:
+        """Silence after the last line, beside what that asks for."""
+        return 0.0
+
+    @property
+    def has_louder_parts(self) -> bool:
+        """Whether a part of it is to be louder than the rest."""
+        return any(line.manner.volume_db > 0 for line in self.lines)
+
     async def line(self, index: int) -> Line | None:
         """The line of this number, from 0; None after the last."""
         return self.lines[index] if index < len(self.lines) else None
@@ -75,7 +86,11 @@ class WholeScript:
             "version": __version__,
             "engine": engine,
             "utterances": utterances,
-            "pauses_s": [line.pause_s for line in self.lines],
+            "silences": [
+                (line.before_s, line.silence_s, line.is_exact or line.rest_s is not None)
+                for line in self.lines
+            ],
+            "manners": [_values(line.manner) for line in self.lines],
             "format": _values(self.plan.format),
             "effects": _values(self.plan.request.effects),
         }
@@ -92,7 +107,9 @@ def write_whole(plan: SpeechPlan, *, max_chars: int) -> WholeScript:
             code="input_too_long",
             param="input",
         )
-    lines = plan.write(text, before=plan.directions) if plan.can_speak(text) else []
+    directed = plan.direct(text)
+    SilenceCount().add(directed)
+    lines = plan.write(directed, before=plan.directions) if plan.can_speak(directed) else []
     if not lines:
         raise nothing_to_speak()
     return WholeScript(plan, number_parts(lines, is_continuous=plan.request.is_continuous))

@@ -17,7 +17,7 @@ from fishs2.text.normalize import has_speech
 from fishs2.text.scripts import CLOSERS, PHRASE_SPACED, TAG_MASK, UNSPACED
 from fishs2.text.tags import Span, select_styles
 
-Boundary = Literal["scene", "paragraph", "sentence", "clause", "word"]
+Boundary = Literal["scene", "paragraph", "line", "sentence", "clause", "word"]
 """What ends an utterance, strongest first; the pause after it follows from that."""
 
 # Something to pronounce follows each border, so that no piece consists of a dash or a row of stars.

@@ -13,19 +13,20 @@ syllables. A sentence that had to be cut ends its utterance at each cut.
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
+from fishs2.text.edits import Edit
 from fishs2.text.scripts import TAG_MASK, UNSPACED
 from fishs2.text.sourced import Places, Sourced
 from fishs2.text.splitting.breaks import is_scene_break, split_scenes
 from fishs2.text.splitting.cut import Boundary, Passage, cut_evenly, mask_tags
 from fishs2.text.splitting.lines import split_paragraphs
 from fishs2.text.splitting.sentences import find_sentence_ends
-from fishs2.text.tags import find_leading_controls, find_tags
+from fishs2.text.tags import find_leading_controls, find_tags, select_styles
 
 _NEEDS_NO_SPACE = re.compile(rf"[{UNSPACED}{TAG_MASK}]")
 
@@ -56,12 +57,18 @@ class _Sentence:
 
 
 def split_text(
-    text: Sourced, *, max_chars: int, short_chars: int = SHORT_CHARS, has_tags: bool = True
+    text: Sourced,
+    *,
+    max_chars: int,
+    short_chars: int = SHORT_CHARS,
+    has_tags: bool = True,
+    apart: Collection[Boundary] = (),
 ) -> list[UtteranceText]:
     """Return `text` as utterances of at most `max_chars` characters, in order.
 
     text: as `normalize_text` gives it. max_chars: at least 20. short_chars: below this an utterance
     takes in the next sentence. has_tags: what is in brackets may be one; else it is text.
+    apart: what always ends an utterance, of sentence and line.
 
     Joined, the utterances hold every character of the text but white space, in order. A `[tag]` or
     `(control)` stays whole and with the text after it, unless it fills more than half of
@@ -70,38 +77,73 @@ def split_text(
     or its neighbours have no room. Takes time linear in the text.
     """
     max_tag_chars = max_chars // 2 if has_tags else 0
-    sentences = _join_silent(_find_sentences(text.text, max_tag_chars=max_tag_chars))
+    found = _find_sentences(text.text, max_tag_chars=max_tag_chars, has_lines="line" in apart)
+    sentences = _join_silent(found)
     if not sentences:
         return []
     pieces = [piece for sentence in sentences for piece in _cut_sentence(sentence, max_chars)]
-    utterances = _join_silent_pieces(_pack(pieces, max_chars, short_chars), max_chars)
+    utterances = _join_silent_pieces(_pack(pieces, max_chars, short_chars, apart), max_chars)
     traced = _trace(text, [each.passage for each in utterances])
     return [
         UtteranceText(text, each.boundary) for text, each in zip(traced, utterances, strict=True)
     ]
 
 
-def _find_sentences(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
+def carry_styles(
+    pieces: Sequence[UtteranceText], style: str, *, max_chars: int
+) -> tuple[list[UtteranceText], str]:
+    """Say the style in force again where an utterance begins without one, in each paragraph.
+
+    S2 reads each utterance afresh. pieces: as `split_text` gives them. style: what acts at their
+    start; returns them, and what acts at their end.
+    """
+    carried: list[UtteranceText] = []
+    for piece in pieces:
+        tags = find_tags(piece.text.text)
+        is_open = bool(style) and not (tags and tags[0][0] == 0)
+        text = piece.text.edit([Edit(0, 0, f"{style} ")]) if is_open else piece.text
+        if len(text.text) <= max_chars:
+            carried.append(UtteranceText(text, piece.boundary))
+        else:
+            # One that was full already is cut once more, and keeps what ends it.
+            *cut, last = split_text(text, max_chars=max_chars, short_chars=0)
+            carried += [replace(each, boundary="clause") for each in cut]
+            carried.append(UtteranceText(last.text, piece.boundary))
+        style = _style_at_end(piece.text.text, style, max_chars=max_chars)
+        if piece.boundary in ("paragraph", "scene"):
+            style = ""
+    return carried, style
+
+
+def _style_at_end(text: str, style: str, *, max_chars: int) -> str:
+    tags = [text[start:end] for start, end in find_tags(text)]
+    for tag in tags:
+        style = select_styles(tag) or style
+    return style if len(style) <= max_chars // 3 else ""
+
+
+def _find_sentences(text: str, *, max_tag_chars: int, has_lines: bool) -> Iterator[_Sentence]:
     scenes = split_scenes(text)
     for index, scene in enumerate(scenes):
-        sentences = list(_find_in_scene(scene, max_tag_chars=max_tag_chars))
+        sentences = list(_find_in_scene(scene, max_tag_chars, has_lines=has_lines))
         yield from sentences[:-1]
         if sentences:
             is_last = index + 1 == len(scenes)
             yield sentences[-1] if is_last else replace(sentences[-1], boundary="scene")
 
 
-def _find_in_scene(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
-    paragraphs = split_paragraphs(text)
+def _find_in_scene(text: str, max_tag_chars: int, *, has_lines: bool) -> Iterator[_Sentence]:
+    paragraphs = list(_find_paragraphs(text, has_lines=has_lines))
     # A control in a paragraph of its own is one only because text follows in the next.
-    controls = find_leading_controls("\n".join(paragraphs[:2])) if max_tag_chars else []
-    for paragraph in paragraphs:
+    opening = "\n".join(paragraph for paragraph, _ in paragraphs[:2])
+    controls = find_leading_controls(opening) if max_tag_chars else []
+    for paragraph, last in paragraphs:
         tags = sorted({*find_tags(paragraph), *controls}) if max_tag_chars else []
         controls = []
         passage = mask_tags(paragraph, tags, max_tag_chars=max_tag_chars)
         start, ends = 0, find_sentence_ends(passage.mask)
         for end in ends:
-            boundary: Boundary = "paragraph" if end == ends[-1] else "sentence"
+            boundary: Boundary = last if end == ends[-1] else "sentence"
             sentence = passage.select(start, end)
             glue = paragraph[start : paragraph.index(sentence.text, start)] if start else ""
             if start and not glue and not _NEEDS_NO_SPACE.match(sentence.text):
@@ -109,6 +151,15 @@ def _find_in_scene(text: str, *, max_tag_chars: int) -> Iterator[_Sentence]:
                 glue = " "
             yield _Sentence(sentence, boundary, glue)
             start = end
+
+
+def _find_paragraphs(text: str, *, has_lines: bool) -> Iterator[tuple[str, Boundary]]:
+    """Yield the paragraphs, or with `has_lines` the lines that are meant, and what each ends."""
+    for paragraph in split_paragraphs(text):
+        *lines, last = paragraph.split("\n") if has_lines else [paragraph]
+        for line in lines:
+            yield line, "line"
+        yield last, "paragraph"
 
 
 def _join_silent(sentences: Iterable[_Sentence]) -> list[_Sentence]:
@@ -135,8 +186,12 @@ def _cut_sentence(sentence: _Sentence, max_chars: int) -> Iterator[_Sentence]:
         yield _Sentence(piece.passage, piece.boundary, sentence.glue)
 
 
-def _pack(sentences: Iterable[_Sentence], max_chars: int, short_chars: int) -> list[_Sentence]:
+def _pack(
+    sentences: Iterable[_Sentence], max_chars: int, short_chars: int, apart: Collection[Boundary]
+) -> list[_Sentence]:
     """Join sentences to utterances as the module describes."""
+    if "sentence" in apart:
+        return list(sentences)
     groups: list[list[_Sentence]] = []
     for sentence in sentences:
         most = 1 if len(groups) == 1 else _MAX_SENTENCES

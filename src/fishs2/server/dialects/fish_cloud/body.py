@@ -21,6 +21,7 @@ from fishs2.server.edge.fields import (
     Integer,
     JsonBody,
     Number,
+    PauseS,
 )
 from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
@@ -154,6 +155,9 @@ class Tts(JsonBody):
     verify: bool = Field(False, description="Hear it again: X-Fishs2-Verify has the verdict.")
     lexicons: Lexicons = None
     pronunciations: Pronunciations = None
+    pause_sentence: PauseS = Field(None, description="Silence after each sentence, in seconds.")
+    pause_line: PauseS = Field(None, description="Silence after each line that is meant as one.")
+    pause_paragraph: PauseS = Field(None, description="Silence after each paragraph, in seconds.")
     features: Annotated[list[str], BeforeValidator(_to_list)] = Field([], max_length=100)
 
 

@@ -10,6 +10,7 @@ from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
+from fishs2.text.splitting.silences import Silences
 
 _LATENCY: Latency = "normal"
 
@@ -61,6 +62,7 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         verify=body.verify,
         lexicons=tuple(body.lexicons or ()),
         pronunciations=to_words(body.pronunciations),
+        silences=Silences(body.pause_sentence, body.pause_line, body.pause_paragraph),
         latency=body.latency,
         effects=Effects(
             speed=prosody.speed if prosody else 1.0,

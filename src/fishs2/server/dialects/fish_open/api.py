@@ -54,6 +54,7 @@ from fishs2.service.speech.whole import WholeScript
 from fishs2.service.voices.rules import MAX_SAMPLES
 from fishs2.store.voices.changes import NewSample, NewVoice
 from fishs2.store.voices.files import Voice
+from fishs2.text.splitting.silences import Silences
 
 PREFIX = "/api/open/"
 
@@ -295,6 +296,7 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         text_cleaning=body.text_cleaning,
         lexicons=tuple(body.lexicons or ()),
         pronunciations=to_words(body.pronunciations),
+        silences=Silences(body.pause_sentence, body.pause_line, body.pause_paragraph),
         effects=Effects(speed=body.speed, volume_db=body.volume),
         unheeded=() if is_v3 else _of_v3(body),
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fishs2.server.edge.fields import JsonBody, Number
+from fishs2.server.edge.fields import JsonBody, Number, PauseS
 from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
@@ -37,6 +37,9 @@ class OpenSpeech(Body):
     )
     lexicons: Lexicons = None
     pronunciations: Pronunciations = None
+    pause_sentence: PauseS = Field(None, description="Silence after each sentence, in seconds.")
+    pause_line: PauseS = Field(None, description="Silence after each line that is meant as one.")
+    pause_paragraph: PauseS = Field(None, description="Silence after each paragraph, in seconds.")
     cache: bool = Field(False, description="True answers JSON with a link to the audio.")
 
 

@@ -15,6 +15,7 @@ from fishs2.server.edge.fields import (
     JsonBody,
     Language,
     Number,
+    PauseS,
 )
 from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
@@ -158,6 +159,9 @@ class SpeechBody(JsonBody):
     )
     lexicons: Lexicons = None
     pronunciations: Pronunciations = None
+    pause_sentence: PauseS = Field(None, description="Silence after each sentence, in seconds.")
+    pause_line: PauseS = Field(None, description="Silence after each line that is meant as one.")
+    pause_paragraph: PauseS = Field(None, description="Silence after each paragraph, in seconds.")
     prosody: Prosody | None = Field(None, description="Pace and loudness.")
     verify: bool | None = Field(
         None,

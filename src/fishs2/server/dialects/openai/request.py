@@ -20,6 +20,7 @@ from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.voices.choice import GivenReference
+from fishs2.text.splitting.silences import Silences
 
 _OPENAI_MODEL = re.compile(
     r"(?:tts-1|tts-1-hd|gpt-4o-mini-tts)(?:-\d{4}(?:-?\d{2}-?\d{2})?|-latest|-preview)?"
@@ -59,6 +60,7 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         verify=bool(body.verify),
         lexicons=tuple(body.lexicons or ()),
         pronunciations=to_words(body.pronunciations),
+        silences=Silences(body.pause_sentence, body.pause_line, body.pause_paragraph),
         latency=body.latency or "normal",
         effects=effects,
         sampling=_sampling(body, given, over.fishs2),
