@@ -20,6 +20,7 @@ from fishs2.audio.formats import AudioFormat, FormatName
 from fishs2.audio.mp3_tag import with_exact_padding, without_totals
 from fishs2.audio.pcm import Pcm, check_finite, to_int16
 from fishs2.audio.sink import Sink
+from fishs2.audio.telephone import samples_of
 from fishs2.errors import EngineError, Fishs2Error
 
 _UNKNOWN_BYTES = 0xFFFFFFFF
@@ -121,9 +122,10 @@ class FileEncoder:
 
 
 class _PcmStream:
-    """wav and pcm, streamed."""
+    """wav, pcm, ulaw and alaw, streamed."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
+        self._samples = samples_of(audio_format)
         self._header = b""
         if audio_format.name == "wav":
             self._header = _wav_header(audio_format.sample_rate_hz, num_samples=None)
@@ -131,7 +133,7 @@ class _PcmStream:
     def encode(self, pcm: Pcm) -> bytes:
         if not len(pcm):
             return b""
-        return self.flush() + to_int16(pcm).tobytes()
+        return self.flush() + self._samples(pcm)
 
     def flush(self) -> bytes:
         header, self._header = self._header, b""
@@ -142,9 +144,10 @@ class _PcmStream:
 
 
 class _PcmFile:
-    """wav and pcm, whole."""
+    """wav, pcm, ulaw and alaw, whole."""
 
     def __init__(self, audio_format: AudioFormat, sink: Sink) -> None:
+        self._samples = samples_of(audio_format)
         self._format = audio_format
         self._sink = sink
         self._num_samples = 0
@@ -153,7 +156,7 @@ class _PcmFile:
 
     def encode(self, pcm: Pcm) -> bytes:
         self._num_samples += len(pcm)
-        self._sink.write(to_int16(pcm).tobytes())
+        self._sink.write(self._samples(pcm))
         return b""
 
     def flush(self) -> bytes:

@@ -9,8 +9,11 @@ from typing import Literal, get_args
 
 from fishs2.errors import UserError
 
-FormatName = Literal["wav", "pcm", "mp3", "opus", "aac", "flac"]
-FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+FormatName = Literal["wav", "pcm", "mp3", "opus", "aac", "flac", "ulaw", "alaw"]
+FORMATS: tuple[FormatName, ...] = ("wav", "pcm", "mp3", "opus", "aac", "flac")
+"""Those that can be asked for by name everywhere."""
+TELEPHONE_FORMATS: tuple[FormatName, ...] = ("ulaw", "alaw")
+"""Sound as telephones carry it, without a header. Source: ITU-T G.711."""
 
 AAC_PRIMING_SAMPLES = 1024
 """Silence that every AAC decoder puts before the sound; ADTS has no field that would tell it to
@@ -21,7 +24,10 @@ _UNCOMPRESSED_MIN_HZ, _UNCOMPRESSED_MAX_HZ = 8_000, 48_000
 _MPEG1_MIN_HZ = 32_000  # below it mp3 is MPEG-2, below 16 kHz MPEG-2.5: half the frame
 _MPEG2_MIN_HZ = 16_000
 
+_TELEPHONE_HZ = 8_000
+
 _RATES_HZ: dict[FormatName, tuple[int, ...]] = {
+    **dict.fromkeys(TELEPHONE_FORMATS, (_TELEPHONE_HZ,)),
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
     # Rates that the encoder takes; players decode all of them at 48 kHz (RFC 7845, 5.1).
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
@@ -41,7 +47,8 @@ _AAC_BIT_RATES = (16_000, 192_000)
 class AudioFormat:
     """What an encoder makes.
 
-    bit_rate: bits per second, or None where the format has none to choose (wav, pcm, flac).
+    bit_rate: bits per second, or None where the format has none to choose (wav, pcm, flac,
+    ulaw, alaw).
     """
 
     name: FormatName
@@ -76,7 +83,7 @@ def choose_format(
     bit_rate: bits per second. Raises UserError `unsupported_format`, `unsupported_sample_rate` or
     `unsupported_bit_rate`.
     """
-    known = next((format_name for format_name in FORMATS if format_name == name), None)
+    known = next((format_name for format_name in get_args(FormatName) if format_name == name), None)
     if known is None:
         raise UserError(
             f"response_format {name[:40]!r} is not supported; use one of {', '.join(FORMATS)}",
@@ -95,6 +102,8 @@ def choose_format(
 def _default_rate(name: FormatName, engine_rate_hz: int, bit_rate: int | None) -> int:
     if name == "pcm":
         return _PCM_DEFAULT_HZ
+    if name in TELEPHONE_FORMATS:
+        return _TELEPHONE_HZ
     if name == "opus":
         return 48_000
     if name == "aac":
