@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from fishs2 import __version__
 from fishs2.server.clips import CLIPS
+from fishs2.server.dialects.elevenlabs.dialect import ELEVENLABS
 from fishs2.server.dialects.fish_cloud.dialect import FISH_CLOUD, FISH_COMPAT, FISH_SPEECH
 from fishs2.server.dialects.fish_open.dialect import FISH_OPEN
 from fishs2.server.dialects.fish_selfhosted.dialect import FISH_SELFHOSTED
@@ -45,6 +46,7 @@ DIALECTS = Dialects(
         FISH_SELFHOSTED,
         FISH_COMPAT,
         XTTS,
+        ELEVENLABS,
         CLIPS,
         LEXICONS,
     ]

@@ -23,6 +23,7 @@ STORE = frozenset({"voices:write", "admin"})
 READ = SPEECH | STORE
 
 OPEN = "/api/open/"
+ELEVEN = "/elevenlabs"
 ABSENT = [
     (method, path)
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -80,6 +81,23 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
         for method in ("GET", "POST")
         for path in ("/switch_model", "/set_output", "/set_speaker_folder", "/tts_to_file")
     },
+    **{("POST", f"{ELEVEN}/v1/text-to-speech/x{path}"): SPEECH for path in ("", "/stream")},
+    **{
+        ("GET", f"{ELEVEN}/v1/text-to-speech/x/{path}"): SPEECH
+        for path in ("stream-input", "multi-stream-input")
+    },
+    **{
+        ("GET", f"{ELEVEN}{path}"): READ
+        for path in (
+            *("/v1/voices", "/v2/voices", "/v1/voices/x", "/v1/voices/x/settings"),
+            "/v1/voices/settings/default",
+        )
+    },
+    ("POST", f"{ELEVEN}/v1/voices/add"): STORE,
+    ("POST", f"{ELEVEN}/v1/voices/x/settings/edit"): STORE,
+    ("DELETE", f"{ELEVEN}/v1/voices/x"): STORE,
+    ("GET", f"{ELEVEN}/v1/models"): SPEECH,
+    **{("GET", f"{ELEVEN}{path}"): ANY for path in ("/v1/user", "/v1/user/subscription")},
     ("POST", f"{OPEN}tts"): SPEECH,
     ("POST", f"{OPEN}list-models"): READ,
     ("POST", f"{OPEN}create-model"): STORE,

@@ -122,7 +122,8 @@ class Guard:
 
     Every request is counted here, before anything of its body is read, so that those that are
     refused for what is in it count like others. Two are counted where they can be: those whose key
-    is in the body, by `let_in`, and speech over a WebSocket, when it starts.
+    is in the body, by `let_in`, and speech over a WebSocket, when it starts. A WebSocket whose key
+    may be in its frames asks for it when the first comes.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Guard:
         if scope["type"] in ("http", "websocket") and not self._doors.is_open(scope):
             token = read_token(Headers(scope=scope)) or _token_of_socket(scope)
             principal = None
-            if token is not None or not self._dialects.of(scope["path"]).has_key_in_body:
+            if token is not None or not self._asks_later(scope):
                 try:
                     principal = await self._let_in(scope, token)
                 except Fishs2Error as error:
@@ -145,6 +146,12 @@ class Guard:
                     return
             scope["state"]["principal"] = principal
         await self._app(scope, receive, send)
+
+    def _asks_later(self, scope: Scope) -> bool:
+        """Whether the key may be in what follows the headers."""
+        dialect = self._dialects.of(scope["path"])
+        is_socket = scope["type"] == "websocket"
+        return dialect.has_key_in_frames if is_socket else dialect.has_key_in_body
 
     async def _let_in(self, scope: Scope, token: str | None) -> Principal:
         principal = await self._accounts.authenticate(token)

@@ -24,7 +24,8 @@ class Dialect:
     any error on these paths as an answer, of which error_body tells the page that describes the
     API. socket_error: what an open WebSocket is told before it is closed. uploads: paths that take
     files. for_pages: paths that web pages of any origin may call. has_key_in_body: a request that
-    has no key in its headers is let through to its route, which reads the body and asks itself.
+    has no key in its headers is let through to its route, which reads the body and asks itself;
+    has_key_in_frames: the same for WebSockets, whose frames may bring it.
     examples: of all operations that the page shows.
     """
 
@@ -33,10 +34,11 @@ class Dialect:
     routers: tuple[Callable[[Services, ServerOptions], APIRouter], ...] = ()
     error_answer: Callable[[Problem], Response] = house_error
     error_body: type[BaseModel] = ErrorBody
-    socket_error: Callable[[str], bytes] | None = None
+    socket_error: Callable[[str], bytes | str] | None = None
     uploads: frozenset[str] = frozenset()
     for_pages: tuple[str, ...] = ()
     has_key_in_body: bool = False
+    has_key_in_frames: bool = False
     examples: Examples = field(default_factory=dict)
 
 

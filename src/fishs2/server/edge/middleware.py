@@ -131,7 +131,8 @@ class Edge:
         tell = self._dialects.of(exchange.scope["path"]).socket_error
         if tell is not None:
             frame = tell(problem.message)
-            await exchange.send({"type": "websocket.send", "bytes": frame})
+            kind = "text" if isinstance(frame, str) else "bytes"
+            await exchange.send({"type": "websocket.send", kind: frame})
         await exchange.send({"type": "websocket.close", "code": code})
 
     async def _run_socket(self, exchange: "_Exchange") -> None:

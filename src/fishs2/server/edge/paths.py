@@ -8,6 +8,7 @@ that no other spelling gets around one of them.
 import re
 from urllib.parse import quote, unquote
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _V1 = "/v1"
@@ -24,7 +25,9 @@ TWINS = frozenset(
         "realtime",
         "references",
         "text",
+        "text-to-speech",
         "tts",
+        "user",
         "voice-design",
         "voices",
         "vqgan",
@@ -35,8 +38,16 @@ TWINS = frozenset(
 _BARE = frozenset({"model", "wallet"})
 """First segments of Fish Audio's paths that have no `/v1`: its SDK asks for both kinds."""
 
+_ELEVENLABS = "/elevenlabs"
+_THEIRS = re.compile(rf"{_V1}/(?:text-to-speech|user)(?:/|$)|/v2/voices$")
+"""ElevenLabs' paths that nobody else has; its clients ask for them at the root."""
+_SHARED = re.compile(rf"{_V1}/(?:models$|voices/)")
+"""Those that others have too: whoever has the key in ElevenLabs' header means its own."""
+_THEIR_HEADER = "xi-api-key"
+_COMPAT = "/compat"
+
 _SLASHES = re.compile(r"/{2,}")
-_DOUBLED = re.compile(rf"^((?:/compat(?:/api)?)?)(?:{_V1}){{2,}}(?=/|$)")
+_DOUBLED = re.compile(rf"^((?:/compat(?:/api)?)?(?:{_ELEVENLABS})?)(?:{_V1}){{2,}}(?=/|$)")
 
 
 class Paths:
@@ -49,6 +60,7 @@ class Paths:
         if scope["type"] in ("http", "websocket"):
             raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
             written = clean_path(raw_path.decode("latin-1"))
+            written = to_elevenlabs(written, has_header=_THEIR_HEADER in Headers(scope=scope))
             state = {**scope.get("state", {}), "has_slash": raw_path.endswith(b"/")}
             path = unquote(written)
             if path.endswith("\n"):
@@ -73,4 +85,16 @@ def clean_path(written: str) -> str:
         return _V1 + path
     if path.startswith(f"{_V1}/") and rest.partition("/")[0] in _BARE:
         return path.removeprefix(_V1)
+    return path
+
+
+def to_elevenlabs(path: str, *, has_header: bool) -> str:
+    """Where ElevenLabs' clients are served, if a clean path is one of theirs.
+
+    has_header: the key came in the header that only they use.
+    """
+    if path.startswith(f"{_COMPAT}{_ELEVENLABS}/"):
+        return path.removeprefix(_COMPAT)
+    if _THEIRS.match(path) or (has_header and _SHARED.match(path)):
+        return _ELEVENLABS + path
     return path

@@ -56,7 +56,7 @@ async def test_strict_server_offers_no_presets(tmp_path: Path) -> None:
     async with serving(voices_dir=tmp_path, strict_voices=True) as served:
         body = (await served.client.get("/v1/audio/voices")).json()
 
-    assert body["voices"] == [{"id": "default", "name": "default"}]
+    assert [(entry["id"], entry["name"]) for entry in body["voices"]] == [("default", "default")]
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/voices", "/v1/voices", "/audio/voices", "/v1/files"])

@@ -4,6 +4,7 @@ The three listing paths give identical bodies: clients try them one after the ot
 """
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Query, Request
 from pydantic import BaseModel
@@ -14,6 +15,7 @@ from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.fields import Switch, auto_as_none
+from fishs2.server.edge.proxies import base_url
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
@@ -80,10 +82,14 @@ class VoiceItem(BaseModel):
 
 
 class VoiceName(BaseModel):
-    """A voice in the shape that Open WebUI and Kokoro's clients read."""
+    """A voice in the shape that Open WebUI, Kokoro's and ElevenLabs' clients read."""
 
     id: str
     name: str
+    voice_id: str
+    category: Literal["cloned", "premade"]
+    labels: dict[str, str]
+    preview_url: str
 
 
 class UploadedVoice(BaseModel):
@@ -206,16 +212,26 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
 
 
 def _add_list(router: GuardedRouter, services: Services, options: ServerOptions) -> None:
-    async def list_voices(with_all: All = False, legacy: Legacy = False) -> Response:
+    async def list_voices(
+        request: Request, with_all: All = False, legacy: Legacy = False
+    ) -> Response:
         """List the stored voices, and in `voices` every name that speech requests may give."""
         stored = await services.voices.list()
         names = _names(stored, _own_names(services, options, with_all))
+        voices: list[dict[str, object]] | list[str] = list(names)
+        if not legacy:
+            cloned = {voice.voice_id for voice in stored}
+            root = address_of(request, options)
+            voices = [
+                _named(voice_id, name, root, is_cloned=voice_id in cloned)
+                for voice_id, name in names.items()
+            ]
         # Built by hand: for a thousand voices validation would take most of the time.
         return JSONResponse(
             {
                 "object": "list",
                 "data": [_item(voice) for voice in stored],
-                "voices": list(names) if legacy else _named(names),
+                "voices": voices,
                 "uploaded_voices": [_uploaded(voice) for voice in stored],
             }
         )
@@ -287,8 +303,25 @@ def _names(stored: list[Voice], own: list[str]) -> dict[str, str]:
     return names | {name: name for name in own if fold_name(name) not in taken}
 
 
-def _named(names: dict[str, str]) -> list[dict[str, str]]:
-    return [{"id": voice_id, "name": name} for voice_id, name in names.items()]
+def _named(voice_id: str, name: str, root: str, *, is_cloned: bool) -> dict[str, object]:
+    return {
+        "id": voice_id,
+        "name": name,
+        "voice_id": voice_id,
+        "category": "cloned" if is_cloned else "premade",
+        "labels": {},
+        "preview_url": preview_url(root, voice_id),
+    }
+
+
+def address_of(request: Request, options: ServerOptions) -> str:
+    """Where clients reach this server, without a slash at its end."""
+    return (options.public_url or base_url(request)).rstrip("/")
+
+
+def preview_url(root: str, voice_id: str) -> str:
+    """Where a voice can be heard. root: where clients reach this server."""
+    return f"{root}/sample/{quote(voice_id, safe='')}.wav"
 
 
 def _uploaded(voice: Voice) -> dict[str, object]:

@@ -1,0 +1,89 @@
+"""Speech of ElevenLabs over HTTP: whole, and as it is made."""
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from fishs2.server.dialects.elevenlabs.body import SpeechQuery, TextToSpeech
+from fishs2.server.dialects.elevenlabs.errors import ERRORS
+from fishs2.server.dialects.elevenlabs.request import in_their_words, to_speech_request
+from fishs2.server.edge.auth import SPEECH, GuardedRouter
+from fishs2.server.edge.streaming import (
+    CONTENT_TYPES,
+    Delivery,
+    SpeechOrder,
+    SpeechResponse,
+    audio_content,
+)
+from fishs2.server.options import ServerOptions
+from fishs2.service.services import Services
+
+PATH = "/elevenlabs/v1/text-to-speech/{voice_id}"
+
+_CONTENT_TYPES = {**CONTENT_TYPES, "ulaw": "audio/basic", "alaw": "audio/PCMA"}
+"""Source: RFC 2046, section 4.3; RFC 4856."""
+
+_AUDIO: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The speech.", "content": audio_content(_CONTENT_TYPES.values())}
+}
+
+
+def elevenlabs_speech_router(services: Services, options: ServerOptions) -> GuardedRouter:
+    """Build the routes of speech that is audio."""
+    router = GuardedRouter(tags=["ElevenLabs"])
+
+    async def answer(
+        request: Request, voice_id: str, body: TextToSpeech, query: SpeechQuery, delivery: Delivery
+    ) -> Response:
+        order = await order_speech(services, options, request, voice_id, body, query)
+        return SpeechResponse(order, delivery=delivery, client_stall_s=options.client_stall_s)
+
+    async def convert(
+        request: Request, voice_id: str, body: TextToSpeech, query: Annotated[SpeechQuery, Query()]
+    ) -> Response:
+        """Turn text into speech, whole."""
+        return await answer(request, voice_id, body, query, "whole")
+
+    async def stream(
+        request: Request, voice_id: str, body: TextToSpeech, query: Annotated[SpeechQuery, Query()]
+    ) -> Response:
+        """Turn text into speech, as it is made."""
+        return await answer(request, voice_id, body, query, "chunked")
+
+    for path, work in ((PATH, convert), (f"{PATH}/stream", stream)):
+        router.add_api_route(
+            path,
+            work,
+            methods=["POST"],
+            response_class=Response,
+            responses={**ERRORS, **_AUDIO},
+            openapi_extra=SPEECH,
+        )
+    return router
+
+
+async def order_speech(
+    services: Services,
+    options: ServerOptions,
+    request: Request,
+    voice_id: str,
+    body: TextToSpeech,
+    query: SpeechQuery,
+) -> SpeechOrder:
+    """Decide how to speak what a body asks for. Raises Fishs2Error."""
+    desk, request_id = services.desk, request.state.request_id
+    wanted = to_speech_request(
+        body,
+        voice_id,
+        options,
+        request_id=request_id,
+        output_format=query.output_format,
+        latency=query.optimize_streaming_latency,
+    )
+    script = await desk.write(wanted)
+    headers = {"request-id": request_id, "character-cost": str(script.num_chars)}
+    if script.plan.ignored:
+        headers["X-Fishs2-Ignored"] = ", ".join(in_their_words(script.plan.ignored))
+    content_type = _CONTENT_TYPES[script.plan.format.name]
+    return SpeechOrder(desk, request.state.principal, script, content_type, headers)
