@@ -6,7 +6,7 @@ Traefik send them.
 
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -81,6 +81,16 @@ class Proxies:
 def prefix_of(public_url: str | None) -> str:
     """The path of an address, without a slash at its end."""
     return urlsplit(public_url or "").path.rstrip("/")
+
+
+def address_of(connection: HTTPConnection, public_url: str | None) -> str:
+    """Where clients reach this server, no slash at its end. public_url: what a setting says."""
+    return (public_url or base_url(connection)).rstrip("/")
+
+
+def preview_url(root: str, voice_id: str) -> str:
+    """Where a voice can be heard. root: where clients reach this server."""
+    return f"{root}/sample/{quote(voice_id, safe='')}.wav"
 
 
 def base_url(connection: HTTPConnection) -> str:

@@ -2,5 +2,6 @@
 
 account, body, dialect, examples, request, speech: server/dialects/elevenlabs/test_sdk
 contexts, sockets: server/dialects/elevenlabs/test_live
-errors: server/dialects/elevenlabs/test_bad_input
+errors: server/dialects/elevenlabs/test_live
+voices: server/dialects/elevenlabs/test_sdk
 """

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
-from fishs2.errors import UserError
 from fishs2.server.dialects.elevenlabs.body import TextToSpeech, VoiceSettings
 from fishs2.server.dialects.elevenlabs.formats import read_output_format
 from fishs2.server.dialects.openai.request import find_model
@@ -42,12 +41,10 @@ def to_speech_request(
 ) -> SpeechRequest:
     """Translate the dialect into ours. latency: `optimize_streaming_latency`.
 
-    Raises UserError, NotFoundError `model_not_found`.
+    Raises UserError `unsupported_format`, NotFoundError `model_not_found`.
     """
     audio_format = read_output_format(output_format)
     check_model(body.model_id, options)
-    if "\0" in body.text:
-        raise UserError("the text holds a NUL character", code="invalid_text", param="text")
     settings = body.voice_settings or VoiceSettings()
     stability = settings.stability
     return SpeechRequest(

@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from fishs2.errors import NotFoundError, UserError
 from fishs2.server.dialects.elevenlabs.errors import ERRORS, elevenlabs_error
-from fishs2.server.dialects.wrapper.voices import address_of, preview_url
 from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import Integer, JsonBody, Switch
+from fishs2.server.edge.proxies import address_of, preview_url
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE
@@ -157,7 +157,7 @@ class ElevenLabsVoices:
         capabilities = self._services.status().capabilities
         own = capabilities.voices if capabilities else ()
         taken = {fold_name(text) for voice in stored for text in (voice.voice_id, voice.name)}
-        root = address_of(request, self._options)
+        root = address_of(request, self._options.public_url)
         return [self._stored(voice, root) for voice in stored] + [
             self._premade(name, root)
             for name in dict.fromkeys((DEFAULT_VOICE, *own))
@@ -167,7 +167,7 @@ class ElevenLabsVoices:
     async def _find(self, request: Request, voice_id: str) -> dict[str, Any]:
         stored = await self._services.voices.find(voice_id)
         if stored is not None:
-            return self._stored(stored, address_of(request, self._options))
+            return self._stored(stored, address_of(request, self._options.public_url))
         wanted = fold_name(voice_id)
         for voice in await self._voices(request):
             if fold_name(voice["voice_id"]) == wanted and voice["category"] == "premade":

@@ -4,7 +4,6 @@ The three listing paths give identical bodies: clients try them one after the ot
 """
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from fastapi import Query, Request
 from pydantic import BaseModel
@@ -15,7 +14,7 @@ from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.error_bodies import ErrorBody, error_answers
 from fishs2.server.edge.fields import Switch, auto_as_none
-from fishs2.server.edge.proxies import base_url
+from fishs2.server.edge.proxies import address_of, preview_url
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.voices.choice import DEFAULT_VOICE, SPEECH_PRESETS
@@ -221,7 +220,7 @@ def _add_list(router: GuardedRouter, services: Services, options: ServerOptions)
         voices: list[dict[str, object]] | list[str] = list(names)
         if not legacy:
             cloned = {voice.voice_id for voice in stored}
-            root = address_of(request, options)
+            root = address_of(request, options.public_url)
             voices = [
                 _named(voice_id, name, root, is_cloned=voice_id in cloned)
                 for voice_id, name in names.items()
@@ -312,16 +311,6 @@ def _named(voice_id: str, name: str, root: str, *, is_cloned: bool) -> dict[str,
         "labels": {},
         "preview_url": preview_url(root, voice_id),
     }
-
-
-def address_of(request: Request, options: ServerOptions) -> str:
-    """Where clients reach this server, without a slash at its end."""
-    return (options.public_url or base_url(request)).rstrip("/")
-
-
-def preview_url(root: str, voice_id: str) -> str:
-    """Where a voice can be heard. root: where clients reach this server."""
-    return f"{root}/sample/{quote(voice_id, safe='')}.wav"
 
 
 def _uploaded(voice: Voice) -> dict[str, object]:
