@@ -136,3 +136,43 @@ async def test_the_preview_shows_pauses(served: Served) -> None:
         (each.get("pause_before"), each["pause_after"]) for each in answer.json()["utterances"]
     ]
     assert shown == [(1.0, 2.0), (None, 4.0), (None, 0.0)]
+
+
+async def test_a_cast_takes_turns(served: Served) -> None:
+    voices = served.engine.capabilities.voices or ("default",)
+    text = "It was late.\n[Tom] Hello. [pause:1s] Who is there?\nAnn: It is me."
+    body = {
+        "model": "fishs2",
+        "input": text,
+        "voice": voices[0],
+        "cast": {"Tom": voices[-1], "Ann": {"id": voices[0]}},
+    }
+
+    answer = await served.client.post("/v1/text/preview", json=body)
+
+    assert answer.status_code == 200, answer.text
+    shown = [(each["text"], each["voice"]) for each in answer.json()["utterances"]]
+    assert [text for text, _ in shown] == [
+        "It was late.",
+        "Hello.",
+        "Who is there?",
+        "It is me.",
+    ]
+    assert len({voice for _, voice in shown}) == len({voices[0], voices[-1]})
+
+
+@pytest.mark.parametrize(
+    ("text", "cast", "status", "code"),
+    [
+        ("[Bob] Hi.", {"Tom": "default"}, 422, "unknown_speaker"),
+        ("Tom: Hi.", {"Tom": "no-such-voice"}, 404, "voice_not_found"),
+        ("Tom: Hi.", {"Tom": {}}, 422, "invalid_cast"),
+        ("Tom: Hi.", {"Tom": "default", "tom": "default"}, 422, "invalid_cast"),
+    ],
+)
+async def test_a_cast_that_cannot_be_is_refused(
+    served: Served, text: str, cast: dict[str, object], status: int, code: str
+) -> None:
+    answer = await speak(served, text, cast=cast)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)

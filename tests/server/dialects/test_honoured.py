@@ -58,6 +58,7 @@ OPENAI: dict[str, object] = {
     "latency": "low",
     "normalize": True,
     "prosody": {"volume": 3},
+    "cast": {"Tom": "de"},
     "verify": True,
 }
 FISH: dict[str, object] = {

@@ -62,6 +62,7 @@ CHANGES: dict[str, SpeechRequest] = {
     "text_cleaning": replace(BASE, text_cleaning="off"),
     "lexicons": replace(BASE, lexicons=("loud",)),
     "pronunciations": replace(BASE, pronunciations=(Word(word="sentence", say="phrase"),)),
+    "cast": replace(BASE, text=f"Tom: {TEXT}", cast=(("Tom", SpeakerVoice("de")),)),
     "silences": replace(BASE, silences=Silences(sentence_s=1.0)),
     "latency": replace(BASE, latency="low"),
     "effects": replace(BASE, effects=Effects(speed=2.0)),

@@ -30,6 +30,7 @@ REQUEST_FIELDS = {
     "lexicons",  # what they say is the text of the utterances
     "pronunciations",
     "silences",  # what the lines have as silence
+    "cast",  # what the utterances have as voice and references
     "unasked",
     "unheeded",
     "request_id",

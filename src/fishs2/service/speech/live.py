@@ -94,7 +94,7 @@ class LiveScript:
         # Bounded by a page of text.
         self._lines: deque[Line] = deque()
         self._speech_id = uuid.uuid4().hex
-        self._speaker = 0
+        self._speaker = plan.narrator
         self._directions = plan.directions
         self._silent: list[str] = []
         self._num_silent = 0
@@ -171,8 +171,9 @@ class LiveScript:
         self._silence.add(directed)
         if self._plan.can_speak(directed):
             text = "".join(self._silent)
-            before = self._directions + self._turn_of(text)
-            lines = self._plan.write(self._plan.direct(text), before=before)
+            whole = self._plan.direct(text)
+            before = self._turn_of(whole.text.text) + self._directions
+            lines = self._plan.write(whole, before=before)
         if not lines:
             # Spaces, dots, tags: they belong to what comes after them, and are paid for with it.
             if self._num_silent > _MAX_SILENT_CHARS:

@@ -17,6 +17,7 @@ from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
 from fishs2.service.voices.library import Voices
 from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
 from fishs2.text.directing.cues import Directed
+from fishs2.text.directing.names import tag_speakers
 from fishs2.text.directing.pauses import direct_pauses
 from fishs2.text.directing.telling import Cutting
 from fishs2.text.edits import Edit
@@ -72,7 +73,14 @@ class SpeechPlan:
 
     def direct(self, text: str) -> Directed:
         """`text` with its directions found. Raises UserError."""
-        return direct_pauses(Sourced.of(text))
+        names = [name for name, _ in self.request.cast]
+        sourced = Sourced.of(text)
+        return direct_pauses(tag_speakers(sourced, names) if names else sourced)
+
+    @property
+    def narrator(self) -> int:
+        """Who speaks until a turn begins: the voice of the request, behind its cast."""
+        return len(self.request.cast)
 
     def can_speak(self, text: Directed) -> bool:
         """Tell whether anything of a text can be pronounced."""
@@ -102,6 +110,7 @@ class SpeechPlan:
             like=self.like,
             engine=self.engine,
             cutting=cutting,
+            needs_all=not request.cast,
         )
 
     def worded(self, line: Line) -> Sourced:
@@ -170,13 +179,15 @@ class Planner:
     async def _choose_cast(self, request: SpeechRequest) -> tuple[ChosenVoice, ...]:
         if request.speakers:
             return await self._chooser.choose_cast(request.speakers, language=request.language)
+        speakers = [voice for _, voice in request.cast]
+        named = await self._chooser.choose_cast(speakers, language=request.language)
         chosen = await self._chooser.choose(
             request.voice,
             language=request.language,
             references=request.references,
             transcript=request.transcript,
         )
-        return (chosen,)
+        return (*named, chosen)
 
     def _likeness(self, request: SpeechRequest) -> Utterance:
         # Zero sets no limit.

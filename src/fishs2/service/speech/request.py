@@ -29,7 +29,7 @@ class SpeechRequest:
     out of the text; None means what the settings say. verify: it is heard again, and spoken again
     where something else was said. lexicons: names of those that count beside the default's and the
     voice's; pronunciations: words of this request alone. silences: between utterances, as is
-    wished.
+    wished. cast: speakers by the names that begin their lines; `voice` speaks until one does.
     latency, sampling: what holds; None, or None in a field, is ours. unasked: which of these
     (`latency`, and the fields of sampling) the client has no wish about: defaults of the dialect,
     and what its clients send whatever their user wants. unheeded: fields of the dialect that nobody
@@ -58,6 +58,7 @@ class SpeechRequest:
     verify: bool = False
     lexicons: tuple[str, ...] = ()
     pronunciations: tuple[Word, ...] = ()
+    cast: tuple[tuple[str, SpeakerVoice], ...] = ()
     silences: Silences = field(default_factory=Silences)
     latency: Latency | None = None
     effects: Effects = field(default_factory=Effects)

@@ -15,9 +15,10 @@ from fishs2.errors import UserError
 from fishs2.service.voices.choice import ChosenVoice
 from fishs2.text.directing.cues import PLAIN, Directed, Manner
 from fishs2.text.directing.telling import MIN_CHUNK_CHARS, Cutting, Told, tell, tell_together
-from fishs2.text.normalize import has_words
+from fishs2.text.normalize import has_speech, has_words
 from fishs2.text.sourced import NOTHING, Sourced
 from fishs2.text.splitting.silences import Silences
+from fishs2.text.tags import remove_tags
 from fishs2.text.turns import Turn, find_turns, without_speaker_tags
 from fishs2.text.wording.wording import write_out
 
@@ -60,19 +61,25 @@ def write_script(
     like: Utterance,
     engine: Capabilities,
     cutting: Cutting,
+    needs_all: bool = True,
 ) -> list[Line]:
     """Return what is to be spoken of a text; nothing if it has nothing to pronounce.
 
-    cast: the voice of each speaker; where there is one, tags of speakers in the text mean nothing.
-    like: everything about the utterances but text, voice and references. Raises UserError
-    `unknown_speaker`.
+    cast: the voice of each speaker, a narrator's last; where there is one, tags of speakers in the
+    text mean nothing.
+    like: everything about the utterances but text, voice and references. needs_all: an engine that
+    clones several speakers needs a recording of each; otherwise they take turns where one has none.
+    Raises UserError `unknown_speaker`, `voice_not_cloned`.
     """
     if len(cast) == 1:
         turns = [Turn(0, without_speaker_tags(directed.text))]
     else:
         turns = find_turns(directed.text)
         _check_speakers(turns, len(cast))
-    if len(cast) > 1 and engine.cloning == "full":
+    if not needs_all and not any(_speaks(turn, len(cast) - 1) for turn in turns):
+        cast = cast[:-1]
+    are_native = len(cast) > 1 and engine.cloning == "full"
+    if are_native and (needs_all or all(voice.references for voice in cast)):
         references = _all_references(cast)
         voices: Sequence[ChosenVoice] = [ChosenVoice(cast[0].voice, references)] * len(cast)
         told = tell_together(turns, directed.cues, cutting)
@@ -143,6 +150,10 @@ def number_parts(lines: Sequence[Line], *, is_continuous: bool) -> tuple[Line, .
 def is_sayable(utterance: Utterance, engine: Capabilities) -> bool:
     """Tell whether the engine has something to say of the utterance: emoji may have no name."""
     return has_words(utterance.text) or bool(worded(utterance, engine).text)
+
+
+def _speaks(turn: Turn, speaker: int) -> bool:
+    return turn.speaker == speaker and has_speech(remove_tags(turn.text.text))
 
 
 def _check_speakers(turns: Sequence[Turn], num_speakers: int) -> None:

@@ -14,6 +14,7 @@ from fishs2.service.speech.script import Line, number_parts
 from fishs2.text.directing.pauses import SilenceCount
 from fishs2.text.edits import Edit
 from fishs2.text.sourced import cut_source, find_changes
+from fishs2.text.turns import speaker_tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def write_whole(plan: SpeechPlan, *, max_chars: int) -> WholeScript:
         )
     directed = plan.direct(text)
     SilenceCount().add(directed)
-    lines = plan.write(directed, before=plan.directions) if plan.can_speak(directed) else []
+    before = (speaker_tag(plan.narrator) if plan.request.cast else "") + plan.directions
+    lines = plan.write(directed, before=before) if plan.can_speak(directed) else []
     if not lines:
         raise nothing_to_speak()
     return WholeScript(plan, number_parts(lines, is_continuous=plan.request.is_continuous))

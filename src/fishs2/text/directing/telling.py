@@ -70,12 +70,12 @@ class Told:
 
 def tell(turns: Sequence[Turn], cues: Cues, cutting: Cutting) -> Iterator[Told | float]:
     """Yield the utterances of all turns, and between them the silence that is asked for, in s."""
-    manner = PLAIN
+    manner, waiting = PLAIN, NOTHING
     for turn in turns:
         clean = cutting.read(turn.text, turn.speaker)
         # A turn without speech may hold pauses, and begin a manner.
         text = clean if clean.text or not cues else select_marks(turn.text)
-        style, waiting = "", NOTHING
+        style = ""
         for stretch in find_stretches(text, cues, manner):
             manner = stretch.manner
             words = join([waiting, stretch.text])

@@ -80,6 +80,12 @@ class ReferenceBody(JsonBody):
     text: Transcript = Field(None, description="What is said in it.")
 
 
+class CastVoice(ReferenceBody):
+    """The voice of one speaker: a name, or a reference."""
+
+    id: str | None = Field(None, description="A voice name.")
+
+
 class SpeechBody(JsonBody):
     """The body of POST /v1/audio/speech. Unknown fields are ignored."""
 
@@ -162,6 +168,11 @@ class SpeechBody(JsonBody):
     pause_sentence: PauseS = Field(None, description="Silence after each sentence, in seconds.")
     pause_line: PauseS = Field(None, description="Silence after each line that is meant as one.")
     pause_paragraph: PauseS = Field(None, description="Silence after each paragraph, in seconds.")
+    cast: dict[str, str | CastVoice] | None = Field(
+        None,
+        description="The voice of each speaker whose name begins lines, as [Tom] or Tom:, in the "
+        "text; a voice name, or a reference.",
+    )
     prosody: Prosody | None = Field(None, description="Pace and loudness.")
     verify: bool | None = Field(
         None,

@@ -13,13 +13,21 @@ from fishs2.audio.effects import Effects
 from fishs2.audio.formats import FORMATS
 from fishs2.engines.base import Sampling
 from fishs2.errors import NotFoundError, UserError
-from fishs2.server.dialects.openai.body import Prosody, SamplingBody, SpeechBody
+from fishs2.server.dialects.openai.body import (
+    CastVoice,
+    Prosody,
+    ReferenceBody,
+    SamplingBody,
+    SpeechBody,
+)
 from fishs2.server.dialects.openai.instructions import Overrides, read_overrides
+from fishs2.server.edge.fields import MAX_REFERENCES
 from fishs2.server.edge.json_body import decode_base64
 from fishs2.server.edge.words import to_words
 from fishs2.server.options import ServerOptions
 from fishs2.service.speech.request import SpeechRequest
-from fishs2.service.voices.choice import GivenReference
+from fishs2.service.voices.choice import GivenReference, SpeakerVoice
+from fishs2.text.directing.names import MAX_NAME_CHARS, tidy_name
 from fishs2.text.splitting.silences import Silences
 
 _OPENAI_MODEL = re.compile(
@@ -60,6 +68,7 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         verify=bool(body.verify),
         lexicons=tuple(body.lexicons or ()),
         pronunciations=to_words(body.pronunciations),
+        cast=_cast(body),
         silences=Silences(body.pause_sentence, body.pause_line, body.pause_paragraph),
         latency=body.latency or "normal",
         effects=effects,
@@ -171,16 +180,44 @@ def _references(body: SpeechBody) -> tuple[GivenReference, ...]:
             return (_reference(audio.strip(), None),)
     if body.speaker_wav and body.speaker_wav[0].strip():
         return (_reference(body.speaker_wav[0].strip(), None),)
-    references = []
-    for item in body.references or ():
-        if item.audio is not None:
-            encoded = item.audio.partition(",")[2] if item.audio[:5] == "data:" else item.audio
-            references.append(GivenReference(content=_decode(encoded), transcript=item.text))
-        elif item.audio_path is not None:
-            references.append(_reference(item.audio_path.strip(), item.text))
-        else:
-            raise _invalid("an entry of references has neither audio nor audio_path")
-    return tuple(references)
+    return tuple(_one_reference(item) for item in body.references or ())
+
+
+def _one_reference(item: ReferenceBody) -> GivenReference:
+    if item.audio is not None:
+        encoded = item.audio.partition(",")[2] if item.audio[:5] == "data:" else item.audio
+        return GivenReference(content=_decode(encoded), transcript=item.text)
+    if item.audio_path is not None:
+        return _reference(item.audio_path.strip(), item.text)
+    raise _invalid("an entry of references has neither audio nor audio_path")
+
+
+def _cast(body: SpeechBody) -> tuple[tuple[str, SpeakerVoice], ...]:
+    """Speakers and their voices. Raises UserError `invalid_cast`."""
+    given = body.cast or {}
+    names = [name.strip() for name in given]
+    if len(names) > MAX_REFERENCES or len({*map(tidy_name, names)}) < len(names):
+        raise _invalid_cast(f"it has {len(names)} names; the limit is {MAX_REFERENCES} different")
+    for name in names:
+        if not 1 <= len(name) <= MAX_NAME_CHARS or any(mark in name for mark in "[]:\n"):
+            raise _invalid_cast(
+                f"names have 1 to {MAX_NAME_CHARS} characters, no brackets or colons"
+            )
+    return tuple((name, _speaker(voice)) for name, voice in zip(names, given.values(), strict=True))
+
+
+def _speaker(voice: str | CastVoice) -> SpeakerVoice:
+    if isinstance(voice, str):
+        return SpeakerVoice(voice)
+    if voice.audio is not None or voice.audio_path is not None:
+        return SpeakerVoice(voice.id or "", (_one_reference(voice),))
+    if voice.id is None:
+        raise _invalid_cast("a voice is a name, or an object with id, audio or audio_path")
+    return SpeakerVoice(voice.id)
+
+
+def _invalid_cast(reason: str) -> UserError:
+    return UserError(f"the cast cannot be used: {reason}", code="invalid_cast", param="cast")
 
 
 def _reference(audio: str, transcript: str | None) -> GivenReference:
