@@ -182,3 +182,11 @@ async def test_what_names_paths_is_refused(served: Served, path: str) -> None:
 
 async def test_languages_are_named(served: Served) -> None:
     assert (await ask(served, "GET", "/languages")).json() == {"languages": {}}
+
+
+async def test_sample_of_nobody_repeats_nothing_of_its_address(served: Served) -> None:
+    answer = await served.client.get("/sample/not-anybody-here.wav")
+
+    assert answer.status_code == 404
+    assert "not-anybody" not in answer.text
+    assert "/speakers_list" in answer.json()["detail"]

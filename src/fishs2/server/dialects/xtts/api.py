@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from fishs2.engines.languages import LANGUAGE_NAMES
+from fishs2.errors import NotFoundError
 from fishs2.server.dialects.xtts.errors import XttsErrorBody, xtts_error
 from fishs2.server.dialects.xtts.manner import Manner, Manners
 from fishs2.server.dialects.xtts.speaking import Speakers
@@ -114,7 +115,13 @@ class XttsApi:
         """Hear a voice: a sentence is spoken in it."""
         check_link(request.headers, self._options.cors_origins)
         asked = await self._speakers.request(request, _PREVIEW_TEXT, voice=file, language=None)
-        return await self._speakers.answer(request, asked, "whole", "audio/wav")
+        try:
+            return await self._speakers.answer(request, asked, "whole", "audio/wav")
+        except NotFoundError as error:
+            # A page of another site may have made the address: nothing of it is repeated.
+            raise NotFoundError(
+                "there is no voice of this name; /speakers_list names them", code=error.code
+            ) from None
 
     async def get_settings(self, request: Request) -> Response:
         """Say what this client has set."""
