@@ -83,7 +83,8 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     },
     **{("POST", f"{ELEVEN}/v1/text-to-speech/x{path}"): SPEECH for path in ("", "/stream")},
     **{
-        ("GET", f"{ELEVEN}/v1/text-to-speech/x/{path}"): SPEECH
+        (method, f"{ELEVEN}/v1/text-to-speech/x/{path}"): SPEECH
+        for method in ("WEBSOCKET", "GET")
         for path in ("stream-input", "multi-stream-input")
     },
     **{
@@ -177,6 +178,10 @@ async def test_routes_are_closed_without_a_key_but_those_that_are_listed() -> No
     async with with_keys() as (served, _):
         for (method, path), scopes in SCOPES.items():
             is_open = await ask(served, method, path, None) not in (401, 403)
+            if method == "WEBSOCKET" and path.startswith(ELEVEN):
+                # The key may be in its first frame, and nothing is done before that one.
+                assert is_open
+                continue
             assert is_open == (scopes == PUBLIC), (method, path)
 
 

@@ -3,6 +3,7 @@
 A route says what it asks of a key where it is registered, or it cannot be registered.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fishs2.errors import Fishs2Error
@@ -82,7 +84,7 @@ class Doors:
     def __init__(self) -> None:
         self._paths: set[str] = set()
         self._prefixes: tuple[str, ...] = ()
-        self._sockets: dict[str, tuple[str, ...]] = {}
+        self._sockets: list[tuple[re.Pattern[str], tuple[str, ...]]] = []
 
     def add(self, router: APIRouter) -> None:
         """Take in a router. Raises ValueError for one whose routes name no scopes."""
@@ -94,7 +96,7 @@ class Doors:
                     self.open(route.path)
             elif getattr(route, "path", None) not in router.sockets:
                 raise ValueError(f"{route} does not say which scope it asks for")
-        self._sockets |= router.sockets
+        self._sockets += [(compile_path(path)[0], asked) for path, asked in router.sockets.items()]
 
     def open(self, path: str) -> None:
         """Let everybody in here; with a parameter, everywhere below what is before it."""
@@ -114,7 +116,10 @@ class Doors:
 
     def scopes_of_socket(self, scope: Scope) -> tuple[str, ...]:
         """What a handshake asks of a key; routes ask for themselves."""
-        return self._sockets.get(scope["path"], ()) if scope["type"] == "websocket" else ()
+        if scope["type"] != "websocket":
+            return ()
+        path = scope["path"]
+        return next((asked for known, asked in self._sockets if known.match(path)), ())
 
 
 class Guard:
