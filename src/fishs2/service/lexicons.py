@@ -223,7 +223,7 @@ def _key(word: Word) -> tuple[str | None, str | None, str | None]:
 
 def _not_found(lexicon: str, known: Sequence[str]) -> NotFoundError:
     return NotFoundError(
-        f"there is no lexicon {lexicon}; GET /v1/lexicons lists them"
+        "there is no lexicon of this name; GET /v1/lexicons lists them"
         f"{did_you_mean(lexicon, list(known))}",
         code="lexicon_not_found",
         param="lexicons",
