@@ -16,7 +16,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fishs2.engines.base import AudioChunk, Capabilities, EngineStats, Pcm, Reference, Utterance
+from fishs2.engines.base import (
+    AudioChunk,
+    Capabilities,
+    EngineStats,
+    Pcm,
+    Reference,
+    Utterance,
+    find_sounds,
+)
+from fishs2.engines.espeak.phonemes import to_mnemonics
 from fishs2.engines.espeak.pool import EspeakPool
 from fishs2.engines.espeak.prosody import Prosody, measure_speech
 from fishs2.engines.espeak.voices import VoiceCatalogue, read_catalogue
@@ -90,6 +99,7 @@ class BuiltinEngine:
             voices=(self._default_voice, *others),
             cloning="approximate",
             needs_transcript=False,
+            takes_ipa=True,
             spelling="plain",
             languages=self._catalogue.list_languages(),
             honours=frozenset({"language"}),
@@ -245,8 +255,19 @@ def _make_plain(text: str) -> str:
     """
     # eSpeak reads on over a line break; the lines of a list or a poem want a pause.
     text = _LINE_END.sub(", ", text)
+    parts: list[str] = []
+    done = 0
+    for start, end, ipa in find_sounds(text):
+        parts += [_without_commands(text[done:start]), to_mnemonics(ipa)]
+        done = end
+    return "".join([*parts, _without_commands(text[done:])]).strip()
+
+
+def _without_commands(text: str) -> str:
     replacements = {"Cc": " ", "Co": "", "Cs": ""}
-    return "".join(replacements.get(unicodedata.category(char), char) for char in text).strip()
+    plain = "".join(replacements.get(unicodedata.category(char), char) for char in text)
+    # Two brackets are phonemes to the worker, and then only ours.
+    return plain.replace("[[", "[ [").replace("[[", "[ [")
 
 
 def _count_cores() -> int:

@@ -45,9 +45,10 @@ _INITIALIZE_DONT_EXIT = 0x8000
 _PARAMETER_RATE = 1
 _PARAMETER_PITCH = 3
 _POS_CHARACTER = 1
-# Neither espeakSSML (0x10) nor espeakPHONEMES (0x100): markup is read aloud. Nor espeakENDPAUSE
-# (0x1000): pauses between utterances are the service's.
+# No espeakSSML (0x10): markup is read aloud. Nor espeakENDPAUSE (0x1000): pauses between utterances
+# are the service's. espeakPHONEMES where there are some: mnemonics between two brackets.
 _FLAGS_UTF8_TEXT = 1
+_FLAG_PHONEMES = 0x100
 _EE_OK = 0
 
 _SynthCallback = ctypes.CFUNCTYPE(
@@ -151,7 +152,7 @@ class Espeak:
             ctypes.c_uint(0),
             _POS_CHARACTER,
             ctypes.c_uint(0),
-            ctypes.c_uint(_FLAGS_UTF8_TEXT),
+            ctypes.c_uint(_FLAGS_UTF8_TEXT | (_FLAG_PHONEMES if "[[" in order.text else 0)),
             None,
             None,
         )

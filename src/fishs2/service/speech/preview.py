@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from fishs2.engines.base import find_sounds
 from fishs2.service.speech.whole import WholeScript
 
 
@@ -42,7 +43,7 @@ def preview(script: WholeScript) -> Preview:
         text, voice = script.plan.worded(line), line.utterance.voice
         utterances.append(
             PreviewedUtterance(
-                text=text.text,
+                text=_shown(text.text),
                 voice=voice,
                 start=start,
                 end=end,
@@ -53,6 +54,14 @@ def preview(script: WholeScript) -> Preview:
     return Preview(
         utterances=utterances,
         replaced=[
-            Replaced(start=each.start, end=each.end, say=each.say) for each in script.changes()
+            Replaced(start=each.start, end=each.end, say=_shown(each.say))
+            for each in script.changes()
         ],
     )
+
+
+def _shown(text: str) -> str:
+    """A text with its IPA between slashes, as people write it."""
+    for start, end, ipa in reversed(find_sounds(text)):
+        text = f"{text[:start]}/{ipa}/{text[end:]}"
+    return text

@@ -105,3 +105,13 @@ def test_replaced_words_are_shown_with_their_places(builtin_server: str) -> None
 
     assert shown["utterances"][0]["text"] == "One jif of version 2."
     assert {"start": 15, "end": 17, "say": "version 2"} in shown["replaced"]
+
+
+def test_ipa_is_shown_and_said(builtin_server: str) -> None:
+    ipa = [{"word": "Worcester", "ipa": "ˈwʊstə"}]
+    assert said(builtin_server, "In Worcester.", pronunciations=ipa) == "In /ˈwʊstə/."
+
+    body = {"model": "tts-1", "input": "In Worcester.", "voice": "en-us", "pronunciations": ipa}
+    answer = httpx.post(f"{builtin_server}/v1/audio/speech", json=body, timeout=PATIENCE_S)
+    assert answer.status_code == 200
+    assert "X-Fishs2-Ignored" not in answer.headers
