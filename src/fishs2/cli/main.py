@@ -38,6 +38,7 @@ _COMMANDS = {
         "bench", "bench", "Measure a server: one stream, many clients, long texts, voices."
     ),
     "voices": _Place("voices", "app", "Stored voices: add, list, move between machines."),
+    "words": _Place("words", "app", "Lexicons: how words are said; add, test, import, export."),
     "keys": _Place("keys", "app", "Keys, quotas and their use."),
     "mcp": _Place("mcp", "mcp", "Serve an assistant by the Model Context Protocol."),
     "s2": _Place("s2", "app", "Look into S2 Pro models and run their parts."),
