@@ -25,7 +25,7 @@ RATES_WPM = (80, 100, 120, 150, 175, 200, 250, 300, 350, 400, 449, 450)
 
 
 async def measure(pool: EspeakPool, order: Order) -> Prosody | None:
-    pieces = [piece async for piece in pool.speak(order)]
+    pieces = [piece.pcm async for piece in pool.speak(order)]
     pcm = np.frombuffer(b"".join(pieces), dtype=np.int16).astype(np.float32) / 32768.0
     return measure_speech(pcm, SAMPLE_RATE_HZ)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import espeakng_loader
 
 from fishs2.engines.espeak.pool import EspeakPool
-from fishs2.engines.espeak.worker import SAMPLE_RATE_HZ, Espeak, Order
+from fishs2.engines.espeak.worker import SAMPLE_RATE_HZ, Espeak, Order, Speech
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. It was raining, and nobody came. "
@@ -32,7 +32,7 @@ NUM_ROUNDS = 40
 NUM_SOLO = 50
 TICK_S = 0.001
 
-Speak = Callable[[Order], AsyncGenerator[bytes]]
+Speak = Callable[[Order], AsyncGenerator[Speech]]
 
 
 @dataclass(slots=True)
@@ -52,9 +52,9 @@ class ThreadedEspeak:
         self._espeak = Espeak(espeakng_loader.get_library_path())
         self._lock = threading.Lock()
 
-    async def speak(self, order: Order) -> AsyncGenerator[bytes]:
+    async def speak(self, order: Order) -> AsyncGenerator[Speech]:
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by the text
+        pieces: asyncio.Queue[Speech | None] = asyncio.Queue()  # bounded by the text
         work = loop.run_in_executor(None, self._speak_blocking, order, loop, pieces)
         while (piece := await pieces.get()) is not None:
             yield piece
@@ -64,14 +64,14 @@ class ThreadedEspeak:
         self,
         order: Order,
         loop: asyncio.AbstractEventLoop,
-        pieces: asyncio.Queue[bytes | None],
+        pieces: asyncio.Queue[Speech | None],
     ) -> None:
         with self._lock:
 
-            def put(piece: bytes | None) -> None:
+            def put(piece: Speech | None) -> None:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-            self._espeak.speak(order, send_pcm=put, is_stopped=lambda: False)
+            self._espeak.speak(order, send=put, is_stopped=lambda: False)
             put(None)
             self._espeak.reload()
 
@@ -81,7 +81,7 @@ async def read(speak: Speak, tally: Tally) -> None:
     first_s = None
     async for piece in speak(ORDER):
         first_s = first_s or time.perf_counter()
-        tally.audio_s += len(piece) / 2 / SAMPLE_RATE_HZ
+        tally.audio_s += len(piece.pcm) / 2 / SAMPLE_RATE_HZ
     assert first_s is not None
     tally.first_chunk_ms.append((first_s - start_s) * 1e3)
 

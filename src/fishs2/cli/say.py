@@ -6,7 +6,8 @@ import shutil
 import sys
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Annotated
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated
 
 import typer
 from rich.console import Console
@@ -22,6 +23,8 @@ from fishs2.service.services import Services
 from fishs2.service.speech.preview import preview
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import Spoken
+from fishs2.service.speech.timing.captions import make_captions, write_captions
+from fishs2.service.speech.timing.units import CaptionFormat
 from fishs2.store.spool import Spool
 
 _STANDARD_OUTPUT = Path("-")
@@ -47,6 +50,10 @@ ShowsPreview = Annotated[
     bool,
     typer.Option("--preview", help="Print as JSON what would be spoken, and speak nothing."),
 ]
+Captions = Annotated[
+    Path | None,
+    typer.Option(help="Write captions too: a file that ends in .srt, .vtt or .json."),
+]
 Engine = Annotated[str | None, typer.Option(help="auto, builtin, s2 or s2cpp (FISHS2_ENGINE).")]
 
 
@@ -58,6 +65,7 @@ def say(
     speed: Speed = 1.0,
     text_cleaning: Cleaning = None,
     shows_preview: ShowsPreview = False,
+    captions: Captions = None,
     engine: Engine = None,
 ) -> None:
     """Speak TEXT into a file."""
@@ -72,11 +80,14 @@ def say(
         voice=voice,
         format=_format_of(output) if format is None else _known(format, f"--format {format}"),
         effects=Effects(speed=speed),
+        captions=None if captions is None else _captions_of(captions),
     )
-    asyncio.run(_say(services, request, None if shows_preview else output))
+    asyncio.run(_say(services, request, None if shows_preview else output, captions))
 
 
-async def _say(services: Services, request: SpeechRequest, output: Path | None) -> None:
+async def _say(
+    services: Services, request: SpeechRequest, output: Path | None, captions: Path | None
+) -> None:
     services.start()
     try:
         script = await services.desk.write(request)
@@ -88,8 +99,22 @@ async def _say(services: Services, request: SpeechRequest, output: Path | None) 
                 await _write_standard_output(spoken)
             else:
                 await _write_file(spoken, output)
+            if captions is not None:
+                await _write_captions(spoken, captions)
     finally:
         await services.close()
+
+
+async def _write_captions(spoken: Spoken, path: Path) -> None:
+    times, kind = spoken.times, spoken.script.plan.request.captions
+    assert times is not None
+    assert kind is not None
+    await times.finish()
+    content = write_captions(make_captions(times.sentences, times.words), kind)
+    with SpooledTemporaryFile() as file:
+        file.write(content.encode())
+        await asyncio.to_thread(replace_file, path, file)
+    typer.echo(f"wrote {path}: times are {times.kind}", err=True)
 
 
 async def _write_standard_output(spoken: Spoken) -> None:
@@ -114,7 +139,7 @@ async def _write_file(spoken: Spoken, output: Path) -> None:
     )
 
 
-def replace_file(path: Path, content: Spool) -> None:
+def replace_file(path: Path, content: Spool | IO[bytes]) -> None:
     """Write a file that is either whole or not there. Raises UserError."""
     content.seek(0)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -153,6 +178,14 @@ def _format_of(output: Path) -> str:
     if output == _STANDARD_OUTPUT or not output.suffix:
         return "wav"
     return _known(output.suffix, f"the suffix {output.suffix}")
+
+
+def _captions_of(path: Path) -> CaptionFormat:
+    """The kind of captions that the suffix names. Raises FlagError."""
+    kinds: dict[str, CaptionFormat] = {".srt": "srt", ".vtt": "vtt", ".json": "json"}
+    if path.suffix.lower() not in kinds:
+        raise FlagError(f"--captions {path}: end the name in .srt, .vtt or .json")
+    return kinds[path.suffix.lower()]
 
 
 def _known(given: str, what: str) -> str:

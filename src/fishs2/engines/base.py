@@ -110,12 +110,30 @@ class Utterance:
     verbose: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WordMark:
+    """Where a word of an utterance begins to sound.
+
+    start, end: its characters in `Utterance.text`, end exclusive. at_s: seconds from the beginning
+    of the utterance's sound.
+    """
+
+    start: int
+    end: int
+    at_s: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
-    """A piece of speech: pcm float32 [n] at `sample_rate_hz`, n >= 1."""
+    """A piece of speech: pcm float32 [n] at `sample_rate_hz`, n >= 1.
+
+    words: those that an engine knows to begin in it, or near it, in order; see
+    `Capabilities.marks_words`.
+    """
 
     pcm: Pcm
     sample_rate_hz: int
+    words: tuple[WordMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +156,7 @@ class Capabilities:
     service writes out the rest (`text.wording`), in the language that a voice's name begins with.
     languages: BCP 47 tags of what it speaks, in its own voices or, if it clones, in any; it may
     understand more.
+    marks_words: its chunks say where the words begin.
     honours: names of the fields of `Sampling` and `Utterance` that change its result, and
     `language` if `find_voice` goes by it.
     """
@@ -154,6 +173,7 @@ class Capabilities:
     takes_ipa: bool = False
     spelling: Literal["free", "plain"] = "free"
     languages: tuple[str, ...] = ()
+    marks_words: bool = False
     honours: frozenset[str] = frozenset()
     device: str = "cpu"
 

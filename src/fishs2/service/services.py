@@ -27,6 +27,7 @@ from fishs2.service.speech.admission import Admission
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechRules
 from fishs2.service.speech.service import SpeechService
+from fishs2.service.speech.timing.aligning import Aligner
 from fishs2.service.speech.verify import Verifier
 from fishs2.service.store_watch import StoreWatch
 from fishs2.service.voices.hearing import describe_missing
@@ -295,4 +296,5 @@ class Services:
             self._rules,
             self.lexicons,
             verifier=verifier,
+            aligner=Aligner(self.listening, capabilities.sample_rate_hz),
         )

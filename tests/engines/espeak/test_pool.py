@@ -42,7 +42,7 @@ async def hasty() -> AsyncIterator[EspeakPool]:
 
 
 async def render(pool: EspeakPool, order: Order) -> bytes:
-    return b"".join([piece async for piece in pool.speak(order)])
+    return b"".join([piece.pcm async for piece in pool.speak(order)])
 
 
 def find_worker() -> psutil.Process:

@@ -33,7 +33,7 @@ async def engine() -> AsyncIterator[BuiltinEngine]:
 
 
 async def render(pool: EspeakPool, order: Order) -> Pcm:
-    pieces = [piece async for piece in pool.speak(order)]
+    pieces = [piece.pcm async for piece in pool.speak(order)]
     return np.frombuffer(b"".join(pieces), dtype=np.int16).astype(np.float32) / 32768.0
 
 

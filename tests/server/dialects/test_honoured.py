@@ -51,6 +51,8 @@ OPENAI: dict[str, object] = {
     "chunk_length": 100,
     "emoji": "skip",
     "text_cleaning": "off",
+    "timestamps": "word",
+    "captions": "srt",
     **WORDS,
     "pause_sentence": 1,
     "pause_line": 1,

@@ -6,5 +6,6 @@ cors: server/edge/test_options
 error_bodies, errors: server/dialects/openai/test_bad_input
 events: server/dialects/openai/test_transcription
 middleware: server/edge/test_streaming
+timed: server/dialects/openai/test_timestamps
 words: server/dialects/lexicons/test_api
 """

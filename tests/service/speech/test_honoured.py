@@ -40,6 +40,8 @@ NOT_HEARD = {
     "dialect": "of the metrics",
     "unasked": "nobody asks for it",
     "verify": "of the verdict, in test_verify",
+    "timestamps": "of times, in timing/",
+    "captions": "of times, in timing/",
 }
 
 CHANGES: dict[str, SpeechRequest] = {

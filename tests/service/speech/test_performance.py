@@ -146,6 +146,9 @@ class WaitingScript:
     def is_idle(self) -> bool:
         return not self.may_come.is_set()
 
+    def source(self, start: int, end: int) -> str:
+        return self._whole.source(start, end)
+
     async def line(self, index: int) -> Line | None:
         if index:
             await self.may_come.wait()

@@ -19,6 +19,8 @@ SCRIPT = WholeScript(PLAN, (Line(Utterance("Hi", "v", (REFERENCE,), Sampling()),
 
 
 REQUEST_FIELDS = {
+    "timestamps",
+    "captions",
     "speakers",
     "bit_rate",
     "short_utterance_chars",
@@ -121,6 +123,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "cleaning",  # what the utterances have as text
         "readings",  # the same
         "directions",  # the same
+        "times",  # of no sound
         "silences",  # what the lines have as silence
         "cast",  # what the utterances have as voice and references
         "like",  # the rest of the utterances

@@ -10,7 +10,7 @@ import re
 import sys
 import unicodedata
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -20,9 +20,9 @@ from fishs2.engines.base import (
     AudioChunk,
     Capabilities,
     EngineStats,
-    Pcm,
     Reference,
     Utterance,
+    WordMark,
     find_sounds,
 )
 from fishs2.engines.espeak.phonemes import to_mnemonics
@@ -36,6 +36,7 @@ from fishs2.engines.espeak.worker import (
     MAX_RATE_WPM,
     MIN_RATE_WPM,
     SAMPLE_RATE_HZ,
+    Mark,
     Order,
 )
 from fishs2.errors import NotFoundError, SettingsError, UserError
@@ -102,6 +103,7 @@ class BuiltinEngine:
             takes_ipa=True,
             spelling="plain",
             languages=self._catalogue.list_languages(),
+            marks_words=True,
             honours=frozenset({"language"}),
         )
 
@@ -168,12 +170,12 @@ class BuiltinEngine:
             delivery = _Delivery(self._get_identifier(name))
         else:
             delivery = await self._imitate(utterance.references[0], name)
-        async with aclosing(self._speak_text(utterance.text, delivery)) as pieces:
-            async for pcm in pieces:
-                yield AudioChunk(pcm, SAMPLE_RATE_HZ)
+        async with aclosing(self._speak_text(utterance.text, delivery)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
-    async def _speak_text(self, text: str, delivery: _Delivery) -> AsyncGenerator[Pcm]:
-        plain = _make_plain(text)
+    async def _speak_text(self, text: str, delivery: _Delivery) -> AsyncGenerator[AudioChunk]:
+        plain, places = _make_plain(text)
         if not plain:
             return
         order = Order(
@@ -184,7 +186,9 @@ class BuiltinEngine:
         )
         async with aclosing(self._pool.speak(order)) as pieces:
             async for piece in pieces:
-                yield np.frombuffer(piece, dtype=np.int16).astype(np.float32) / 32768.0
+                pcm = np.frombuffer(piece.pcm, dtype=np.int16).astype(np.float32) / 32768.0
+                words = tuple(_place(mark, places) for mark in piece.marks)
+                yield AudioChunk(pcm, SAMPLE_RATE_HZ, words)
 
     async def _imitate(self, reference: Reference, voice_name: str) -> _Delivery:
         """Find the delivery closest to a reference in a voice; cached."""
@@ -216,7 +220,7 @@ class BuiltinEngine:
         has_words = any(char.isalnum() for char in reference.transcript)
         words = reference.transcript if has_words else _NUMBERS
         for _ in range(2):
-            spoken = [pcm async for pcm in self._speak_text(words, delivery)]
+            spoken = [chunk.pcm async for chunk in self._speak_text(words, delivery)]
             pcm = np.concatenate(spoken) if spoken else np.zeros(0, np.float32)
             heard = await asyncio.to_thread(measure_speech, pcm, SAMPLE_RATE_HZ)
             if heard is None:
@@ -247,27 +251,46 @@ def _adjust(delivery: _Delivery, heard: Prosody, wanted: Prosody) -> _Delivery:
     )
 
 
-def _make_plain(text: str) -> str:
+def _place(mark: Mark, places: Sequence[int]) -> WordMark:
+    """Where a word is in the text of the utterance. places: of each character that eSpeak got."""
+    last = len(places) - 1
+    start = min(max(mark.start, 0), last)
+    end = min(max(mark.start + mark.num_chars, start + 1), last)
+    return WordMark(places[start], places[end], mark.at_s)
+
+
+def _make_plain(text: str) -> tuple[str, list[int]]:
     """Take out what eSpeak would obey or misread: control characters and private code points.
+
+    Returns what is left, and the place in `text` of each of its characters and of its end.
 
     U+0001 starts an eSpeak command, U+0002 behind a bracket its phonemes, and it keeps its own
     marks in the private area (readclause.c, translate.c of eSpeak NG 1.52).
     """
     # eSpeak reads on over a line break; the lines of a list or a poem want a pause.
-    text = _LINE_END.sub(", ", text)
-    parts: list[str] = []
+    edits = [(match.start(), match.end(), ", ") for match in _LINE_END.finditer(text)]
+    edits += [(start, end, to_mnemonics(ipa)) for start, end, ipa in find_sounds(text)]
+    chars: list[str] = []
+    places: list[int] = []
     done = 0
-    for start, end, ipa in find_sounds(text):
-        parts += [_without_commands(text[done:start]), to_mnemonics(ipa)]
+    for start, end, instead in (*sorted(edits), (len(text), len(text), "")):
+        for place in range(done, start):
+            char = _without_command(text[place], chars)
+            chars += char
+            places += [place] * len(char)
+        chars += instead
+        places += [start] * len(instead)
         done = end
-    return "".join([*parts, _without_commands(text[done:])]).strip()
+    plain = "".join(chars)
+    first, last = len(plain) - len(plain.lstrip()), len(plain.rstrip())
+    return plain[first:last], [*places, len(text)][first : last + 1]
 
 
-def _without_commands(text: str) -> str:
-    replacements = {"Cc": " ", "Co": "", "Cs": ""}
-    plain = "".join(replacements.get(unicodedata.category(char), char) for char in text)
-    # Two brackets are phonemes to the worker, and then only ours.
-    return plain.replace("[[", "[ [").replace("[[", "[ [")
+def _without_command(char: str, before: Sequence[str]) -> str:
+    """A character as eSpeak can have it. Two brackets are phonemes to it, and then only ours."""
+    if char == "[" and before and before[-1] == "[":
+        return " ["
+    return {"Cc": " ", "Co": "", "Cs": ""}.get(unicodedata.category(char), char)
 
 
 def _count_cores() -> int:

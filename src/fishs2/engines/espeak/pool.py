@@ -1,4 +1,4 @@
-"""The processes that run eSpeak: orders in, int16 PCM out, whatever happens to one of them.
+"""The processes that run eSpeak: orders in, speech out, whatever happens to one of them.
 
 Here lives how `espeak.worker` is started and what its failures mean; the rest is `processes.pool`'s
 matter. Nothing about voices' names or references.
@@ -13,7 +13,7 @@ from pathlib import Path
 import espeakng_loader
 
 import fishs2
-from fishs2.engines.espeak.worker import Order
+from fishs2.engines.espeak.worker import Order, Speech
 from fishs2.errors import EngineError, EngineLostError, EngineUnavailableError
 from fishs2.processes.child import Program
 from fishs2.processes.pool import NoTurnError, PoolLimits, RefusedError, WorkerPool
@@ -71,8 +71,8 @@ class EspeakPool:
                 f"eSpeak NG cannot be started: its process {error}; {_REMEDY}"
             ) from None
 
-    async def speak(self, order: Order) -> AsyncGenerator[bytes]:
-        """Yield the int16 samples of `order`, piece by piece; nothing for text without a sound.
+    async def speak(self, order: Order) -> AsyncGenerator[Speech]:
+        """Yield the speech of `order`, piece by piece; nothing for text without a sound.
 
         Raises EngineError; EngineLostError when the worker dies or stalls. Closing the generator
         stops the worker within one piece.
@@ -80,7 +80,7 @@ class EspeakPool:
         try:
             async with aclosing(self._pool.ask(order.encode())) as pieces:
                 async for piece in pieces:
-                    yield piece
+                    yield Speech.decode(piece)
         except LostError as error:
             raise EngineLostError(f"eSpeak's process {error} while it spoke") from None
         except RefusedError as error:

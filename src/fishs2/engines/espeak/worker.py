@@ -6,15 +6,14 @@ parses text in C and reads files by name, so it lives out here: a crash costs on
 the server.
 
 It speaks as `processes.inside` says. READY brings the voices and variants, one a line; an ORDER is
-an encoded Order, its PIECEs are int16 samples in this machine's byte order, and FAILED says why for
-the log.
+an encoded Order, its PIECEs are encoded Speech, and FAILED says why for the log.
 """
 
 import _ctypes
 import ctypes
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,9 +49,61 @@ _POS_CHARACTER = 1
 _FLAGS_UTF8_TEXT = 1
 _FLAG_PHONEMES = 0x100
 _EE_OK = 0
+_EVENT_LIST_TERMINATED = 0
+_EVENT_WORD = 1
+
+_MARK = struct.Struct("<IIf")  # a Mark
+_NUM_MARKS = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A word: its first character in the text of the order, from 0, how many it has, and when it
+    begins, in seconds of the sound.
+    """
+
+    start: int
+    num_chars: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A piece of what was ordered. pcm: int16 samples in this machine's byte order."""
+
+    pcm: bytes
+    marks: tuple[Mark, ...] = ()
+
+    def encode(self) -> bytes:
+        marks = b"".join(_MARK.pack(each.start, each.num_chars, each.at_s) for each in self.marks)
+        return _NUM_MARKS.pack(len(self.marks)) + marks + self.pcm
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Speech":
+        (num_marks,) = _NUM_MARKS.unpack_from(payload)
+        pcm_start = _NUM_MARKS.size + num_marks * _MARK.size
+        marks = _MARK.iter_unpack(payload[_NUM_MARKS.size : pcm_start])
+        return cls(payload[pcm_start:], tuple(Mark(*mark) for mark in marks))
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h. text_position: from 1, in characters. audio_position: ms."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        # A union of a number, a pointer, and eight bytes of a phoneme's name.
+        ("id", ctypes.c_void_p),
+    )
+
 
 _SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_int16), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int, ctypes.POINTER(ctypes.c_int16), ctypes.c_int, ctypes.POINTER(_Event)
 )
 
 
@@ -113,7 +164,7 @@ class Espeak:
     def __init__(self, library_path: str) -> None:
         self._library_path = library_path
         self._is_stopped: Callable[[], bool] = lambda: False
-        self._send_pcm: Callable[[bytes], None] = lambda _pcm: None
+        self._send: Callable[[Speech], None] = lambda _speech: None
         self._callback = _SynthCallback(self._receive)
         self._library = ctypes.CDLL(library_path)
         self._initialize()
@@ -135,10 +186,10 @@ class Espeak:
         return True
 
     def speak(
-        self, order: Order, *, send_pcm: Callable[[bytes], None], is_stopped: Callable[[], bool]
+        self, order: Order, *, send: Callable[[Speech], None], is_stopped: Callable[[], bool]
     ) -> None:
         """Speak `order` once; a second one needs `reload` before it. RuntimeError if refused."""
-        self._send_pcm, self._is_stopped = send_pcm, is_stopped
+        self._send, self._is_stopped = send, is_stopped
         if self._set_voice(order.voice) != _EE_OK:
             raise RuntimeError(f"eSpeak has no voice {order.voice!r}")
         self._library.espeak_SetParameter(_PARAMETER_RATE, order.rate_wpm, 0)
@@ -198,13 +249,29 @@ class Espeak:
             raise OSError(f"espeak_Initialize answered {sample_rate_hz}")
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _receive(self, samples: "ctypes._Pointer[ctypes.c_int16]", count: int, _events: int) -> int:
+    def _receive(
+        self,
+        samples: "ctypes._Pointer[ctypes.c_int16]",
+        count: int,
+        events: "ctypes._Pointer[_Event]",
+    ) -> int:
         """Pass samples on; 1 tells eSpeak to stop. Called by the library, within `speak`."""
         if self._is_stopped():
             return 1
-        if samples and count > 0:
-            self._send_pcm(ctypes.string_at(samples, 2 * count))
+        marks = tuple(_read_marks(events)) if events else ()
+        pcm = ctypes.string_at(samples, 2 * count) if samples and count > 0 else b""
+        if pcm or marks:
+            self._send(Speech(pcm, marks))
         return 0
+
+
+def _read_marks(events: "ctypes._Pointer[_Event]") -> Iterator[Mark]:
+    """The words among the events that come with samples."""
+    number = 0
+    while (event := events[number]).type != _EVENT_LIST_TERMINATED:
+        if event.type == _EVENT_WORD:
+            yield Mark(event.text_position - 1, event.length, event.sample / SAMPLE_RATE_HZ)
+        number += 1
 
 
 class _Pieces:
@@ -217,18 +284,21 @@ class _Pieces:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
         self._gathered = bytearray()
+        self._marks: list[Mark] = []
         self._piece_bytes = _FIRST_PIECE_BYTES
 
-    def add(self, pcm: bytes) -> None:
-        self._gathered += pcm
+    def add(self, speech: Speech) -> None:
+        self._gathered += speech.pcm
+        self._marks += speech.marks
         if len(self._gathered) >= self._piece_bytes:
             self.flush()
             self._piece_bytes = min(4 * self._piece_bytes, _LARGEST_PIECE_BYTES)
 
     def flush(self) -> None:
         if self._gathered:
-            self._send(bytes(self._gathered))
+            self._send(Speech(bytes(self._gathered), tuple(self._marks)).encode())
             self._gathered.clear()
+            self._marks.clear()
 
 
 def _describe_voices(espeak: Espeak) -> bytes:
@@ -253,7 +323,7 @@ def main(library_path: str) -> None:
         order = Order.decode(payload)
         pieces = _Pieces(partial(outbox.send, Kind.PIECE, number))
         try:
-            espeak.speak(order, send_pcm=pieces.add, is_stopped=partial(inbox.is_aborted, number))
+            espeak.speak(order, send=pieces.add, is_stopped=partial(inbox.is_aborted, number))
             pieces.flush()
         except (RuntimeError, OSError) as error:
             outbox.send(Kind.FAILED, number, str(error).encode())

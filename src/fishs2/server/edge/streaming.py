@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.edge.errors import Problem, describe_error
 from fishs2.server.edge.pace import Pace, pace_of
+from fishs2.server.edge.timed import content_type, timed_answer
 from fishs2.service.accounts.accounts import Principal
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechPlan
@@ -30,7 +31,8 @@ from fishs2.service.speech.whole import WholeScript
 
 logger = logging.getLogger(__name__)
 
-Delivery = Literal["whole", "chunked", "sse"]
+Delivery = Literal["whole", "chunked", "sse", "timed"]
+"""timed: whole, with times beside the audio or in its place."""
 
 _PIECE_BYTES = 1_048_576
 """Of a whole answer, what is read and sent at once."""
@@ -96,6 +98,8 @@ def engine_headers(plan: SpeechPlan) -> dict[str, str]:
     headers = {"X-Fishs2-Engine": plan.engine.name}
     if plan.cloning == "approximate":
         headers["X-Fishs2-Cloning"] = "approximate"
+    if plan.times is not None:
+        headers["X-Fishs2-Times"] = plan.times
     if plan.ignored:
         headers["X-Fishs2-Ignored"] = ", ".join(plan.ignored)
     return headers
@@ -166,6 +170,8 @@ class SpeechResponse(Response):
                 return await self._send_chunked(spoken, send)
             case "sse":
                 return await self._send_events(spoken, send)
+            case "timed":
+                return await self._send_timed(spoken, send)
 
     async def _send_whole(self, spoken: Spoken, send: Send) -> bytes:
         async with spoken.render() as sound, aclosing(sound.pieces(_PIECE_BYTES)) as pieces:
@@ -182,6 +188,21 @@ class SpeechResponse(Response):
             async for piece in pieces:
                 await self._send_piece(send, last, more=True)
                 last = piece
+        return last
+
+    async def _send_timed(self, spoken: Spoken, send: Send) -> bytes:
+        async with spoken.render() as sound:
+            num_bytes, pieces = await timed_answer(spoken, sound)
+            async with aclosing(pieces):
+                last = await anext(pieces)
+                headers = {**self._order.headers(), "Content-Length": str(num_bytes)}
+                if spoken.report.verdicts:
+                    headers["X-Fishs2-Verify"] = verify_header(spoken.report.verdicts)
+                kind = content_type(self._order.script.plan.request)
+                await self._start(send, kind, headers)
+                async for piece in pieces:
+                    await self._send_piece(send, last, more=True)
+                    last = piece
         return last
 
     async def _send_chunked(self, spoken: Spoken, send: Send) -> bytes:
@@ -251,6 +272,8 @@ async def _make_events(spoken: Spoken, told: SpeechEvents) -> AsyncGenerator[byt
         async for piece in pieces:
             if piece:
                 yield told.audio(piece)
+    if spoken.times is not None:
+        await spoken.times.finish()
     yield told.end()
 
 

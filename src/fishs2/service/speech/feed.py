@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from fishs2.audio.pcm import Pcm, cut
-from fishs2.engines.base import MAX_LOSSES, SpeechEngine, Utterance
+from fishs2.engines.base import MAX_LOSSES, SpeechEngine, Utterance, WordMark
 from fishs2.errors import EngineError, EngineLostError, RunawaySpeechError
 from fishs2.service.speech.admission import Admission, AheadTurn, SoundInHand, nothing_in_hand
 from fishs2.service.speech.onset import Echo, Onset
@@ -50,6 +50,8 @@ class UtteranceFeed:
         """
         self.num_rerolls = 0
         self.verdict: Verdict | None = None
+        self.words: list[WordMark] = []
+        """Where the engine said that words begin; complete when the utterance is."""
         self._verify = verify
         # One utterance, whole, until it has been heard.
         self._held: list[Pcm] = []
@@ -178,6 +180,7 @@ class UtteranceFeed:
         """
         has_seeds = "seed" in self._engine.capabilities.honours
         best: list[Pcm] = []
+        words = self.words
         for number in range(_MAX_REROLLS + 1 if has_seeds else 1):
             self.num_rerolls += number > 0
             self._first_reroll = number * (_MAX_REROLLS + 1)
@@ -190,11 +193,12 @@ class UtteranceFeed:
             spoken, self._held = self._held, []
             found = judge(await verify(np.concatenate(spoken)) if spoken else None, number)
             if found.is_better_than(self.verdict):
-                self.verdict, best = found, spoken
+                self.verdict, best, words = found, spoken, self.words
             if found.outcome != "differs":
                 break
         if self.verdict is not None:
             self.verdict = replace(self.verdict, num_respoken=number)
+        self.words = words
         for pcm in best:
             self._offer(pcm)
 
@@ -239,10 +243,14 @@ class UtteranceFeed:
         capabilities = self._engine.capabilities
         rate_hz = capabilities.sample_rate_hz
         echo, onset = Echo(self._taken), Onset(utterance.text, capabilities)
+        # Spoken again, it says so again.
+        words: list[WordMark] = []
+        self.words = words
         async with aclosing(self._engine.speak(utterance)) as chunks:
             async for chunk in chunks:
                 if chunk.sample_rate_hz != rate_hz:
                     raise EngineError(f"the engine changed its rate to {chunk.sample_rate_hz} Hz")
+                words += chunk.words
                 for pcm in onset.follow(chunk.pcm):
                     self._pass_on(echo.follow(pcm))
         onset.end()

@@ -128,6 +128,17 @@ class LiveScript:
         """The text of each utterance, as it was received; joined, all that has been written."""
         return self._sources
 
+    def source(self, start: int, end: int) -> str:
+        """A part of all that was received, which is not long ago."""
+        parts: list[str] = []
+        at = self._num_chars
+        for part in reversed(self._sources):
+            at -= len(part)
+            parts.append(part)
+            if at <= start:
+                break
+        return "".join(reversed(parts))[start - at : end - at]
+
     @property
     def tail_s(self) -> float:
         """Silence that was asked for behind the last line, where nothing was said any more."""
@@ -183,11 +194,12 @@ class LiveScript:
         self._silent, self._num_silent = [], 0
         self._directions = ""
         await self._reserve(len(text))
+        offset = self._num_chars
         self._num_chars += len(text)
         self._sources += cut_source(text, [line.text for line in lines])
         usual = self._plan.silences.after(boundary_of(text))
         lines[-1] = replace(lines[-1], pause_s=usual.seconds, is_exact=usual.is_exact)
-        self._lines.extend(lines)
+        self._lines.extend(replace(line, offset=offset) for line in lines)
 
     def _silence_of_silent(self) -> float:
         cues = self._plan.direct("".join(self._silent)).cues.values()

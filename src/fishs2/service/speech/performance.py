@@ -25,6 +25,7 @@ from fishs2.service.speech.feed import UtteranceFeed
 from fishs2.service.speech.plan import SpeechPlan
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.script import Line, worded
+from fishs2.service.speech.timing.times import Heard, SpeechTimes, as_pcm
 from fishs2.service.speech.verify import Verifier, Verify
 from fishs2.service.speech.whole import nothing_to_speak
 from fishs2.text.directing.cues import PLAIN, Manner
@@ -67,6 +68,10 @@ class Script(Protocol):
     @property
     def has_louder_parts(self) -> bool:
         """Whether a part of it is to be louder than the rest."""
+        ...
+
+    def source(self, start: int, end: int) -> str:
+        """A part of the text, as it was sent; of a text that grows, of its end."""
         ...
 
     async def line(self, index: int) -> Line | None:
@@ -115,8 +120,14 @@ class Performance:
         *,
         read: Read,
         verifier: Verifier | None = None,
+        times: SpeechTimes | None = None,
     ) -> None:
-        """verifier: hears what is spoken, where the request asks for it."""
+        """verifier: hears what is spoken, where the request asks for it. times: is told when
+        it sounds.
+        """
+        self._times = times
+        # Of one utterance, where times are asked for.
+        self._heard: list[Pcm] = []
         self._engine = engine
         self._admission = admission
         self._script = script
@@ -152,7 +163,7 @@ class Performance:
                 async for piece in pieces:
                     match piece:
                         case Rest(seconds):
-                            report.note_pcm(seconds)
+                            report.note_rest(seconds)
                             encoded = await path.rest(seconds)
                         case Manner(speed, volume_db):
                             encoded = await path.turn(speed=speed, volume_db=volume_db)
@@ -199,6 +210,8 @@ class Performance:
                             yield rest
                         yield pcm
                 has_sound = self._report.num_begun > self._report.num_spoken
+                if has_sound:
+                    self._note_times(started)
                 before = line if has_sound else None
                 self._report.num_spoken += 1
                 if started.feed.verdict is not None:
@@ -254,12 +267,32 @@ class Performance:
             async for pcm in pieces:
                 has_sound = True
                 self._report.num_begun = self._report.num_spoken + 1
+                if self._times is not None:
+                    self._heard.append(pcm)
                 joined = join(pcm)
                 if len(joined):
                     yield joined
         if has_sound and is_faded:
             # What was held back is the end of this utterance still.
             yield joints.end()
+
+    def _note_times(self, started: _Started) -> None:
+        """Say when an utterance was heard, now that all of it was."""
+        if self._times is None:
+            return
+        pieces, self._heard = self._heard, []
+        start_s, end_s = self._report.times_s[-1]
+        self._times.add(
+            Heard(
+                started.line,
+                self._script.plan.worded(started.line),
+                as_pcm(pieces),
+                self._engine.capabilities.sample_rate_hz,
+                started.feed.words,
+                start_s,
+                end_s,
+            )
+        )
 
     async def _start_next(self) -> _Started | None:
         """Send the next utterance to the engine, once there is text for it; None at the end."""

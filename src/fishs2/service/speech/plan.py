@@ -13,6 +13,7 @@ from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance,
 from fishs2.service.lexicons import Lexicons
 from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.speech.script import Line, fit_chars, word, write_script
+from fishs2.service.speech.timing.units import Kind
 from fishs2.service.voices.choice import ChosenVoice, Cloning, VoiceChooser
 from fishs2.service.voices.library import Voices
 from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
@@ -56,7 +57,8 @@ class SpeechPlan:
     voice and references. directions: what stands before the text. cloning: how near the engine
     comes to the reference; None without one. ignored: fields of the request that change nothing on
     this engine. cleaning: what is left out of the text. readings: how each of the cast says what is
-    left. silences: what is wished between utterances.
+    left. silences: what is wished between utterances. times: how it is found out when words sound,
+    where the request asks.
     """
 
     request: SpeechRequest
@@ -70,6 +72,7 @@ class SpeechPlan:
     cleaning: Cleaning
     readings: tuple[Reading, ...] = ()
     silences: Silences = field(default_factory=Silences)
+    times: Kind | None = None
 
     def direct(self, text: str) -> Directed:
         """`text` with its directions found. Raises UserError."""
@@ -104,6 +107,9 @@ class SpeechPlan:
         )
         if request.short_utterance_chars is not None:
             cutting = replace(cutting, short_chars=request.short_utterance_chars)
+        if self.times not in (None, "exact"):
+            # So that nobody has to guess where one ends.
+            cutting = replace(cutting, are_sentences_apart=True)
         return write_script(
             replace(text, text=sourced),
             self.cast,

@@ -69,6 +69,10 @@ class SpeechReport:
             self.times_s += [(start_s, start_s)] * missing
             self.times_s[-1] = (self.times_s[-1][0], self._now_s)
 
+    def note_rest(self, seconds: float) -> None:
+        """The same of silence that is no part of an utterance."""
+        self._now_s += seconds
+
     def cost(self) -> Outcome:
         """What it is charged: all of its text; aborted, the utterances that had begun; failed, or
         never begun, nothing.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from fishs2.audio.effects import Effects
 from fishs2.engines.base import Latency, Sampling
+from fishs2.service.speech.timing.units import CaptionFormat, Unit
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
@@ -30,6 +31,7 @@ class SpeechRequest:
     where something else was said. lexicons: names of those that count beside the default's and the
     voice's; pronunciations: words of this request alone. silences: between utterances, as is
     wished. cast: speakers by the names that begin their lines; `voice` speaks until one does.
+    timestamps, captions: whether the answer says when words or sentences sound, and as what file.
     latency, sampling: what holds; None, or None in a field, is ours. unasked: which of these
     (`latency`, and the fields of sampling) the client has no wish about: defaults of the dialect,
     and what its clients send whatever their user wants. unheeded: fields of the dialect that nobody
@@ -60,6 +62,8 @@ class SpeechRequest:
     pronunciations: tuple[Word, ...] = ()
     cast: tuple[tuple[str, SpeakerVoice], ...] = ()
     silences: Silences = field(default_factory=Silences)
+    timestamps: Unit | None = None
+    captions: CaptionFormat | None = None
     latency: Latency | None = None
     effects: Effects = field(default_factory=Effects)
     sampling: Sampling = field(default_factory=Sampling)

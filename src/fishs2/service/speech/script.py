@@ -30,7 +30,8 @@ class Line:
     text: that of the utterance, with its places in the text that was sent. is_exact: the pause is
     as long at any speed; otherwise it is a part of the speech. rest_s: silence that was asked for
     after it, always exact, in place of `pause_s` and whatever follows; before_s: the same before
-    it. manner: how it is spoken beside others.
+    it. manner: how it is spoken beside others. offset: where the text that its places count in
+    begins in all that was sent.
     """
 
     utterance: Utterance
@@ -40,6 +41,7 @@ class Line:
     rest_s: float | None = None
     before_s: float | None = None
     manner: Manner = PLAIN
+    offset: int = 0
 
     @property
     def silence_s(self) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from fishs2.engines.base import SpeechEngine
 from fishs2.errors import UserError
@@ -15,6 +16,9 @@ from fishs2.service.speech.plan import Planner, SpeechPlan, SpeechRules
 from fishs2.service.speech.report import SpeechReport
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.sound import Sound
+from fishs2.service.speech.timing.aligning import Aligner
+from fishs2.service.speech.timing.times import SpeechTimes
+from fishs2.service.speech.timing.units import Kind
 from fishs2.service.speech.verify import Verifier
 from fishs2.service.speech.whole import WholeScript, write_whole
 from fishs2.service.voices.library import Voices
@@ -35,9 +39,13 @@ class SpeechService:
         lexicons: Lexicons,
         *,
         verifier: Verifier | None = None,
+        aligner: Aligner | None = None,
     ) -> None:
-        """verifier: hears what is spoken; None refuses requests that ask for it."""
+        """verifier: hears what is spoken; None refuses requests that ask for it. aligner: hears
+        when it sounds.
+        """
         self._verifier = verifier
+        self._aligner = aligner
         self._engine = engine
         self._admission = admission
         self._max_input_chars = rules.max_input_chars
@@ -61,7 +69,16 @@ class SpeechService:
                     "speech cannot be verified here", code="invalid_parameter", param="verify"
                 )
             self._verifier.check()
-        return await self._planner.plan(request)
+        plan = await self._planner.plan(request)
+        if request.timestamps is None and request.captions is None:
+            return plan
+        return replace(plan, times=self._kind_of_times())
+
+    def _kind_of_times(self) -> Kind:
+        if self._engine.capabilities.marks_words:
+            return "exact"
+        is_heard = self._aligner is not None and self._aligner.is_available
+        return "aligned" if is_heard else "estimated"
 
     async def write(self, request: SpeechRequest) -> WholeScript:
         """Decide how to speak all of `request`. Raises UserError with the field at fault."""
@@ -77,12 +94,28 @@ class SpeechService:
         """A speech that has not begun."""
         report = SpeechReport(script.plan.request, is_live=is_live)
         return Spoken(
-            self._engine, self._admission, self._paths, script, report, verifier=self._verifier
+            self._engine,
+            self._admission,
+            self._paths,
+            script,
+            report,
+            verifier=self._verifier,
+            times=self._times_of(script),
         )
+
+    def _times_of(self, script: Script) -> SpeechTimes | None:
+        kind, hear = script.plan.times, None
+        if kind is None:
+            return None
+        if kind == "aligned" and self._aligner is not None:
+            hear = self._aligner.of(script.plan.request.language)
+        return SpeechTimes(script.source, is_marked=kind == "exact", hear=hear)
 
 
 class Spoken:
-    """One speech: streamed or rendered, once. report: what has become of it."""
+    """One speech: streamed or rendered, once. report: what has become of it. times: when its words
+    sound, where the request asks; complete after `finish`.
+    """
 
     def __init__(
         self,
@@ -93,8 +126,10 @@ class Spoken:
         report: SpeechReport,
         *,
         verifier: Verifier | None = None,
+        times: SpeechTimes | None = None,
     ) -> None:
         self._verifier = verifier
+        self.times = times
         self.script = script
         self.report = report
         self._engine = engine
@@ -149,5 +184,6 @@ class Spoken:
             self.report,
             read=read,
             verifier=self._verifier,
+            times=self.times,
         )
         return self._performance

@@ -44,6 +44,10 @@ class WholeScript:
         """The text of each utterance, as it was sent; joined, the whole text."""
         return cut_source(self.plan.request.text, [line.text for line in self.lines])
 
+    def source(self, start: int, end: int) -> str:
+        """A part of the text, as it was sent."""
+        return self.plan.request.text[start:end]
+
     def spans(self) -> list[tuple[int, int]]:
         """Where each utterance begins and ends in the text, as it was sent."""
         ends = list(accumulate(len(source) for source in self.sources))

@@ -33,6 +33,7 @@ class Cutting:
     max_chars: their longest; short_chars: below this they take in the next sentence.
     cleaning: what is left out before; readings: how each of the cast says the words that are left,
     and none says otherwise than is written. silences: what is wished between utterances.
+    are_sentences_apart: each is an utterance.
     """
 
     max_chars: int
@@ -40,6 +41,7 @@ class Cutting:
     cleaning: Cleaning = field(default_factory=Cleaning)
     readings: tuple[Reading, ...] = ()
     silences: Silences = field(default_factory=Silences)
+    are_sentences_apart: bool = False
 
     def read(self, text: Sourced, speaker: int) -> Sourced:
         """What this speaker says of a text."""
@@ -53,7 +55,7 @@ class Cutting:
             max_chars=self.max_chars,
             short_chars=self.short_chars,
             has_tags=self.cleaning.speaks_tags,
-            apart=self.silences.apart,
+            apart=self.silences.apart | ({"sentence"} if self.are_sentences_apart else set()),
         )
 
 

@@ -84,6 +84,8 @@ def fish_compat_router(services: Services, options: ServerOptions) -> GuardedRou
         translated = to_speech_body(body, request.headers, options.default_model)
         order = await order_speech(services, options, request, translated)
         delivery: Delivery = "whole" if body.stream is False else "chunked"
+        if translated.timestamps is not None or translated.captions is not None:
+            delivery = "timed"
         stall_s = options.client_stall_s
         return SpeechResponse(order, delivery=delivery, client_stall_s=stall_s)
 

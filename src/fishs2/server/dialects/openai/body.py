@@ -18,6 +18,7 @@ from fishs2.server.edge.fields import (
     PauseS,
 )
 from fishs2.server.edge.words import Lexicons, Pronunciations
+from fishs2.service.speech.timing.units import CaptionFormat, Unit
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.cleaning.cleaning import TextCleaning
 from fishs2.text.emoji import EmojiReading
@@ -174,6 +175,14 @@ class SpeechBody(JsonBody):
         "text; a voice name, or a reference.",
     )
     prosody: Prosody | None = Field(None, description="Pace and loudness.")
+    timestamps: Unit | None = Field(
+        None,
+        description="Say when words or sentences sound: JSON with the audio in base64, or "
+        "speech.times among the events.",
+    )
+    captions: CaptionFormat | None = Field(
+        None, description="Answer with captions in place of the audio; with timestamps, beside it."
+    )
     verify: bool | None = Field(
         None,
         description="Hear it again, speak again what differs, and say so in X-Fishs2-Verify, or in "

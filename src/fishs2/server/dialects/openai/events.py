@@ -5,6 +5,7 @@ import math
 
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
+from fishs2.server.edge.timed import TimesTold
 from fishs2.service.speech.service import Spoken
 from fishs2.service.speech.verify import summarise
 
@@ -17,10 +18,11 @@ class OpenAiEvents:
 
     def __init__(self, spoken: Spoken) -> None:
         self._spoken = spoken
+        self._times = TimesTold(spoken)
 
     def audio(self, piece: bytes) -> bytes:
         audio = base64.b64encode(piece).decode("ascii")
-        return _event({"type": "speech.audio.delta", "audio": audio})
+        return self._fresh_times() + _event({"type": "speech.audio.delta", "audio": audio})
 
     def end(self) -> bytes:
         num_in = self._spoken.script.num_chars
@@ -30,11 +32,16 @@ class OpenAiEvents:
             "output_tokens": num_out,
             "total_tokens": num_in + num_out,
         }
-        done = _event({"type": "speech.audio.done", "usage": usage})
+        done = self._fresh_times() + _event({"type": "speech.audio.done", "usage": usage})
         if not self._spoken.report.verdicts:
             return done
         verdict = summarise(self._spoken.report.verdicts)
         return _event({"type": "speech.verify", **verdict}) + done
+
+    def _fresh_times(self) -> bytes:
+        """The words that have sounded since the last event."""
+        fresh = self._times.fresh()
+        return _event({"type": "speech.times", **fresh}) if fresh else b""
 
     def error(self, problem: Problem) -> bytes:
         failed = {"message": problem.message, "code": problem.code}

@@ -63,6 +63,8 @@ _AUDIO_ANSWER: dict[str, Any] = {
     "content": {
         **audio_content(_CONTENT_TYPES.values()),
         "text/event-stream": {},
+        # Where times are asked for.
+        **{kind: {} for kind in ("application/json", "application/x-subrip", "text/vtt")},
     },
 }
 
@@ -212,6 +214,8 @@ def _delivery(body: SpeechBody, request: Request, format_name: str) -> Delivery:
     """Clients that stream send no flag; those that want wav read its length in the header."""
     if body.stream_format == "sse" or wants_events(request.headers.get("accept", "")):
         return "sse"
+    if body.timestamps is not None or body.captions is not None:
+        return "timed"
     if body.stream is None:
         is_chunked = body.stream_format == "audio" or format_name != "wav"
         return "chunked" if is_chunked else "whole"

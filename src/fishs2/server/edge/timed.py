@@ -1,0 +1,106 @@
+"""When speech sounds, as answers tell it: in JSON beside the audio, in events, or as captions."""
+
+import base64
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fishs2.service.speech.request import SpeechRequest
+from fishs2.service.speech.service import Spoken
+from fishs2.service.speech.sound import Sound
+from fishs2.service.speech.timing.captions import CAPTION_TYPES, make_captions, write_captions
+from fishs2.service.speech.timing.times import SpeechTimes, Timed
+
+JSON_TYPE = "application/json"
+
+_PIECE_BYTES = 3 * 262_144
+"""Whole groups of base64."""
+
+
+def content_type(request: SpeechRequest) -> str:
+    """Of an answer with times: captions alone are a file of their own."""
+    if request.timestamps is None and request.captions is not None:
+        return CAPTION_TYPES[request.captions]
+    return JSON_TYPE
+
+
+async def timed_answer(spoken: Spoken, sound: Sound) -> tuple[int, AsyncGenerator[bytes]]:
+    """The length of an answer with times, in bytes, and its pieces. spoken: to its end."""
+    times, request = spoken.times, spoken.script.plan.request
+    assert times is not None
+    await times.finish()
+    captions = None
+    if request.captions is not None:
+        cues = make_captions(times.sentences, times.words)
+        captions = write_captions(cues, request.captions)
+    if request.timestamps is None and captions is not None:
+        content = captions.encode()
+        return len(content), _once(content)
+    told: dict[str, object] = {
+        "format": spoken.script.plan.format.name,
+        "seconds": round(spoken.report.audio_s, 3),
+        "times": tell_times(times, request),
+    }
+    if captions is not None:
+        told["captions"] = captions
+    head = json.dumps(told, ensure_ascii=False)[:-1].encode() + b', "audio": "'
+    num_bytes = len(head) + 4 * -(-sound.num_bytes // 3) + 2
+    return num_bytes, _with_audio(head, sound)
+
+
+def tell_times(
+    times: SpeechTimes, request: SpeechRequest, *, since: tuple[int, int] = (0, 0)
+) -> dict[str, object]:
+    """Words and sentences as JSON. since: how many of each were told before."""
+    words = times.words[since[0] :] if request.timestamps == "word" else []
+    return {
+        "kind": times.kind,
+        "words": [_tell(each) for each in words],
+        "sentences": [_tell(each) for each in times.sentences[since[1] :]],
+    }
+
+
+class TimesTold:
+    """What is new in the times of a speech, for events. spoken: asked for times or not."""
+
+    def __init__(self, spoken: Spoken) -> None:
+        self._times = spoken.times
+        self._request = spoken.script.plan.request
+        self._told = (0, 0)
+
+    def fresh(self) -> dict[str, object] | None:
+        """What became known since the last call; None if nothing did, or nobody asked."""
+        times = self._times
+        if times is None or self._request.timestamps is None:
+            return None
+        known = (len(times.words), len(times.sentences))
+        is_new = known[1] > self._told[1] or (
+            self._request.timestamps == "word" and known[0] > self._told[0]
+        )
+        if not is_new:
+            return None
+        told = tell_times(times, self._request, since=self._told)
+        self._told = known
+        return told
+
+
+def _tell(timed: Timed) -> dict[str, object]:
+    return {
+        "text": timed.text,
+        "start": round(timed.start_s, 3),
+        "end": round(timed.end_s, 3),
+        "char_start": timed.char_start,
+        "char_end": timed.char_end,
+    }
+
+
+async def _with_audio(head: bytes, sound: Sound) -> AsyncGenerator[bytes]:
+    yield head
+    async with aclosing(sound.pieces(_PIECE_BYTES)) as pieces:
+        async for piece in pieces:
+            yield base64.b64encode(piece)
+    yield b'"}'
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes]:
+    yield content

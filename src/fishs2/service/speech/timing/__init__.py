@@ -1,0 +1,1 @@
+"""When what was written is heard: words and sentences, in the caller's characters."""

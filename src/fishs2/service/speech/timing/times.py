@@ -1,0 +1,201 @@
+"""The words and sentences of one speech, as they are known: `Performance` adds each utterance.
+
+A reader asks for what is new. Places are characters of the caller's text, code points from 0.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fishs2.audio.pcm import Pcm
+from fishs2.engines.base import WordMark
+from fishs2.errors import Fishs2Error
+from fishs2.service.speech.script import Line
+from fishs2.service.speech.timing.placing import (
+    Loudness,
+    Placed,
+    Span,
+    place_by_marks,
+    place_by_syllables,
+)
+from fishs2.service.speech.timing.units import Kind
+from fishs2.text.sourced import Sourced
+from fishs2.text.splitting.sentences import find_sentence_ends
+from fishs2.text.words import find_words
+
+logger = logging.getLogger(__name__)
+
+Hear = Callable[[Pcm, str, Sequence[Span]], Awaitable[list[Placed]]]
+"""Says when the words of a known text sound in float32 [n] of the engine. Raises Fishs2Error."""
+
+GetSource = Callable[[int, int], str]
+"""A part of the caller's text."""
+
+_ENDS_SENTENCE_S = 0.2
+"""A pause as long as this ends a sentence that has no mark at its end, such as a heading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A word or sentence. start_s, end_s: in the audio of the answer. char_start, char_end: its
+    place in the caller's text, end exclusive, of which `text` is that part.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An utterance that has sounded. text: as the engine got it, with its places. pcm: float32 [n]
+    at `rate_hz`, as the engine made it. start_s, end_s: where that is in the answer.
+    """
+
+    line: Line
+    text: Sourced
+    pcm: Pcm
+    rate_hz: int
+    words: Sequence[WordMark]
+    start_s: float
+    end_s: float
+
+
+class SpeechTimes:
+    """Of one speech. One event loop. words, sentences: those that are known, in order."""
+
+    def __init__(self, source: GetSource, *, is_marked: bool, hear: Hear | None = None) -> None:
+        """is_marked: the engine marks words. hear: aligns where it does not."""
+        self.kind: Kind = "exact" if is_marked else "aligned" if hear is not None else "estimated"
+        self.words: list[Timed] = []
+        self.sentences: list[Timed] = []
+        self._source = source
+        self._hear = None if is_marked else hear
+        self._open: Timed | None = None
+        self._last: asyncio.Task[None] | None = None
+
+    def add(self, heard: Heard) -> None:
+        """Note an utterance, in order."""
+        if self._hear is None:
+            self._note(heard, self._place(heard))
+        else:
+            self._last = asyncio.create_task(self._align(heard, self._hear, self._last))
+
+    async def finish(self) -> None:
+        """Wait until all is known. After it nothing may be added."""
+        if self._last is not None:
+            await self._last
+        self._close_sentence()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._last is not None:
+            self._last.cancel()
+            await asyncio.wait([self._last])
+
+    async def _align(self, heard: Heard, hear: Hear, before: asyncio.Task[None] | None) -> None:
+        try:
+            words = list(find_words(heard.text.text))
+            placed: list[Placed] | None = None
+            try:
+                placed = await hear(heard.pcm, heard.text.text, words)
+            except Fishs2Error as error:
+                logger.warning("words are estimated, as nothing was heard: %s", error.message)
+                self.kind = "estimated"
+            if before is not None:
+                await before
+            self._note(heard, self._place(heard) if placed is None else placed)
+        finally:
+            if before is not None and not before.done():
+                before.cancel()
+
+    def _place(self, heard: Heard) -> list[Placed]:
+        words = list(find_words(heard.text.text))
+        loudness = Loudness(heard.pcm, heard.rate_hz)
+        if heard.words:
+            return place_by_marks(words, heard.words, loudness)
+        return place_by_syllables(heard.text.text, words, loudness)
+
+    def _note(self, heard: Heard, placed: Sequence[Placed]) -> None:
+        seconds = len(heard.pcm) / heard.rate_hz
+        scale = (heard.end_s - heard.start_s) / seconds if seconds else 0.0
+        fresh: list[Timed] = []
+        for word in placed:
+            char_start, char_end = _span(heard, word.start, word.end)
+            if char_start == char_end:
+                continue
+            start_s = heard.start_s + word.start_s * scale
+            end_s = min(heard.end_s, heard.start_s + word.end_s * scale)
+            last = fresh[-1] if fresh else None
+            if last is not None and char_start < last.char_end:
+                # Several words were said for what is one in the caller's text.
+                fresh.pop()
+                char_start, char_end = last.char_start, max(last.char_end, char_end)
+                start_s = last.start_s
+            text = self._source(char_start, char_end)
+            fresh.append(Timed(text, start_s, max(start_s, end_s), char_start, char_end))
+        if self.words and fresh and fresh[0].char_start < self.words[-1].char_end:
+            # A word that was cut in two utterances.
+            fresh = [each for each in fresh if each.char_start >= self.words[-1].char_end]
+        self.words += fresh
+        self._note_sentences(heard, fresh)
+
+    def _note_sentences(self, heard: Heard, words: Sequence[Timed]) -> None:
+        text = heard.line.text.text
+        # One more letter, so that the end of the text is none by itself.
+        ends = [end for end in find_sentence_ends(f"{text} A") if end <= len(text)]
+        is_ended = bool(ends) and not text[ends[-1] :].strip()
+        start = 0
+        for end in ends if is_ended else [*ends, len(text)]:
+            span = _span_of_line(heard, start, end)
+            self._extend(span, words, heard)
+            start = end
+            if end != len(text) or is_ended or heard.line.silence_s >= _ENDS_SENTENCE_S:
+                self._close_sentence()
+
+    def _extend(self, span: Span, words: Sequence[Timed], heard: Heard) -> None:
+        """Add a part of the text to the sentence that is open."""
+        char_start, char_end = span
+        inside = [each for each in words if char_start <= each.char_start < char_end]
+        before = self._open
+        if not inside and before is None:
+            return
+        start_s = inside[0].start_s if inside else heard.start_s
+        end_s = inside[-1].end_s if inside else heard.start_s
+        if before is not None:
+            char_start = before.char_start
+            char_end = max(char_end, before.char_end)
+            start_s, end_s = before.start_s, max(before.end_s, end_s)
+        text = self._source(char_start, char_end)
+        self._open = Timed(text, start_s, end_s, char_start, char_end)
+
+    def _close_sentence(self) -> None:
+        if self._open is None:
+            return
+        sentence, self._open = self._open, None
+        lead = len(sentence.text) - len(sentence.text.lstrip())
+        text = sentence.text.strip()
+        start = sentence.char_start + lead
+        self.sentences.append(
+            Timed(text, sentence.start_s, sentence.end_s, start, start + len(text))
+        )
+
+
+def _span(heard: Heard, start: int, end: int) -> Span:
+    first, last = heard.text.span(start, end)
+    return heard.line.offset + first, heard.line.offset + last
+
+
+def _span_of_line(heard: Heard, start: int, end: int) -> Span:
+    first, last = heard.line.text.span(start, end)
+    return heard.line.offset + first, heard.line.offset + last
+
+
+def as_pcm(pieces: Sequence[Pcm]) -> Pcm:
+    """Pieces as one: float32 [n]."""
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
