@@ -11,7 +11,9 @@ _LONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0002
 _SOUNDS = "\U000f0000-\U000ffffd"
 """Where the service keeps IPA in a text: see `engines.base.find_sounds`."""
 
-_PART = rf"(?:[^\W_{_LONE}]|[{_SOUNDS}]|[\u0300-\u036f\u0900-\u0fff\u1000-\u109f\u1780-\u17ff])+"
+# The danda of the scripts of India ends sentences.
+_JOINED = r"\u0300-\u036f\u0900-\u0963\u0966-\u0fff\u1000-\u109f\u1780-\u17ff"
+_PART = rf"(?:[^\W_{_LONE}]|[{_SOUNDS}{_JOINED}])+"
 _WORD = re.compile(
     rf"[{_LONE}][\u3099\u309a\u30fc]*"
     rf"|[{PHRASE_SPACED}]+"

@@ -77,6 +77,24 @@ async def test_words_are_the_callers_own(builtin: Served) -> None:
     ]
 
 
+async def test_what_is_left_out_is_in_no_word_or_sentence(builtin: Served) -> None:
+    parts = (
+        "# Title",
+        "* one\n* see [link](http://x.y)",
+        "```py\nprint(1)\n```",
+        "| a | b |\n|--|--|\n| 1 | 2 |",
+    )
+    text = "\n\n".join(parts)
+    told = await ask(builtin, input=text, text_cleaning="markdown")
+
+    check(told["times"], text, told["seconds"])
+    words = [word["text"] for word in told["times"]["words"]]
+    assert words[:5] == ["Title", "one", "see", "link", "a"]
+    sentences = [sentence["text"] for sentence in told["times"]["sentences"]]
+    assert sentences[:2] == ["Title", "one"]
+    assert not any("print" in each or each.endswith("|") for each in sentences)
+
+
 async def test_words_are_where_they_sound(builtin: Served) -> None:
     told = await ask(builtin, input="Hello. [pause:2s] World.")
     pcm, rate_hz = read(told)

@@ -126,7 +126,7 @@ class SpeechTimes:
         scale = (heard.end_s - heard.start_s) / seconds if seconds else 0.0
         fresh: list[Timed] = []
         for word in placed:
-            char_start, char_end = _span(heard, word.start, word.end)
+            char_start, char_end = self._find_word(heard, word.start, word.end)
             if char_start == char_end:
                 continue
             start_s = heard.start_s + word.start_s * scale
@@ -152,19 +152,60 @@ class SpeechTimes:
         is_ended = bool(ends) and not text[ends[-1] :].strip()
         start = 0
         for end in ends if is_ended else [*ends, len(text)]:
-            span = _span_of_line(heard, start, end)
-            self._extend(span, words, heard)
+            self._extend(self._find_sentence(heard.line, start, end), words, heard)
             start = end
             if end != len(text) or is_ended or heard.line.silence_s >= _ENDS_SENTENCE_S:
                 self._close_sentence()
 
+    def _find_word(self, heard: Heard, start: int, end: int) -> Span:
+        """Where the caller wrote what is said from `start` to `end`, without space around it.
+
+        What cleaning says at the border of a table or of code stands for all of that: then it is
+        the last place in there that has this word, if any has.
+        """
+        first, last = heard.text.span(start, end)
+        first, last = first + heard.line.offset, last + heard.line.offset
+        written = self._source(first, last)
+        if "\n" in written.strip():
+            said = heard.text.text[start:end]
+            at = written.rfind(said)
+            if at >= 0:
+                return first + at, first + at + len(said)
+        lead = len(written) - len(written.lstrip())
+        return first + lead, first + max(lead, len(written.rstrip()))
+
+    def _find_sentence(self, line: Line, start: int, end: int) -> Span:
+        """Where the caller wrote a sentence: from its first character to its last, without marks
+        that cleaning put around it for what it left out.
+        """
+        text = line.text
+        while start < end and self._is_left_out(line, start):
+            start += 1
+        while end > start and self._is_left_out(line, end - 1):
+            end -= 1
+        first, last = text.span(start, end)
+        return first + line.offset, last + line.offset
+
+    def _is_left_out(self, line: Line, index: int) -> bool:
+        """Whether a mark of what is said stands for more than a mark of what was written."""
+        first, last = line.text.span(index, index + 1)
+        if line.text.text[index].isalnum():
+            return False
+        written = self._source(first + line.offset, last + line.offset)
+        return not written or any(char.isspace() for char in written)
+
     def _extend(self, span: Span, words: Sequence[Timed], heard: Heard) -> None:
         """Add a part of the text to the sentence that is open."""
         char_start, char_end = span
+        if self.sentences:
+            char_start = max(char_start, self.sentences[-1].char_end)
         inside = [each for each in words if char_start <= each.char_start < char_end]
         before = self._open
         if not inside and before is None:
             return
+        if inside and "\n" in self._source(char_start, inside[0].char_start):
+            # Code, or a table's head, that was left out before it.
+            char_start = inside[0].char_start
         start_s = inside[0].start_s if inside else heard.start_s
         end_s = inside[-1].end_s if inside else heard.start_s
         if before is not None:
@@ -184,16 +225,6 @@ class SpeechTimes:
         self.sentences.append(
             Timed(text, sentence.start_s, sentence.end_s, start, start + len(text))
         )
-
-
-def _span(heard: Heard, start: int, end: int) -> Span:
-    first, last = heard.text.span(start, end)
-    return heard.line.offset + first, heard.line.offset + last
-
-
-def _span_of_line(heard: Heard, start: int, end: int) -> Span:
-    first, last = heard.line.text.span(start, end)
-    return heard.line.offset + first, heard.line.offset + last
 
 
 def as_pcm(pieces: Sequence[Pcm]) -> Pcm:
