@@ -254,7 +254,7 @@ async def test_client_that_leaves_frees_the_engine() -> None:
             await client.read_event()
         await until(lambda: engine.num_active == 0)
 
-        assert len(engine.utterances) < 60
+        assert engine.num_aborted > 0
 
 
 async def test_end_of_the_server_lets_the_speech_finish(port: Port) -> None:

@@ -193,7 +193,7 @@ async def test_response_is_cancelled_and_the_engine_free() -> None:
         await connection.response.cancel()
         events, _ = await hear(connection)
         await until(lambda: engine.num_active == 0)
-        assert len(engine.utterances) < 60
+        assert engine.num_aborted > 0
         await connection.response.cancel()
         assert (await error_of(connection)).code == "response_cancel_not_active"
 
