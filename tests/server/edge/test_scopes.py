@@ -81,7 +81,11 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
         for method in ("GET", "POST")
         for path in ("/switch_model", "/set_output", "/set_speaker_folder", "/tts_to_file")
     },
-    **{("POST", f"{ELEVEN}/v1/text-to-speech/x{path}"): SPEECH for path in ("", "/stream")},
+    **{
+        ("POST", f"{ELEVEN}/v1/text-to-speech/x{path}{times}"): SPEECH
+        for path in ("", "/stream")
+        for times in ("", "/with-timestamps")
+    },
     **{
         (method, f"{ELEVEN}/v1/text-to-speech/x/{path}"): SPEECH
         for method in ("WEBSOCKET", "GET")

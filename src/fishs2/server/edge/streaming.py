@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from fishs2.errors import EngineError, Fishs2Error, StalledReaderError, UserError
 from fishs2.server.edge.errors import Problem, describe_error
 from fishs2.server.edge.pace import Pace, pace_of
-from fishs2.server.edge.timed import content_type, timed_answer
+from fishs2.server.edge.timed import JSON_TYPE, Beside, content_type, timed_answer
 from fishs2.service.accounts.accounts import Principal
 from fishs2.service.speech.desk import Desk
 from fishs2.service.speech.plan import SpeechPlan
@@ -31,8 +31,8 @@ from fishs2.service.speech.whole import WholeScript
 
 logger = logging.getLogger(__name__)
 
-Delivery = Literal["whole", "chunked", "sse", "timed"]
-"""timed: whole, with times beside the audio or in its place."""
+Delivery = Literal["whole", "chunked", "sse", "lines", "timed"]
+"""lines: one JSON object each; timed: whole, with times beside the audio or in its place."""
 
 _PIECE_BYTES = 1_048_576
 """Of a whole answer, what is read and sent at once."""
@@ -105,16 +105,20 @@ def engine_headers(plan: SpeechPlan) -> dict[str, str]:
     return headers
 
 
-class SpeechEvents(Protocol):
-    """How a dialect tells of speech in server-sent events; one instance for each answer."""
+class SpeechLines(Protocol):
+    """How a dialect tells of speech, piece by piece; one instance for each answer."""
 
     def audio(self, piece: bytes) -> bytes:
-        """The events of a piece of audio."""
+        """What tells of a piece of audio."""
         ...
 
     def end(self) -> bytes:
         """What follows the last audio."""
         ...
+
+
+class SpeechEvents(SpeechLines, Protocol):
+    """The same in server-sent events."""
 
     def error(self, problem: Problem) -> bytes:
         """What is said when the speech breaks off."""
@@ -131,8 +135,12 @@ class SpeechResponse(Response):
         delivery: Delivery,
         client_stall_s: float,
         events: Callable[[Spoken], SpeechEvents] | None = None,
+        lines: Callable[[Spoken], SpeechLines] | None = None,
+        beside: Beside | None = None,
     ) -> None:
-        """events: how server-sent events tell of the speech, for delivery `sse`."""
+        """events, lines: how the speech is told of, for delivery `sse` and `lines`. beside: what
+        JSON has beside the audio, for delivery `timed`; None means ours.
+        """
         super().__init__()
         self._order = order
         # The verdict is in a header, and known at the end.
@@ -140,6 +148,8 @@ class SpeechResponse(Response):
         self._delivery = "whole" if is_verified and delivery == "chunked" else delivery
         self._client_stall_s = client_stall_s
         self._events = events
+        self._lines = lines
+        self._beside = beside
         self._has_started = False
         self._pace = Pace(None)
 
@@ -170,6 +180,8 @@ class SpeechResponse(Response):
                 return await self._send_chunked(spoken, send)
             case "sse":
                 return await self._send_events(spoken, send)
+            case "lines":
+                return await self._send_lines(spoken, send)
             case "timed":
                 return await self._send_timed(spoken, send)
 
@@ -192,7 +204,7 @@ class SpeechResponse(Response):
 
     async def _send_timed(self, spoken: Spoken, send: Send) -> bytes:
         async with spoken.render() as sound:
-            num_bytes, pieces = await timed_answer(spoken, sound)
+            num_bytes, pieces = await timed_answer(spoken, sound, self._beside)
             async with aclosing(pieces):
                 last = await anext(pieces)
                 headers = {**self._order.headers(), "Content-Length": str(num_bytes)}
@@ -217,7 +229,7 @@ class SpeechResponse(Response):
     async def _send_events(self, spoken: Spoken, send: Send) -> bytes:
         assert self._events is not None
         told = self._events(spoken)
-        async with aclosing(_make_events(spoken, told)) as events:
+        async with aclosing(_make_lines(spoken, told)) as events:
             first = await anext(events)
             headers = {**self._order.headers(), "Cache-Control": "no-cache"}
             await self._start(send, "text/event-stream", headers)
@@ -229,6 +241,16 @@ class SpeechResponse(Response):
                 event = told.error(describe_error(error))
                 await self._send_piece(send, event, more=False)
                 raise
+        return b""
+
+    async def _send_lines(self, spoken: Spoken, send: Send) -> bytes:
+        assert self._lines is not None
+        async with aclosing(_make_lines(spoken, self._lines(spoken))) as lines:
+            first = await anext(lines)
+            await self._start(send, JSON_TYPE, self._order.headers())
+            await self._send_piece(send, first, more=True)
+            async for line in lines:
+                await self._send_in_time(send, line, spoken)
         return b""
 
     async def _start(self, send: Send, content_type: str, headers: dict[str, str]) -> None:
@@ -266,7 +288,7 @@ class SpeechResponse(Response):
             ) from None
 
 
-async def _make_events(spoken: Spoken, told: SpeechEvents) -> AsyncGenerator[bytes]:
+async def _make_lines(spoken: Spoken, told: SpeechLines) -> AsyncGenerator[bytes]:
     """Yield what tells of each piece of audio, then what ends it."""
     async with aclosing(spoken.stream()) as pieces:
         async for piece in pieces:

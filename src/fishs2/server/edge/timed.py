@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from fishs2.service.speech.request import SpeechRequest
@@ -12,6 +12,9 @@ from fishs2.service.speech.timing.captions import CAPTION_TYPES, make_captions, 
 from fishs2.service.speech.timing.times import SpeechTimes, Timed
 
 JSON_TYPE = "application/json"
+
+Beside = Callable[[Spoken], tuple[dict[str, object], str]]
+"""What JSON has beside the audio of a speech that has ended, and the name of the audio's field."""
 
 _PIECE_BYTES = 3 * 262_144
 """Whole groups of base64."""
@@ -24,11 +27,18 @@ def content_type(request: SpeechRequest) -> str:
     return JSON_TYPE
 
 
-async def timed_answer(spoken: Spoken, sound: Sound) -> tuple[int, AsyncGenerator[bytes]]:
-    """The length of an answer with times, in bytes, and its pieces. spoken: to its end."""
+async def timed_answer(
+    spoken: Spoken, sound: Sound, beside: Beside | None = None
+) -> tuple[int, AsyncGenerator[bytes]]:
+    """The length of an answer with times, in bytes, and its pieces.
+
+    spoken: to its end. beside: a dialect's own JSON; None means ours.
+    """
     times, request = spoken.times, spoken.script.plan.request
     assert times is not None
     await times.finish()
+    if beside is not None:
+        return _with_audio(*beside(spoken), sound)
     captions = None
     if request.captions is not None:
         cues = make_captions(times.sentences, times.words)
@@ -43,9 +53,7 @@ async def timed_answer(spoken: Spoken, sound: Sound) -> tuple[int, AsyncGenerato
     }
     if captions is not None:
         told["captions"] = captions
-    head = json.dumps(told, ensure_ascii=False)[:-1].encode() + b', "audio": "'
-    num_bytes = len(head) + 4 * -(-sound.num_bytes // 3) + 2
-    return num_bytes, _with_audio(head, sound)
+    return _with_audio(told, "audio", sound)
 
 
 def tell_times(
@@ -94,7 +102,15 @@ def _tell(timed: Timed) -> dict[str, object]:
     }
 
 
-async def _with_audio(head: bytes, sound: Sound) -> AsyncGenerator[bytes]:
+def _with_audio(
+    told: dict[str, object], name: str, sound: Sound
+) -> tuple[int, AsyncGenerator[bytes]]:
+    """JSON with the sound as its last field, in base64: the length in bytes, and the pieces."""
+    head = f'{json.dumps(told, ensure_ascii=False)[:-1]}, "{name}": "'.encode()
+    return len(head) + 4 * -(-sound.num_bytes // 3) + 2, _encoded(head, sound)
+
+
+async def _encoded(head: bytes, sound: Sound) -> AsyncGenerator[bytes]:
     yield head
     async with aclosing(sound.pieces(_PIECE_BYTES)) as pieces:
         async for piece in pieces:

@@ -5,7 +5,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from fishs2.server.edge.fields import Integer, JsonBody, Language, Number
 
@@ -69,6 +69,22 @@ class TextToSpeech(_Common):
         None, description="Accepted; the engine reads numbers and dates as it does."
     )
     use_pvc_as_ivc: bool | None = Field(None, description="Accepted; all voices are of one kind.")
+
+
+class CharacterAlignment(BaseModel):
+    """When each character of the text sounds; the three lists are as long as each other."""
+
+    characters: list[str]
+    character_start_times_seconds: list[float]
+    character_end_times_seconds: list[float]
+
+
+class TimedSpeech(BaseModel):
+    """Audio, and when its characters sound."""
+
+    audio_base64: str
+    alignment: CharacterAlignment | None
+    normalized_alignment: CharacterAlignment | None = Field(description="The same.")
 
 
 class SpeechQuery(JsonBody):

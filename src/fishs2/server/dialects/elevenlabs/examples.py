@@ -17,6 +17,16 @@ _SETTINGS = {
     "use_speaker_boost": True,
     "speed": 1.0,
 }
+_ALIGNMENT = {
+    "characters": ["H", "i"],
+    "character_start_times_seconds": [0.0, 0.1],
+    "character_end_times_seconds": [0.1, 0.2],
+}
+_TIMED = {
+    "audio_base64": "//uQxAAAAAAA",
+    "alignment": _ALIGNMENT,
+    "normalized_alignment": _ALIGNMENT,
+}
 _VOICE = {"voice_id": VOICE, "name": "Sample Male", "category": "cloned", "settings": _SETTINGS}
 _SUBSCRIPTION = {
     "tier": "quota",
@@ -28,6 +38,8 @@ _SUBSCRIPTION = {
 EXAMPLES = {
     ("post", _SPEECH): Example(_GIVEN, _BODY),
     ("post", f"{_SPEECH}/stream"): Example(_GIVEN, _BODY),
+    ("post", f"{_SPEECH}/with-timestamps"): Example(_GIVEN, _BODY, answer=_TIMED),
+    ("post", f"{_SPEECH}/stream/with-timestamps"): Example(_GIVEN, _BODY),
     ("get", f"{_ROOT}/voices"): Example(answer={"voices": [_VOICE]}),
     ("get", "/elevenlabs/v2/voices"): Example(
         {"page_size": 10, "search": "sample"},

@@ -38,8 +38,10 @@ def to_speech_request(
     request_id: str,
     output_format: str | None,
     latency: int | None,
+    is_timed: bool = False,
 ) -> SpeechRequest:
-    """Translate the dialect into ours. latency: `optimize_streaming_latency`.
+    """Translate the dialect into ours. latency: `optimize_streaming_latency`. is_timed: it is to
+    be known when each word sounds.
 
     Raises UserError `unsupported_format`, NotFoundError `model_not_found`.
     """
@@ -56,6 +58,7 @@ def to_speech_request(
         sample_rate_hz=audio_format.sample_rate_hz,
         bit_rate=audio_format.bit_rate,
         language=body.language_code,
+        timestamps="word" if is_timed else None,
         latency="normal" if latency is None else _LATENCIES[latency],
         effects=Effects(speed=settings.speed or 1.0),
         sampling=Sampling(

@@ -1,11 +1,12 @@
-"""Speech of ElevenLabs over HTTP: whole, and as it is made."""
+"""Speech of ElevenLabs over HTTP: whole or as it is made, with times of characters or without."""
 
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from fishs2.server.dialects.elevenlabs.body import SpeechQuery, TextToSpeech
+from fishs2.server.dialects.elevenlabs.alignment import AlignedLines, beside_audio
+from fishs2.server.dialects.elevenlabs.body import SpeechQuery, TextToSpeech, TimedSpeech
 from fishs2.server.dialects.elevenlabs.errors import ERRORS
 from fishs2.server.dialects.elevenlabs.request import in_their_words, to_speech_request
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
@@ -27,6 +28,15 @@ _CONTENT_TYPES = {**CONTENT_TYPES, "ulaw": "audio/basic", "alaw": "audio/PCMA"}
 _AUDIO: dict[int | str, dict[str, Any]] = {
     200: {"description": "The speech.", "content": audio_content(_CONTENT_TYPES.values())}
 }
+_TIMED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The speech, and when each character sounds.", "model": TimedSpeech}
+}
+_LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One such object a line; each has what is new.",
+        "content": {"application/json": {"schema": {"type": "string"}}},
+    }
+}
 
 
 def elevenlabs_speech_router(services: Services, options: ServerOptions) -> GuardedRouter:
@@ -36,8 +46,17 @@ def elevenlabs_speech_router(services: Services, options: ServerOptions) -> Guar
     async def answer(
         request: Request, voice_id: str, body: TextToSpeech, query: SpeechQuery, delivery: Delivery
     ) -> Response:
-        order = await order_speech(services, options, request, voice_id, body, query)
-        return SpeechResponse(order, delivery=delivery, client_stall_s=options.client_stall_s)
+        is_timed = delivery in ("timed", "lines")
+        order = await order_speech(
+            services, options, request, voice_id, body, query, is_timed=is_timed
+        )
+        return SpeechResponse(
+            order,
+            delivery=delivery,
+            client_stall_s=options.client_stall_s,
+            lines=AlignedLines,
+            beside=beside_audio,
+        )
 
     async def convert(
         request: Request, voice_id: str, body: TextToSpeech, query: Annotated[SpeechQuery, Query()]
@@ -51,13 +70,30 @@ def elevenlabs_speech_router(services: Services, options: ServerOptions) -> Guar
         """Turn text into speech, as it is made."""
         return await answer(request, voice_id, body, query, "chunked")
 
-    for path, work in ((PATH, convert), (f"{PATH}/stream", stream)):
+    async def convert_with_timestamps(
+        request: Request, voice_id: str, body: TextToSpeech, query: Annotated[SpeechQuery, Query()]
+    ) -> Response:
+        """Turn text into speech, whole, and say when each character sounds."""
+        return await answer(request, voice_id, body, query, "timed")
+
+    async def stream_with_timestamps(
+        request: Request, voice_id: str, body: TextToSpeech, query: Annotated[SpeechQuery, Query()]
+    ) -> Response:
+        """Turn text into speech as it is made: lines of JSON, with times of characters."""
+        return await answer(request, voice_id, body, query, "lines")
+
+    for path, work, answers in (
+        (PATH, convert, _AUDIO),
+        (f"{PATH}/stream", stream, _AUDIO),
+        (f"{PATH}/with-timestamps", convert_with_timestamps, _TIMED),
+        (f"{PATH}/stream/with-timestamps", stream_with_timestamps, _LINES),
+    ):
         router.add_api_route(
             path,
             work,
             methods=["POST"],
             response_class=Response,
-            responses={**ERRORS, **_AUDIO},
+            responses={**ERRORS, **answers},
             openapi_extra=SPEECH,
         )
     return router
@@ -70,6 +106,8 @@ async def order_speech(
     voice_id: str,
     body: TextToSpeech,
     query: SpeechQuery,
+    *,
+    is_timed: bool = False,
 ) -> SpeechOrder:
     """Decide how to speak what a body asks for. Raises Fishs2Error."""
     desk, request_id = services.desk, request.state.request_id
@@ -80,6 +118,7 @@ async def order_speech(
         request_id=request_id,
         output_format=query.output_format,
         latency=query.optimize_streaming_latency,
+        is_timed=is_timed,
     )
     script = await desk.write(wanted)
     headers = {"request-id": request_id, "character-cost": str(script.num_chars)}
