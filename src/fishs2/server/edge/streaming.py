@@ -208,6 +208,9 @@ class SpeechResponse(Response):
             async with aclosing(pieces):
                 last = await anext(pieces)
                 headers = {**self._order.headers(), "Content-Length": str(num_bytes)}
+                if spoken.times is not None:
+                    # Where the listener failed it is less than what was planned.
+                    headers["X-Fishs2-Times"] = spoken.times.kind
                 if spoken.report.verdicts:
                     headers["X-Fishs2-Verify"] = verify_header(spoken.report.verdicts)
                 kind = content_type(self._order.script.plan.request)

@@ -11,8 +11,8 @@ What begins here ends here: whatever becomes of the caller, the reservation is s
 block ends, and so before whoever sends the audio sends the last of it. Dialects translate.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from fishs2.errors import StoreUnavailableError
 from fishs2.service.accounts.accounts import Accounts, Principal, Reservation
@@ -87,7 +87,7 @@ class Desk:
         service = await self._open_service()
         async with self._accounts.reserve(principal, script.num_chars) as reservation:
             spoken = service.speak(script)
-            with self._charged(spoken.report, reservation):
+            async with self._charged(spoken, reservation):
                 yield spoken
 
     @asynccontextmanager
@@ -103,7 +103,7 @@ class Desk:
         plan = await service.plan(request)
         async with self._accounts.reserve(principal, 0) as reservation:
             spoken = service.speak(LiveScript(plan, text, reservation.grow), is_live=True)
-            with self._charged(spoken.report, reservation):
+            async with self._charged(spoken, reservation):
                 yield spoken
 
     async def clip(self, principal: Principal, script: WholeScript) -> Clip:
@@ -150,8 +150,9 @@ class Desk:
         """Who asks, counted: most are at the door, before anything of their request is read."""
         return principal if principal.is_counted else await self._accounts.count(principal)
 
-    @contextmanager
-    def _charged(self, report: SpeechReport, reservation: Reservation) -> Iterator[None]:
+    @asynccontextmanager
+    async def _charged(self, spoken: Spoken, reservation: Reservation) -> AsyncGenerator[None]:
+        report = spoken.report
         try:
             yield
         finally:
@@ -160,3 +161,4 @@ class Desk:
                 report.log()
                 self._on_end(report)
             reservation.outcome = report.cost()
+            await spoken.close()

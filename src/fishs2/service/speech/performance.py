@@ -211,7 +211,7 @@ class Performance:
                         yield pcm
                 has_sound = self._report.num_begun > self._report.num_spoken
                 if has_sound:
-                    self._note_times(started)
+                    await self._note_times(started)
                 before = line if has_sound else None
                 self._report.num_spoken += 1
                 if started.feed.verdict is not None:
@@ -276,13 +276,13 @@ class Performance:
             # What was held back is the end of this utterance still.
             yield joints.end()
 
-    def _note_times(self, started: _Started) -> None:
+    async def _note_times(self, started: _Started) -> None:
         """Say when an utterance was heard, now that all of it was."""
         if self._times is None:
             return
         pieces, self._heard = self._heard, []
         start_s, end_s = self._report.times_s[-1]
-        self._times.add(
+        await self._times.add(
             Heard(
                 started.line,
                 self._script.plan.worded(started.line),

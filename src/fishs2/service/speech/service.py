@@ -176,6 +176,11 @@ class Spoken:
                     pass
             yield sound
 
+    async def close(self) -> None:
+        """End what of it is still to be heard again."""
+        if self.times is not None:
+            await self.times.close()
+
     def _perform(self, read: Read) -> Performance:
         self._performance = Performance(
             self._engine,

@@ -13,7 +13,7 @@ import pytest
 
 from fishs2.engines.espeak.engine import BuiltinEngine
 from tests.listeners import FakeListener
-from tests.serving import Served, serving
+from tests.serving import Served, serving, until
 
 TEXT = "Hello there, my **old** friend. It costs 25 € &amp; more! Is that “well-known”?\n\nThe end"
 PATH = "/v1/audio/speech"
@@ -192,3 +192,22 @@ async def test_other_engines_are_heard_where_something_can_listen() -> None:
     check(told["times"], text, len(pcm) / rate_hz)
     assert (told["header"], told["times"]["kind"]) == ("aligned", "aligned")
     assert len(told["times"]["words"]) == 5
+
+
+async def test_a_listener_that_fails_is_told_in_the_header() -> None:
+    async with serving(listener=FakeListener(fails=True)) as served:
+        told = await ask(served, input="One two three.")
+
+    assert (told["header"], told["times"]["kind"]) == ("estimated", "estimated")
+
+
+async def test_client_that_leaves_ends_what_is_heard_for_it() -> None:
+    listener = FakeListener()
+    listener.gate.clear()
+    body = {"model": "fishs2", "input": TEXT, "timestamps": "word", "stream_format": "sse"}
+    async with serving(listener=listener) as served:
+        async with served.client.stream("POST", PATH, json=body) as answer:
+            pieces = answer.aiter_bytes()
+            assert await anext(pieces)
+            await until(lambda: listener.num_active > 0)
+        await until(lambda: listener.num_active == 0)

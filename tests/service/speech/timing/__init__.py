@@ -1,4 +1,4 @@
 """Where modules without a file of their name here are tested.
 
-aligning, times, units: server/dialects/openai/test_timestamps
+aligning, units: server/dialects/openai/test_timestamps
 """

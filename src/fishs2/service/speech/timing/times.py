@@ -5,6 +5,7 @@ A reader asks for what is new. Places are characters of the caller's text, code 
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,9 @@ Hear = Callable[[Pcm, str, Sequence[Span]], Awaitable[list[Placed]]]
 
 GetSource = Callable[[int, int], str]
 """A part of the caller's text."""
+
+_MAX_UNHEARD = 8
+"""Utterances that may wait to be heard: a minute or two of sound."""
 
 _ENDS_SENTENCE_S = 0.2
 """A pause as long as this ends a sentence that has no mark at its end, such as a heading."""
@@ -77,42 +81,50 @@ class SpeechTimes:
         self._source = source
         self._hear = None if is_marked else hear
         self._open: Timed | None = None
-        self._last: asyncio.Task[None] | None = None
+        # Utterances in order, each with its sound; at most _MAX_UNHEARD.
+        self._unheard: deque[asyncio.Task[None]] = deque()
 
-    def add(self, heard: Heard) -> None:
-        """Note an utterance, in order."""
+    async def add(self, heard: Heard) -> None:
+        """Note an utterance, in order. Waits while too many are still to be heard."""
         if self._hear is None:
             self._note(heard, self._place(heard))
-        else:
-            self._last = asyncio.create_task(self._align(heard, self._hear, self._last))
+            return
+        while len(self._unheard) >= _MAX_UNHEARD:
+            await self._await_first()
+        before = self._unheard[-1] if self._unheard else None
+        self._unheard.append(asyncio.create_task(self._align(heard, self._hear, before)))
 
     async def finish(self) -> None:
         """Wait until all is known. After it nothing may be added."""
-        if self._last is not None:
-            await self._last
+        while self._unheard:
+            await self._await_first()
         self._close_sentence()
 
     async def close(self) -> None:
-        """End what is under way."""
-        if self._last is not None:
-            self._last.cancel()
-            await asyncio.wait([self._last])
+        """End what is under way. After it nothing may be added."""
+        tasks = set(self._unheard)
+        self._unheard.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _await_first(self) -> None:
+        await self._unheard[0]
+        self._unheard.popleft()
 
     async def _align(self, heard: Heard, hear: Hear, before: asyncio.Task[None] | None) -> None:
+        # One after another: those of one long text are not to take all turns at the listener.
+        if before is not None:
+            await asyncio.wait([before])
+        words = list(find_words(heard.text.text))
         try:
-            words = list(find_words(heard.text.text))
-            placed: list[Placed] | None = None
-            try:
-                placed = await hear(heard.pcm, heard.text.text, words)
-            except Fishs2Error as error:
-                logger.warning("words are estimated, as nothing was heard: %s", error.message)
-                self.kind = "estimated"
-            if before is not None:
-                await before
-            self._note(heard, self._place(heard) if placed is None else placed)
-        finally:
-            if before is not None and not before.done():
-                before.cancel()
+            placed = await hear(heard.pcm, heard.text.text, words)
+        except Fishs2Error as error:
+            logger.warning("words are estimated, as nothing was heard: %s", error.message)
+            self.kind = "estimated"
+            placed = self._place(heard)
+        self._note(heard, placed)
 
     def _place(self, heard: Heard) -> list[Placed]:
         words = list(find_words(heard.text.text))
