@@ -100,6 +100,7 @@ class LiveScript:
         self._num_silent = 0
         self._sources: list[str] = []
         self._num_chars = 0
+        self._num_after = 0
         self._silence = SilenceCount()
         self._tail_s = 0.0
 
@@ -131,7 +132,7 @@ class LiveScript:
     def source(self, start: int, end: int) -> str:
         """A part of all that was received, which is not long ago."""
         parts: list[str] = []
-        at = self._num_chars
+        at = self._num_chars + self._num_after
         for part in reversed(self._sources):
             at -= len(part)
             parts.append(part)
@@ -159,7 +160,9 @@ class LiveScript:
                 await self._write()
             elif self._text.is_ended:
                 if self._sources and self._silent:
-                    self._sources[-1] += "".join(self._silent)
+                    after = "".join(self._silent)
+                    self._sources[-1] += after
+                    self._num_after = len(after)
                     self._tail_s = self._silence_of_silent()
                     self._silent = []
                 return None

@@ -7,15 +7,17 @@ A mark that no space parts from the word after it, as an opening quote, begins w
 character of the text is told once, in order, and no time is before the last.
 """
 
+import asyncio
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypedDict
 
 from fishs2.server.edge.streaming import packed_json
 from fishs2.service.speech.service import Spoken
-from fishs2.service.speech.timing.times import Timed
+from fishs2.service.speech.timing.times import SpeechTimes, Timed
 from fishs2.text.words import find_words
 
 _NEAR_CHARS = 200
@@ -110,6 +112,48 @@ class CharacterTimes:
         told.starts_s.extend([self._end_s] * len(text))
         told.ends_s.extend([self._end_s] * len(text))
         self._at += len(text)
+
+
+@asynccontextmanager
+async def telling(
+    spoken: Spoken, tell: Callable[[FrameAlignment], Awaitable[None]], *, is_absolute: bool
+) -> AsyncIterator[None]:
+    """In this block tell when characters sound, as it becomes known; all of it by its end.
+
+    is_absolute: as `in_ms` has it. Nothing is told of a speech that asks for no times, nor to the
+    end of one that breaks off. Raises what `tell` raises.
+    """
+    times = spoken.times
+    if times is None:
+        yield
+        return
+    work = asyncio.create_task(_tell_all(times, CharacterTimes(spoken.script), tell, is_absolute))
+    try:
+        yield
+        await times.finish()
+        await work
+    finally:
+        work.cancel()
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # Raised already, or by what else was sent to the same client.
+
+
+async def _tell_all(
+    times: SpeechTimes,
+    characters: CharacterTimes,
+    tell: Callable[[FrameAlignment], Awaitable[None]],
+    is_absolute: bool,
+) -> None:
+    since_ms, is_complete = 0, False
+    while not is_complete:
+        await times.wait()
+        is_complete = times.is_complete
+        fresh = characters.finish(times.words) if is_complete else characters.take(times.words)
+        for part in in_ms(fresh, is_absolute=is_absolute, since_ms=since_ms):
+            await tell(part)
+        if fresh.chars:
+            since_ms = round(fresh.ends_s[-1] * 1000)
 
 
 def beside_audio(spoken: Spoken) -> tuple[dict[str, object], str]:

@@ -109,10 +109,12 @@ class LiveQuery(_Common):
     optimize_streaming_latency: Annotated[Integer, Field(ge=0, le=4)] | None = None
     inactivity_timeout: Annotated[Integer, Field(ge=1, le=180)] | None = None
     enable_ssml_parsing: bool | None = None
+    # None: times begin anew in each message of a connection for several contexts, where Pipecat
+    # adds them up; LiveKit asks for them on one clock. False: none at all.
+    sync_alignment: bool | None = None
     # What these ask for is what always happens.
     enable_logging: bool | None = None
     auto_mode: bool | None = None
-    sync_alignment: bool | None = None
 
 
 class GenerationConfig(JsonBody):

@@ -62,6 +62,11 @@ class Contexts:
         self._make_request(None)
 
     @property
+    def has_one_clock(self) -> bool:
+        """Whether times are of the whole speech, not of each message."""
+        return self._most == 1 or self._query.sync_alignment is True
+
+    @property
     def all(self) -> list[Context]:
         """Those that have not been spoken to their end."""
         return list(self._open.values())
@@ -115,6 +120,7 @@ class Contexts:
             request_id=self._request_id,
             output_format=query.output_format,
             latency=query.optimize_streaming_latency,
+            is_timed=query.sync_alignment is not False,
         )
 
 

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.types import Message
 
 from fishs2.errors import UserError
+from fishs2.server.dialects.elevenlabs.alignment import FrameAlignment
 from fishs2.server.dialects.elevenlabs.body import Frame
 from fishs2.server.edge.bodies import validate
 from fishs2.server.edge.errors import describe_fields
@@ -66,6 +67,12 @@ def audio_frames(audio: bytes, context_id: str | None) -> Iterator[str]:
     for start in range(0, len(audio), _MAX_AUDIO_BYTES):
         encoded = base64.b64encode(audio[start : start + _MAX_AUDIO_BYTES]).decode("ascii")
         yield _packed({"audio": encoded}, context_id)
+
+
+def alignment_frame(alignment: FrameAlignment, context_id: str | None) -> str:
+    """When some characters sound."""
+    told = {"alignment": alignment, "normalizedAlignment": alignment}
+    return _packed({**told}, context_id)
 
 
 def final_frame(context_id: str | None) -> str:

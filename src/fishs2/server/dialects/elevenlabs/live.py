@@ -21,6 +21,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from fishs2.errors import BusyError, Fishs2Error, ShutdownError, StalledReaderError, UserError
+from fishs2.server.dialects.elevenlabs.alignment import FrameAlignment, telling
 from fishs2.server.dialects.elevenlabs.body import Frame, LiveQuery
 from fishs2.server.dialects.elevenlabs.contexts import (
     MAX_CONTEXTS,
@@ -32,6 +33,7 @@ from fishs2.server.dialects.elevenlabs.contexts import (
 from fishs2.server.dialects.elevenlabs.errors import error_frame
 from fishs2.server.dialects.elevenlabs.frames import (
     WholeSamples,
+    alignment_frame,
     audio_frames,
     final_frame,
     read_frame,
@@ -232,7 +234,7 @@ class LiveSession:
         """Speak one context to its end. Raises only what ends the connection."""
         name = self._name(context.context_id)
         try:
-            await self._send_speech(context)
+            await self._send_speech(context, has_one_clock=contexts.has_one_clock)
         except StalledReaderError:
             raise
         except Fishs2Error as error:
@@ -246,7 +248,7 @@ class LiveSession:
         if not self._is_multi or self._is_cut_short:
             self._end_if_spoken(contexts)
 
-    async def _send_speech(self, context: Context) -> None:
+    async def _send_speech(self, context: Context, *, has_one_clock: bool) -> None:
         assert self._principal is not None
         desk = self._services.desk
         pace = pace_of(self._socket.scope)
@@ -258,8 +260,12 @@ class LiveSession:
                 await self._send(frame)
             context.touch()
 
+        async def tell(alignment: FrameAlignment) -> None:
+            await self._send(alignment_frame(alignment, name))
+
         async with (
             desk.speak_live(self._principal, context.request, context.text) as spoken,
+            telling(spoken, tell, is_absolute=has_one_clock),
             aclosing(spoken.stream()) as pieces,
         ):
             context.spoken = spoken

@@ -71,13 +71,17 @@ class Heard:
 
 
 class SpeechTimes:
-    """Of one speech. One event loop. words, sentences: those that are known, in order."""
+    """Of one speech. One event loop. words, sentences: those that are known, in order; is_complete:
+    all there are.
+    """
 
     def __init__(self, source: GetSource, *, is_marked: bool, hear: Hear | None = None) -> None:
         """is_marked: the engine marks words. hear: aligns where it does not."""
         self.kind: Kind = "exact" if is_marked else "aligned" if hear is not None else "estimated"
         self.words: list[Timed] = []
         self.sentences: list[Timed] = []
+        self.is_complete = False
+        self._changed = asyncio.Event()
         self._source = source
         self._hear = None if is_marked else hear
         self._open: Timed | None = None
@@ -99,6 +103,15 @@ class SpeechTimes:
         while self._unheard:
             await self._await_first()
         self._close_sentence()
+        self.is_complete = True
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Wait until something has changed; returns at once if nobody has waited since it did. For
+        one reader.
+        """
+        await self._changed.wait()
+        self._changed.clear()
 
     async def close(self) -> None:
         """End what is under way. After it nothing may be added."""
@@ -156,6 +169,7 @@ class SpeechTimes:
             fresh = [each for each in fresh if each.char_start >= self.words[-1].char_end]
         self.words += fresh
         self._note_sentences(heard, fresh)
+        self._changed.set()
 
     def _note_sentences(self, heard: Heard, words: Sequence[Timed]) -> None:
         text = heard.line.text.text
