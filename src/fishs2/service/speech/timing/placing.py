@@ -10,11 +10,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil
+from operator import add
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fishs2.audio.pcm import Pcm
 from fishs2.engines.base import SILENCE, WordMark
@@ -61,8 +61,9 @@ class Loudness:
         powers = np.einsum("ts,ts->t", frames, frames) / size if num_frames else np.zeros(1)
         self._powers = np.fmax(powers, 0.0)  # what is no number is no sound
         least = max(SILENCE, 0.01 * float(np.sqrt(self._powers.max())))
-        # Numbers of the frames with sound, in order; a list, as it is searched for every word.
-        self._loud: list[int] = np.flatnonzero(self._powers > least * least).tolist()
+        # Numbers of the frames with sound, in order; a list too, as it is searched for every word.
+        self._loud_frames = np.flatnonzero(self._powers > least * least)
+        self._loud: list[int] = self._loud_frames.tolist()
 
     def sounding(self, start_s: float, end_s: float) -> tuple[float, float]:
         """The part of a stretch with sound in it: without long silences at its ends."""
@@ -79,8 +80,8 @@ class Loudness:
 
     def pauses(self) -> list[tuple[float, float]]:
         """Silences between sounds that are long enough for a pause, in order."""
-        loud = np.array(self._loud)
-        gaps = np.flatnonzero(np.diff(loud) * self.frame_s > _PAUSE_S).tolist()
+        steps = self._loud_frames[1:] - self._loud_frames[:-1]
+        gaps = np.flatnonzero(steps * self.frame_s > _PAUSE_S).tolist()
         return [
             ((self._loud[gap] + 1) * self.frame_s, self._loud[gap + 1] * self.frame_s)
             for gap in gaps
@@ -120,8 +121,8 @@ def place_by_syllables(text: str, words: Sequence[Span], loudness: Loudness) -> 
     if not words:
         return []
     begin_s, end_s = loudness.sounding(0.0, loudness.seconds)
-    weights = np.array([count_syllables(text[start:end]) for start, end in words], float)
-    has_mark = [bool(_MARK.search(text[end:start])) for (_, end), (start, _) in _neighbours(words)]
+    weights = [count_syllables(text[start:end]) for start, end in words]
+    has_mark = [bool(_MARK.search(text[end:start])) for (_, end), (start, _) in pairwise(words)]
     borders = _anchor(weights, has_mark, loudness, begin_s, end_s)
     starts: list[float | None] = [begin_s]
     for index, border_s in enumerate(borders[1:-1]):
@@ -132,7 +133,7 @@ def place_by_syllables(text: str, words: Sequence[Span], loudness: Loudness) -> 
 
 
 def _anchor(
-    weights: NDArray[np.float64],
+    weights: Sequence[int],
     has_mark: Sequence[bool],
     loudness: Loudness,
     begin_s: float,
@@ -140,9 +141,9 @@ def _anchor(
 ) -> list[float]:
     """Borders of the words in seconds, one more than there are words."""
     pauses = loudness.pauses()
-    lasts = np.array([_MARK_WEIGHT if mark else 0.0 for mark in has_mark] + [0.0])
-    guess = np.concatenate(([0.0], np.cumsum(weights + lasts)))
-    guess = begin_s + guess / guess[-1] * (end_s - begin_s)
+    # NumPy takes longer to begin than to add so few numbers.
+    lasts = [_MARK_WEIGHT if mark else 0.0 for mark in has_mark]
+    guess = _spread(weights, [*lasts, 0.0], begin_s, end_s)
     marked = [index + 1 for index, mark in enumerate(has_mark) if mark]
     known = _match(pauses, marked, guess)
     borders = [begin_s]
@@ -150,16 +151,24 @@ def _anchor(
     ends = [*(pause for _, pause in known), (end_s, end_s)]
     from_s = begin_s
     for (first, last), (until_s, next_s) in zip(pairwise(at), ends, strict=True):
-        part = np.cumsum(weights[first:last] + np.append(lasts[first : last - 1], 0.0))
-        inner = from_s + part / part[-1] * (until_s - from_s)
-        borders += [float(each) for each in inner[:-1]]
+        lasts_inside = [*lasts[first : last - 1], 0.0]
+        borders += _spread(weights[first:last], lasts_inside, from_s, until_s)[1:-1]
         borders.append(next_s)
         from_s = next_s
     return borders
 
 
+def _spread(
+    weights: Sequence[int], lasts: Sequence[float], from_s: float, until_s: float
+) -> list[float]:
+    """Borders of words that last as long as they weigh, one more than there are words."""
+    sums = [0.0, *accumulate(map(add, weights, lasts))]
+    each_s = (until_s - from_s) / sums[-1]
+    return [from_s + each * each_s for each in sums]
+
+
 def _match(
-    pauses: Sequence[tuple[float, float]], marked: Sequence[int], guess: NDArray[np.float64]
+    pauses: Sequence[tuple[float, float]], marked: Sequence[int], guess: Sequence[float]
 ) -> list[tuple[int, tuple[float, float]]]:
     """Which border each pause is: in order, the nearest that has a mark."""
     found: list[tuple[int, tuple[float, float]]] = []
@@ -171,7 +180,7 @@ def _match(
         if not choices:
             break
         middle_s = (pause[0] + pause[1]) / 2
-        best = min(choices, key=lambda border: abs(float(guess[border]) - middle_s))
+        best = min(choices, key=lambda border: abs(guess[border] - middle_s))
         found.append((best, pause))
         free = free[free.index(best) + 1 :]
     return found
@@ -196,7 +205,3 @@ def _trim(words: Sequence[Span], times: Sequence[float], loudness: Loudness) -> 
         start_s, end_s = loudness.sounding(times[index], after_s)
         placed.append(Placed(start, end, start_s, end_s))
     return placed
-
-
-def _neighbours(words: Sequence[Span]) -> Sequence[tuple[Span, Span]]:
-    return list(pairwise(words))
