@@ -18,6 +18,7 @@ from fishs2.server.logs import LogFiles
 from fishs2.server.options import ServerOptions
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
+from fishs2.service.consents import Consents
 from fishs2.service.lexicons import Lexicons
 from fishs2.service.listening import Listening
 from fishs2.service.services import EngineChoice, Limits, Services, Stores
@@ -30,6 +31,7 @@ from fishs2.settings_groups.server import LogSettings, WyomingSettings
 from fishs2.settings_groups.service import ListeningSettings, StoreSettings, VoiceSettings
 from fishs2.store.accounts.keys import has_keys, keys_named
 from fishs2.store.clips import ClipStore
+from fishs2.store.consents import ConsentStore
 from fishs2.store.database import Database
 from fishs2.store.lexicons import LexiconStore
 from fishs2.store.voices.store import VoiceStore
@@ -219,6 +221,7 @@ def _open_stores(settings: Settings, listening: Listening) -> Stores:
     watch = StoreWatch(folders, accounts.check)
     return Stores(
         voices=open_voices(settings, listening),
+        consents=Consents(ConsentStore(data / "consents")),
         lexicons=open_lexicons(settings),
         accounts=accounts,
         clips=Clips(clips),

@@ -19,6 +19,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RECORDING = SAMPLE_VOICES / "sample_male" / "sample_male_new.wav"
 REFUSED = {("get", "/clips/{name}"): 404, ("get", "/model/{model_id}/cover"): 404}
 """Of what nobody can know before: cached audio, and a picture that a voice may not have."""
+REFUSED |= {
+    (method, "/v1/audio/voice_consents/{consent_id}"): 404 for method in ("get", "post", "delete")
+}
+"""Ids that the server makes."""
 REFUSED |= {("post", path): 501 for path in ("/v1/vqgan/encode", "/v1/vqgan/decode")}
 """What needs another engine, or another server."""
 
@@ -41,6 +45,8 @@ async def prepare(served: Served, path: str, method: str) -> None:
     for voice in (await client.get("/v1/voices")).json()["data"]:
         if not voice["id"].startswith("sample_"):
             assert (await client.delete(f"/v1/voices/{voice['id']}")).status_code == 200
+    words = {"words": [{"word": "GIF", "say": "jif"}]}
+    assert (await client.put("/v1/lexicons/my-project", json=words)).status_code == 200
     if (method, path) not in STORES:
         files = {"files": ("sample.wav", RECORDING.read_bytes())}
         stored = await client.post("/v1/audio/voices", files=files, data={"voice_id": "my-voice"})
@@ -72,7 +78,7 @@ def to_request(path: str, operation: dict[str, Any]) -> dict[str, Any]:
 def _files(content: dict[str, Any]) -> list[str]:
     """Fields of a form that are audio files."""
     form = content.get("multipart/form-data", {}).get("schema", {}).get("properties", {})
-    named = ("files", "audioFiles", "voices", "audio", "audios", "file")
+    named = ("files", "audioFiles", "voices", "audio", "audios", "file", "recording")
     return [name for name in named if name in form]
 
 

@@ -20,6 +20,7 @@ from fishs2.errors import (
 from fishs2.service.accounts.accounts import Accounts
 from fishs2.service.clips import Clips
 from fishs2.service.codec import CodecService
+from fishs2.service.consents import Consents
 from fishs2.service.lexicons import Lexicons
 from fishs2.service.listening import Listening
 from fishs2.service.metrics import Load, Metrics
@@ -59,6 +60,7 @@ class Stores:
     """What is kept, and the watch over where it is kept."""
 
     voices: Voices
+    consents: Consents
     lexicons: Lexicons
     accounts: Accounts
     clips: Clips
@@ -105,6 +107,7 @@ class Services:
     ) -> None:
         """is_on_network: other machines can reach the port."""
         self.voices = stores.voices
+        self.consents = stores.consents
         self.lexicons = stores.lexicons
         self.accounts = stores.accounts
         self.clips = stores.clips
@@ -230,6 +233,7 @@ class Services:
         await self.clips.close()
         await self.accounts.close()
         await self.voices.close()
+        self.consents.close()
         self.lexicons.close()
         if self._admission is not None:
             self._admission.check_integrity()

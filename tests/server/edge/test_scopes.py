@@ -56,6 +56,9 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     **{(method, "/v1/lexicons/x"): STORE for method in ("PUT", "DELETE")},
     **{("POST", path): STORE for path in ("/v1/files", "/v1/audio/voices")},
     ("POST", "/v1/voices/check"): STORE,
+    **{("GET", f"/v1/audio/voice_consents{path}"): READ for path in ("", "/x")},
+    **{("POST", f"/v1/audio/voice_consents{path}"): STORE for path in ("", "/x")},
+    ("DELETE", "/v1/audio/voice_consents/x"): STORE,
     **{("DELETE", path): STORE for path in ("/v1/voices/x", "/v1/audio/voices/x")},
     **{
         ("GET", path): READ

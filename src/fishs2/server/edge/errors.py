@@ -46,7 +46,7 @@ _HTTP_CODES = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
 
-_BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio"})
+_BAD_UPLOAD_CODES = frozenset({"missing_files", "invalid_audio", "invalid_voice_type"})
 """400 on the original wrapper, where every other wrong value is 422."""
 
 _STORE_FULL = (

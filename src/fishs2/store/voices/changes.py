@@ -30,6 +30,7 @@ class NewVoice:
     """A voice to store. voice_id: as the client gave it; None takes the name or a file's.
 
     transcript: of the first sample, where the sample has none itself; is_heard: it was recognised.
+    consent: id of the consent that goes with it.
     """
 
     samples: tuple[NewSample, ...]
@@ -44,6 +45,7 @@ class NewVoice:
     visibility: Visibility = "private"
     cover: Cover | None = None
     is_heard: bool = False
+    consent: str | None = None
 
     @property
     def given_id(self) -> str:
@@ -93,6 +95,7 @@ def compose(
         other_transcripts=tuple(sample.transcript or "" for sample in others),
         tags=new.tags,
         visibility=new.visibility,
+        consent=new.consent,
         is_heard=new.is_heard,
     )
     return voice, {name: sample.content for name, sample in files.items()}

@@ -72,8 +72,8 @@ class Voice:
     seconds; updated is None as long as nothing was. transcript: of the first sample; is_heard: it
     was recognised, and nobody has corrected it. samples: in upload order; the first is the
     reference. other_transcripts: of those after it, "" for none. cover: name of the file with its
-    picture. is_flat: an audio file beside the folders of others. stamp: differs from that of any
-    other state of this voice on disk.
+    picture. consent: id of the one that it was stored with. is_flat: an audio file beside the
+    folders of others. stamp: differs from that of any other state of this voice on disk.
     """
 
     voice_id: str
@@ -90,6 +90,7 @@ class Voice:
     visibility: Visibility = "private"
     updated: int | None = None
     cover: str | None = None
+    consent: str | None = None
     is_flat: bool = False
     is_heard: bool = False
     stamp: object = field(default=None, compare=False)
@@ -146,6 +147,7 @@ def _describe_stored(
         visibility=to_visibility(meta.get("visibility")),
         updated=_time(meta, "updated"),
         cover=cover if cover and _COVER.match(cover) else None,
+        consent=_text(meta, "consent"),
         is_heard=meta.get("transcript_source") == "heard",
         stamp=stamp,
     )
@@ -357,6 +359,7 @@ def _further(voice: Voice) -> dict[str, object]:
         "visibility": "" if voice.visibility == "private" else voice.visibility,
         "updated": voice.updated,
         "cover": voice.cover,
+        "consent": voice.consent,
         "transcript_source": "heard" if voice.is_heard and voice.transcript else "",
     }
     return {key: value for key, value in further.items() if value}
@@ -389,11 +392,3 @@ def remove_cover(folder: Path, name: str | None) -> None:
     if name is not None:
         with suppress(OSError):
             (folder / name).unlink()
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder with what is in it, or a link; nothing is fine. Links are not followed."""
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)

@@ -40,7 +40,6 @@ from fishs2.store.voices.files import (
     Voice,
     read_bytes,
     remove_cover,
-    remove_tree,
     stamp_of,
     write_cover,
     write_durably,
@@ -49,7 +48,7 @@ from fishs2.store.voices.files import (
 from fishs2.store.voices.folder import Scan, VoiceFolder
 from fishs2.store.voices.ids import fold_name, propose_ids
 from fishs2.store.voices.lookup import check_free, check_same_name, match_voice, name_taken
-from fishs2.store.voices.swap import GONE, NEW, aside, clean_up, swap_in
+from fishs2.store.voices.swap import GONE, NEW, aside, clean_up, remove_tree, swap_in
 
 LOCK_TIMEOUT_S = 10.0
 """How long a writer waits for another; an upload takes milliseconds once its files are decoded."""

@@ -4,12 +4,11 @@ Whoever calls this holds the lock of the folder. `store` draws the names.
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-
-from fishs2.store.voices.files import remove_tree
 
 NEW, OLD, GONE = ".new-", ".old-", ".gone-"
 
@@ -54,6 +53,14 @@ def is_torn(names: Collection[str]) -> bool:
 def has_left_overs(names: Iterable[str]) -> bool:
     """Whether a writer is at work, or died."""
     return any(name.startswith((NEW, OLD, GONE)) for name in names)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with what is in it, or a link; nothing is fine. Links are not followed."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _id_of(name: str) -> str:

@@ -3,6 +3,7 @@
 The three listing paths give identical bodies: clients try them one after the other.
 """
 
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
@@ -10,9 +11,11 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, Response
 
+from fishs2.errors import UserError
 from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
-from fishs2.server.edge.error_bodies import ErrorBody, error_answers
+from fishs2.server.edge.error_bodies import ErrorBody, error_answers, house_error
+from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.fields import Switch, auto_as_none
 from fishs2.server.edge.proxies import address_of, preview_url
 from fishs2.server.options import ServerOptions
@@ -50,6 +53,8 @@ UPLOAD_SCHEMA: dict[str, Any] = {
                         "model": {"type": "string"},
                         "language": {"type": "string"},
                         "mode": {"type": "string"},
+                        "consent": {"type": "string"},
+                        "type": {"type": "string", "enum": ["audio_sample"]},
                     },
                 }
             }
@@ -129,17 +134,22 @@ class CheckedRecording(BaseModel):
 class CreatedVoice(BaseModel):
     """The answer to an upload. `id` is what speech requests and deletes are to name.
 
+    object, type: `audio.voice` and `audio_sample`, as OpenAI has them, for an upload with a
+    consent; `voice` and null without. created, created_at: Unix time in seconds.
     notice: a sentence for whoever uploaded it, if something is missing. findings: of its reference.
     """
 
     id: str
     voice_id: str
     name: str
-    object: Literal["voice"] = "voice"
+    object: Literal["voice", "audio.voice"] = "voice"
+    type: Literal["audio_sample"] | None = None
+    consent: str | None = None
     model: str | None
     language: str | None
     sample_count: int
     created: int
+    created_at: int
     prompt_text: str | None
     transcript_source: TranscriptSource | None
     notice: str | None
@@ -153,6 +163,12 @@ class DeletedVoice(BaseModel):
     id: str
 
 
+class DeletedAudioVoice(DeletedVoice):
+    """The answer to a delete at OpenAI's address."""
+
+    object: Literal["audio.voice.deleted"] = "audio.voice.deleted"
+
+
 All = Annotated[
     Switch, Query(alias="all", description="Name the engine's own voices in `voices`, too.")
 ]
@@ -163,12 +179,23 @@ Legacy = Annotated[
 ERRORS = error_answers(
     ErrorBody,
     {
-        400: "No file, or one that is not audio.",
+        400: "No file, one that is not audio, or an unknown type.",
+        404: "There is no such consent.",
         409: "Another voice has this name.",
         413: "The upload is too large.",
         422: "A field is wrong.",
         429: "The store is busy; try again.",
+        501: "Voices are not designed from descriptions here.",
     },
+)
+
+_AUDIO_SAMPLE, _PROMPT = "audio_sample", "prompt"
+_NO_DESIGN = Problem(
+    HTTPStatus.NOT_IMPLEMENTED,
+    "this server does not design voices from a description (type=prompt): upload a recording as "
+    "audio_sample, and describe how to speak in the instructions of each request",
+    "not_supported",
+    "type",
 )
 
 
@@ -178,10 +205,16 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
 
     _add_list(router, services, options)
 
-    async def create_voice(request: Request) -> CreatedVoice:
+    async def create_voice(request: Request) -> CreatedVoice | Response:
         """Store a voice from audio files; one of this id or name is replaced."""
         async with open_form(request, max_files=MAX_SAMPLES + 1, max_fields=MAX_FIELDS) as form:
+            kind = form.get("type") or _AUDIO_SAMPLE
+            if kind == _PROMPT:
+                return house_error(_NO_DESIGN)
             new = await read_form(form)
+        _check_kind(kind)
+        if new.consent is not None:
+            await services.consents.get(new.consent, param="consent")
         voice = await services.voices.add(new)
         found = await services.voices.doctor.examine_new(new, voice)
         return _created(voice, services.missing_transcript(voice), found)
@@ -191,18 +224,24 @@ def voices_router(services: Services, options: ServerOptions) -> GuardedRouter:
         voice = await services.voices.remove(voice_id)
         return DeletedVoice(id=voice.voice_id)
 
+    async def delete_audio_voice(voice_id: str) -> DeletedAudioVoice:
+        """Delete a stored voice and its audio."""
+        voice = await services.voices.remove(voice_id)
+        return DeletedAudioVoice(id=voice.voice_id)
+
     for path in UPLOAD_PATHS:
         router.add_api_route(
             path,
             create_voice,
             methods=["POST"],
+            response_model=CreatedVoice,
             responses=ERRORS,
             openapi_extra={**UPLOAD_SCHEMA, **WRITE_VOICES},
         )
-    for path in DELETE_PATHS:
+    for path, delete in zip(DELETE_PATHS, (delete_voice, delete_audio_voice), strict=True):
         router.add_api_route(
             path,
-            delete_voice,
+            delete,
             methods=["DELETE"],
             responses=error_answers(ErrorBody, {404: "There is no such voice."}),
             openapi_extra=WRITE_VOICES,
@@ -246,10 +285,14 @@ def _created(voice: Voice, notice: str | None, found: CheckUp) -> CreatedVoice:
         id=voice.voice_id,
         voice_id=voice.voice_id,
         name=voice.name,
+        object="audio.voice" if voice.consent else "voice",
+        type="audio_sample" if voice.consent else None,
+        consent=voice.consent,
         model=voice.model,
         language=voice.language,
         sample_count=len(voice.samples),
         created=voice.created,
+        created_at=voice.created,
         prompt_text=voice.transcript,
         transcript_source=voice.transcript_source,
         notice=notice,
@@ -278,8 +321,18 @@ async def read_form(form: FormData) -> NewVoice:
         model=texts.get("model") or None,
         language=_language(texts.get("language", "")),
         mode=texts.get("mode") or None,
+        consent=texts.get("consent") or None,
         samples=tuple(samples),
     )
+
+
+def _check_kind(kind: object) -> None:
+    if kind != _AUDIO_SAMPLE:
+        raise UserError(
+            "type is not a kind of voice that is known: send audio_sample, or leave it out",
+            code="invalid_voice_type",
+            param="type",
+        )
 
 
 def _language(given: str) -> str | None:
