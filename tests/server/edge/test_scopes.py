@@ -46,6 +46,7 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/audio/speech"): SPEECH,
     ("POST", "/v1/audio/speech"): SPEECH,
     ("POST", "/v1/text/preview"): SPEECH,
+    ("POST", "/dev/captioned_speech"): SPEECH,
     ("POST", "/v1/audio/transcriptions"): SPEECH,
     ("POST", "/v1/audio/translations"): SPEECH,
     ("GET", "/v1/models"): SPEECH,

@@ -18,6 +18,7 @@ _THIS_CONSENT = {"consent_id": _CONSENT["id"]}
 EXAMPLES = {
     ("post", "/v1/audio/speech"): Example(body=_SPEECH),
     ("get", "/v1/audio/speech"): Example(given=_SPEECH),
+    ("post", "/dev/captioned_speech"): Example(body=_SPEECH),
     ("post", "/v1/text/preview"): Example(body=_SPEECH),
     ("post", "/v1/audio/transcriptions"): Example(body=_TRANSCRIPTION),
     ("post", "/v1/audio/translations"): Example(body={"model": "whisper-1"}),

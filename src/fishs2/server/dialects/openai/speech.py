@@ -68,7 +68,7 @@ _AUDIO_ANSWER: dict[str, Any] = {
     },
 }
 
-_ERRORS = error_answers(
+SPEECH_ERRORS = error_answers(
     ErrorBody,
     {
         400: "The body cannot be read.",
@@ -85,7 +85,7 @@ _ERRORS = error_answers(
 
 _LINK_ERRORS = {
     403: error_answers(ErrorBody, {403: "The page that plays the link may not."})[403],
-    **{status: answer for status, answer in _ERRORS.items() if status not in (400, 413, 415)},
+    **{status: answer for status, answer in SPEECH_ERRORS.items() if status not in (400, 413, 415)},
 }
 
 _SPEECH_PATH = "/v1/audio/speech"
@@ -112,7 +112,7 @@ def openai_router(services: Services, options: ServerOptions) -> GuardedRouter:
         create_speech,
         methods=["POST"],
         response_class=Response,
-        responses={200: _AUDIO_ANSWER, **_ERRORS},
+        responses={200: _AUDIO_ANSWER, **SPEECH_ERRORS},
         openapi_extra=SPEECH,
     )
     _add_link(router, services, options)
@@ -160,7 +160,7 @@ def _add_preview(router: GuardedRouter, services: Services, options: ServerOptio
         "/v1/text/preview",
         preview_text,
         methods=["POST"],
-        responses={status: _ERRORS[status] for status in (400, 404, 413, 415, 422, 503)},
+        responses={status: SPEECH_ERRORS[status] for status in (400, 404, 413, 415, 422, 503)},
         openapi_extra=SPEECH,
     )
 
@@ -187,7 +187,7 @@ def _add_models(router: GuardedRouter, options: ServerOptions) -> None:
         "/v1/models/{model_id:path}",
         get_model,
         methods=["GET"],
-        responses={404: _ERRORS[404]},
+        responses={404: SPEECH_ERRORS[404]},
         openapi_extra=SPEECH,
     )
 
