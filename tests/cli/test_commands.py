@@ -78,6 +78,8 @@ def test_say_speaks_another_voice_at_another_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
+        (["say", "<speak>", "-o", "a.wav", "--text-type", "ssml"], 1, "line 1, column 8"),
+        (["say", TEXT, "-o", "a.wav", "--text-type", "html"], 2, "use text or ssml"),
         (["say", TEXT, "-o", "a.xyz"], 2, "the suffix .xyz names no audio format"),
         (["say", TEXT, "-o", "-", "--format", "xyz"], 2, "--format xyz names no audio format"),
         (["say", TEXT, "-o", "a.wav", "--format", "xyz"], 2, "xyz"),

@@ -180,6 +180,9 @@ async def test_voice_or_language_that_is_none_is_an_error(
         (Event("synthesize", {"text": "Hi.", "voice": "anna"}), "invalid_event"),
         (Event("synthesize", {"text": "Hi.", "voice": {"name": 7}}), "invalid_event"),
         (Event("synthesize", {"text": "x" * 201}), "input_too_long"),
+        (Event("synthesize", {"text": "Hi.", "text_format": "ssml"}), "invalid_ssml"),
+        (Event("synthesize", {"text": "Hi.", "text_format": "html"}), "invalid_event"),
+        (Event("synthesize-start", {"text_format": "ssml"}), "invalid_parameter"),
         (SynthesizeChunk("Hello.").event(), "invalid_event"),
     ],
 )

@@ -26,6 +26,7 @@ from fishs2.service.speech.service import Spoken
 from fishs2.service.speech.timing.captions import make_captions, write_captions
 from fishs2.service.speech.timing.units import CaptionFormat
 from fishs2.store.spool import Spool
+from fishs2.text.directing.ssml import TextType
 
 _STANDARD_OUTPUT = Path("-")
 _PROGRESS_AFTER_S = 1.0
@@ -46,6 +47,7 @@ Cleaning = Annotated[
     str | None,
     typer.Option(help="off, minimal, markdown or full: what is taken out (FISHS2_TEXT_CLEANING)."),
 ]
+Type = Annotated[str, typer.Option(help="text, or ssml: TEXT is an SSML document.")]
 ShowsPreview = Annotated[
     bool,
     typer.Option("--preview", help="Print as JSON what would be spoken, and speak nothing."),
@@ -64,6 +66,7 @@ def say(
     voice: Voice = "",
     speed: Speed = 1.0,
     text_cleaning: Cleaning = None,
+    text_type: Type = "text",
     shows_preview: ShowsPreview = False,
     captions: Captions = None,
     engine: Engine = None,
@@ -77,6 +80,7 @@ def say(
         dialect="cli",
         request_id="say",
         text=sys.stdin.read() if text == "-" else text,
+        text_type=_type_of(text_type),
         voice=voice,
         format=_format_of(output) if format is None else _known(format, f"--format {format}"),
         effects=Effects(speed=speed),
@@ -171,6 +175,14 @@ async def _show_progress(spoken: Spoken) -> None:
         while True:
             bar.update(task, completed=report.num_spoken, audio_s=report.audio_s)
             await asyncio.sleep(_PROGRESS_EVERY_S)
+
+
+def _type_of(given: str) -> TextType:
+    match given:
+        case "text" | "ssml":
+            return given
+        case _:
+            raise FlagError(f"--text-type {given} is not known; use text or ssml")
 
 
 def _format_of(output: Path) -> str:

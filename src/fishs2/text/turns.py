@@ -31,6 +31,11 @@ def find_turns(text: Sourced) -> list[Turn]:
     return turns
 
 
+def find_speaker_tags(text: str) -> list[int]:
+    """Return where each tag of a speaker begins, in order."""
+    return [tag.start() for tag in _TAG.finditer(text)]
+
+
 def speaker_tag(speaker: int) -> str:
     """What stands before a turn of this speaker."""
     return f"<|speaker:{speaker}|>"

@@ -33,6 +33,7 @@ from fishs2.service.services import Services
 from fishs2.service.speech.live import LiveText
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.speech.service import Spoken
+from fishs2.text.directing.ssml import TextType
 from fishs2.wyoming.frames import read_event, text_of
 from fishs2.wyoming.info import describe
 from fishs2.wyoming.options import WyomingOptions
@@ -167,6 +168,7 @@ class Session:
         return SpeechRequest(
             request_id=uuid.uuid4().hex,
             text=text,
+            text_type=_text_type(event),
             voice=text_of(asked, "name"),
             language=text_of(asked, "language") or None,
             format="pcm",
@@ -257,6 +259,19 @@ class Session:
                 await async_write_event(event, self._writer)
         except TimeoutError:
             raise StalledReaderError(f"the client took nothing for {stall_s:g} s") from None
+
+
+def _text_type(event: Event) -> TextType:
+    """Raises UserError."""
+    match event.data.get("text_format"):
+        case None | "" | "text":
+            return "text"
+        case "ssml":
+            return "ssml"
+        case _:
+            raise UserError(
+                "text_format is text or ssml", code="invalid_event", param="text_format"
+            )
 
 
 def _error_event(error: Fishs2Error) -> Event:

@@ -62,6 +62,7 @@ CHANGES: dict[str, SpeechRequest] = {
     "is_continuous": replace(BASE, is_continuous=False),
     "emoji": replace(BASE, emoji="skip"),
     "text_cleaning": replace(BASE, text_cleaning="off"),
+    "text_type": replace(BASE, text=f"<speak>{TEXT}<break/>More.</speak>", text_type="ssml"),
     "lexicons": replace(BASE, lexicons=("loud",)),
     "pronunciations": replace(BASE, pronunciations=(Word(word="sentence", say="phrase"),)),
     "cast": replace(BASE, text=f"Tom: {TEXT}", cast=(("Tom", SpeakerVoice("de")),)),

@@ -28,6 +28,7 @@ REQUEST_FIELDS = {
     "latency",
     "emoji",
     "text_cleaning",
+    "text_type",  # what is written of the document is in the utterances
     "verify",  # kept audio has no verdict, and no dialect that keeps any takes it
     "lexicons",  # what they say is the text of the utterances
     "pronunciations",
@@ -125,6 +126,7 @@ def test_nobody_adds_a_field_without_thinking_of_the_key() -> None:
         "directions",  # the same
         "times",  # of no sound
         "silences",  # what the lines have as silence
+        "document",  # what the lines have as text, manner and silence
         "cast",  # what the utterances have as voice and references
         "like",  # the rest of the utterances
     }

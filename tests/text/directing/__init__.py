@@ -1,0 +1,4 @@
+"""Where modules without a file of their name here are tested.
+
+ssml_text: text/directing/test_ssml
+"""

@@ -14,7 +14,7 @@ block ends, and so before whoever sends the audio sends the last of it. Dialects
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from fishs2.errors import StoreUnavailableError
+from fishs2.errors import StoreUnavailableError, UserError
 from fishs2.service.accounts.accounts import Accounts, Principal, Reservation
 from fishs2.service.clips import Clips, Keep
 from fishs2.service.speech.live import LiveScript, LiveText
@@ -98,6 +98,13 @@ class Desk:
 
         Raises UserError, QuotaError, EngineUnavailableError; reading the speech raises them too.
         """
+        if request.text_type == "ssml":
+            raise UserError(
+                "text that comes while it is spoken cannot be SSML, which has to be there as a "
+                "whole: send the document in one request, or plain text",
+                code="invalid_parameter",
+                param="text_type",
+            )
         principal = await self._counted(principal)
         service = await self._open_service()
         plan = await service.plan(request)

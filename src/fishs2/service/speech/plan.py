@@ -4,13 +4,16 @@
 lines. A text that is all there becomes a script in `whole`, one that grows in `live`.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fishs2.audio.formats import AudioFormat, choose_format
 from fishs2.engines.base import Capabilities, Sampling, SpeechEngine, Utterance, as_sounds
+from fishs2.errors import UserError
 from fishs2.service.lexicons import Lexicons
+from fishs2.service.speech.document import choose_voices, language_of, read_document
 from fishs2.service.speech.request import SpeechRequest, fill
 from fishs2.service.speech.script import Line, fit_chars, word, write_script
 from fishs2.service.speech.timing.units import Kind
@@ -20,6 +23,7 @@ from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
 from fishs2.text.directing.cues import Directed
 from fishs2.text.directing.names import tag_speakers
 from fishs2.text.directing.pauses import direct_pauses
+from fishs2.text.directing.ssml import Document
 from fishs2.text.directing.telling import Cutting
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading
@@ -58,7 +62,7 @@ class SpeechPlan:
     comes to the reference; None without one. ignored: fields of the request that change nothing on
     this engine. cleaning: what is left out of the text. readings: how each of the cast says what is
     left. silences: what is wished between utterances. times: how it is found out when words sound,
-    where the request asks.
+    where the request asks. document: the text of the request, if it is SSML.
     """
 
     request: SpeechRequest
@@ -73,9 +77,17 @@ class SpeechPlan:
     readings: tuple[Reading, ...] = ()
     silences: Silences = field(default_factory=Silences)
     times: Kind | None = None
+    document: Document | None = None
+
+    @property
+    def languages(self) -> list[str]:
+        """What each of the cast speaks; "" is unknown."""
+        return [reading.language for reading in self.readings]
 
     def direct(self, text: str) -> Directed:
         """`text` with its directions found. Raises UserError."""
+        if self.document is not None:
+            return self.document.direct(self.languages)
         names = [name for name, _ in self.request.cast]
         sourced = Sourced.of(text)
         return direct_pauses(tag_speakers(sourced, names) if names else sourced)
@@ -83,7 +95,7 @@ class SpeechPlan:
     @property
     def narrator(self) -> int:
         """Who speaks until a turn begins: the voice of the request, behind its cast."""
-        return len(self.request.cast)
+        return 0 if self.request.speakers else len(self.cast) - 1
 
     def can_speak(self, text: Directed) -> bool:
         """Tell whether anything of a text can be pronounced."""
@@ -116,7 +128,7 @@ class SpeechPlan:
             like=self.like,
             engine=self.engine,
             cutting=cutting,
-            needs_all=not request.cast,
+            needs_all=not self.narrator,
         )
 
     def worded(self, line: Line) -> Sourced:
@@ -144,8 +156,9 @@ class Planner:
             sample_rate_hz=request.sample_rate_hz,
             bit_rate=request.bit_rate,
         )
-        cast = await self._choose_cast(request)
-        readings = [await self._choose_reading(request, voice) for voice in cast]
+        document = await self._read_document(request)
+        cast = await self._choose_cast(request, document)
+        readings = await self._choose_readings(request, document, cast)
         is_cloned = any(chosen.references for chosen in cast)
         return SpeechPlan(
             request=request,
@@ -155,23 +168,49 @@ class Planner:
             format=audio_format,
             directions=self._directions(request),
             cloning=self._capabilities.cloning if is_cloned else None,
-            ignored=self._ignored_fields(request, cast, readings),
+            ignored=(
+                *self._ignored_fields(request, cast, readings),
+                *self._ignored_of_document(request, document, readings),
+            ),
             cleaning=Cleaning(
                 speaks_tags=self._capabilities.speaks_tags,
                 emoji=request.emoji or self._rules.emoji,
-                mode=request.text_cleaning or self._rules.text_cleaning,
+                # SSML says itself what is to be spoken.
+                mode="off" if document else request.text_cleaning or self._rules.text_cleaning,
             ),
             readings=tuple(readings),
             silences=request.silences.or_else(self._rules.silences),
+            document=document,
         )
 
-    async def _choose_reading(self, request: SpeechRequest, voice: ChosenVoice) -> Reading:
+    async def _read_document(self, request: SpeechRequest) -> Document | None:
+        """The text of a request as SSML, if it is. Raises UserError."""
+        if request.text_type != "ssml":
+            return None
+        check_chars(request.text, max_chars=self._rules.max_input_chars)
+        return await asyncio.to_thread(read_document, request, self._capabilities)
+
+    async def _choose_readings(
+        self, request: SpeechRequest, document: Document | None, cast: Sequence[ChosenVoice]
+    ) -> list[Reading]:
+        languages = [request.language] * len(cast)
+        if document is not None:
+            asked = [voice.language or None for voice in document.voices]
+            languages = [*asked, language_of(request, document)]
+        return [
+            await self._choose_reading(request, voice, language)
+            for voice, language in zip(cast, languages, strict=True)
+        ]
+
+    async def _choose_reading(
+        self, request: SpeechRequest, voice: ChosenVoice, language: str | None
+    ) -> Reading:
         """How this voice says words. An engine of plain spelling speaks the language of its voice,
         whatever is asked for.
         """
         capabilities = self._capabilities
         is_plain = capabilities.spelling == "plain"
-        asked = request.language or voice.language
+        asked = language or voice.language
         return Reading(
             lexicons=await self._lexicons.choose(
                 request.lexicons, voice=voice.name, words=request.pronunciations
@@ -182,17 +221,25 @@ class Planner:
             has_figures=(request.text_cleaning or self._rules.text_cleaning) == "full",
         )
 
-    async def _choose_cast(self, request: SpeechRequest) -> tuple[ChosenVoice, ...]:
+    async def _choose_cast(
+        self, request: SpeechRequest, document: Document | None
+    ) -> tuple[ChosenVoice, ...]:
         if request.speakers:
             return await self._chooser.choose_cast(request.speakers, language=request.language)
-        speakers = [voice for _, voice in request.cast]
-        named = await self._chooser.choose_cast(speakers, language=request.language)
+        language = request.language
+        if document is not None and "language" in self._capabilities.honours:
+            language = language_of(request, document)
         chosen = await self._chooser.choose(
             request.voice,
-            language=request.language,
+            language=language,
             references=request.references,
             transcript=request.transcript,
         )
+        if document is not None:
+            named = await choose_voices(request, document, self._chooser, narrator=chosen)
+        else:
+            speakers = [voice for _, voice in request.cast]
+            named = await self._chooser.choose_cast(speakers, language=request.language)
         return (*named, chosen)
 
     def _likeness(self, request: SpeechRequest) -> Utterance:
@@ -240,3 +287,25 @@ class Planner:
             ignored += [] if self._capabilities.takes_ipa else ["ipa"]
         ignored += sorted(frozenset[str]().union(*(chosen.ignored for chosen in cast)))
         return (*ignored, *request.unheeded)
+
+    def _ignored_of_document(
+        self, request: SpeechRequest, document: Document | None, readings: Sequence[Reading]
+    ) -> tuple[str, ...]:
+        """What does nothing of SSML, and of what a request says about texts that are none."""
+        if document is None:
+            return ()
+        names = document.find_ignored([reading.language for reading in readings])
+        if document.language and "language" not in self._capabilities.honours:
+            names = ("ssml:speak.xml:lang", *names)
+        cleaning = ("text_cleaning",) if request.text_cleaning not in (None, "off", "full") else ()
+        return (*cleaning, *names)
+
+
+def check_chars(text: str, *, max_chars: int) -> None:
+    """Raise UserError `input_too_long` for a text that is longer than a request's may be."""
+    if len(text) > max_chars:
+        raise UserError(
+            f"the text has {len(text):,} characters; the limit is {max_chars:,}",
+            code="input_too_long",
+            param="input",
+        )

@@ -7,6 +7,7 @@ from fishs2.engines.base import Latency, Sampling
 from fishs2.service.speech.timing.units import CaptionFormat, Unit
 from fishs2.service.voices.choice import GivenReference, SpeakerVoice
 from fishs2.text.cleaning.cleaning import TextCleaning
+from fishs2.text.directing.ssml import TextType
 from fishs2.text.emoji import EmojiReading
 from fishs2.text.pronunciation.words import Word
 from fishs2.text.splitting.silences import Silences
@@ -16,12 +17,12 @@ from fishs2.text.splitting.silences import Silences
 class SpeechRequest:
     """What a client wants spoken, free of any dialect.
 
-    text: as sent. voice: a voice name; "" is the default voice. references: speak like these,
-    joined in order, whatever the voice is. transcript: of the reference or, in place of the stored
-    one, of the voice; None was not given, "" was given blank. format: wav, pcm, mp3, opus, aac or
-    flac. sample_rate_hz: None means what the format and engine prefer. control: a direction put in
-    parentheses before the text; emotion: a word for a style tag; instructions: how to speak, in
-    plain words; "" means none.
+    text: as sent; text_type: what it is. voice: a voice name; "" is the default voice. references:
+    speak like these, joined in order, whatever the voice is. transcript: of the reference or, in
+    place of the stored one, of the voice; None was not given, "" was given blank. format: wav, pcm,
+    mp3, opus, aac or flac. sample_rate_hz: None means what the format and engine prefer. control: a
+    direction put in parentheses before the text; emotion: a word for a style tag; instructions: how
+    to speak, in plain words; "" means none.
     speakers: the voices of a text that has several, marked `<|speaker:i|>`; in place of voice,
     references and transcript. bit_rate: of the format, in bits per second; None means ours.
     max_utterance_chars: wish for shorter utterances than the engine's; short_utterance_chars: below
@@ -57,6 +58,7 @@ class SpeechRequest:
     is_continuous: bool = True
     emoji: EmojiReading | None = None
     text_cleaning: TextCleaning | None = None
+    text_type: TextType = "text"
     verify: bool = False
     lexicons: tuple[str, ...] = ()
     pronunciations: tuple[Word, ...] = ()

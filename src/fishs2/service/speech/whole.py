@@ -9,7 +9,7 @@ from typing import Any
 
 from fishs2 import __version__
 from fishs2.errors import UserError
-from fishs2.service.speech.plan import SpeechPlan
+from fishs2.service.speech.plan import SpeechPlan, check_chars
 from fishs2.service.speech.script import Line, number_parts
 from fishs2.text.directing.pauses import SilenceCount
 from fishs2.text.edits import Edit
@@ -106,15 +106,10 @@ class WholeScript:
 def write_whole(plan: SpeechPlan, *, max_chars: int) -> WholeScript:
     """The script of all of a plan's text. Raises UserError `input_too_long`, `empty_input`."""
     text = plan.request.text
-    if len(text) > max_chars:
-        raise UserError(
-            f"the text has {len(text):,} characters; the limit is {max_chars:,}",
-            code="input_too_long",
-            param="input",
-        )
+    check_chars(text, max_chars=max_chars)
     directed = plan.direct(text)
     SilenceCount().add(directed)
-    before = (speaker_tag(plan.narrator) if plan.request.cast else "") + plan.directions
+    before = (speaker_tag(plan.narrator) if plan.narrator else "") + plan.directions
     lines = plan.write(directed, before=before) if plan.can_speak(directed) else []
     if not lines:
         raise nothing_to_speak()

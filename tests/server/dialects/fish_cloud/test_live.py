@@ -208,6 +208,7 @@ START = ormsgpack.packb({"event": "start", "request": {"text": "", "format": "pc
         [ormsgpack.packb({"event": "start", "request": {"format": "flac"}})],
         [ormsgpack.packb({"event": "start", "request": {"sample_rate": 12345}})],
         [ormsgpack.packb({"event": "start", "request": {"reference_id": "nobody"}})],
+        [ormsgpack.packb({"event": "start", "request": {"text_type": "ssml"}})],
         [START[:-1]],
         [START, START],
         [START, b""],
@@ -227,7 +228,7 @@ START = ormsgpack.packb({"event": "start", "request": {"text": "", "format": "pc
         [START, "a text frame"],
         ["a text frame"],
     ],
-    ids=range(27),
+    ids=range(28),
 )
 async def test_what_is_wrong_ends_with_one_error_that_says_so(frames: list[bytes | str]) -> None:
     async with serving() as served, live(served) as client:

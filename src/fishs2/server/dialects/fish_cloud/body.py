@@ -26,6 +26,7 @@ from fishs2.server.edge.fields import (
 from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.cleaning.cleaning import TextCleaning
+from fishs2.text.directing.ssml import TextType
 from fishs2.text.emoji import EmojiReading
 
 MAX_SPEAKERS = 16
@@ -152,6 +153,7 @@ class Tts(JsonBody):
     text_cleaning: TextCleaning | None = Field(
         None, description="What is taken out of the text before it is spoken."
     )
+    text_type: TextType = Field("text", description="text, or ssml: the text is an SSML document.")
     verify: bool = Field(False, description="Hear it again: X-Fishs2-Verify has the verdict.")
     lexicons: Lexicons = None
     pronunciations: Pronunciations = None

@@ -59,6 +59,7 @@ def to_speech_request(body: Tts, options: ServerOptions, request_id: str) -> Spe
         is_continuous=body.condition_on_previous_chunks,
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
+        text_type=body.text_type,
         verify=body.verify,
         lexicons=tuple(body.lexicons or ()),
         pronunciations=to_words(body.pronunciations),

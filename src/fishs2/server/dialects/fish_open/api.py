@@ -294,6 +294,7 @@ def to_speech_request(body: OpenSpeech, request_id: str) -> SpeechRequest:
         emotion=emotion,
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
+        text_type=body.text_type,
         lexicons=tuple(body.lexicons or ()),
         pronunciations=to_words(body.pronunciations),
         silences=Silences(body.pause_sentence, body.pause_line, body.pause_paragraph),

@@ -7,6 +7,7 @@ from pydantic import Field
 from fishs2.server.edge.fields import JsonBody, Number, PauseS
 from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.text.cleaning.cleaning import TextCleaning
+from fishs2.text.directing.ssml import TextType
 from fishs2.text.emoji import EmojiReading
 
 _MAX_PAGE_SIZE = 1_000
@@ -35,6 +36,7 @@ class OpenSpeech(Body):
     text_cleaning: TextCleaning | None = Field(
         None, description="What is taken out of the text before it is spoken."
     )
+    text_type: TextType = Field("text", description="text, or ssml: the text is an SSML document.")
     lexicons: Lexicons = None
     pronunciations: Pronunciations = None
     pause_sentence: PauseS = Field(None, description="Silence after each sentence, in seconds.")

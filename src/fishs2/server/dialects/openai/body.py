@@ -21,6 +21,7 @@ from fishs2.server.edge.words import Lexicons, Pronunciations
 from fishs2.service.speech.timing.units import CaptionFormat, Unit
 from fishs2.service.voices.rules import MAX_TRANSCRIPT_CHARS
 from fishs2.text.cleaning.cleaning import TextCleaning
+from fishs2.text.directing.ssml import TextType
 from fishs2.text.emoji import EmojiReading
 
 MAX_CONTROL_CHARS = 512
@@ -164,6 +165,7 @@ class SpeechBody(JsonBody):
     text_cleaning: TextCleaning | None = Field(
         None, description="What is taken out of the text before it is spoken."
     )
+    text_type: TextType = Field("text", description="text, or ssml: the text is an SSML document.")
     lexicons: Lexicons = None
     pronunciations: Pronunciations = None
     pause_sentence: PauseS = Field(None, description="Silence after each sentence, in seconds.")

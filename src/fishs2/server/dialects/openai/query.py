@@ -14,7 +14,8 @@ from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.edge.bodies import inline_schema
 
 _JSON_FIELDS = frozenset(
-    {"voice", "fishs2", "prosody", "references", "speaker_wav"} | {"lexicons", "pronunciations"}
+    {"voice", "cast", "fishs2", "prosody", "references", "speaker_wav"}
+    | {"lexicons", "pronunciations"}
 )
 """Fields that may be objects or lists; a query has JSON for these."""
 

@@ -65,6 +65,7 @@ def to_speech_request(body: SpeechBody, options: ServerOptions, request_id: str)
         max_utterance_chars=body.chunk_length,
         emoji=body.emoji,
         text_cleaning=body.text_cleaning,
+        text_type=body.text_type,
         timestamps=body.timestamps,
         captions=body.captions,
         verify=bool(body.verify),
