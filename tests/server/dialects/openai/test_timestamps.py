@@ -108,6 +108,16 @@ async def test_words_are_where_they_sound(builtin: Served) -> None:
     assert loud[-1] == pytest.approx(second["end"], abs=0.06)
 
 
+async def test_words_end_before_the_pauses_of_the_engine(builtin: Served) -> None:
+    told = await ask(builtin, input="Hello. World, and more: all.")
+    pcm, rate_hz = read(told)
+
+    loud = np.flatnonzero(np.abs(pcm) > 300) / rate_hz
+    for word, after in pairwise(told["times"]["words"]):
+        inside = loud[(loud >= word["start"]) & (loud < after["start"] - 0.02)]
+        assert word["end"] - inside[-1] < 0.05
+
+
 async def test_times_follow_the_speed(builtin: Served) -> None:
     usual, quick = await ask(builtin), await ask(builtin, speed=2.0)
 

@@ -33,6 +33,23 @@ def place(text: str, sound: Loudness, *marks: WordMark) -> list[Placed]:
     return place_by_marks(words, marks, sound) if marks else place_by_syllables(text, words, sound)
 
 
+@pytest.mark.parametrize("at_s", [1.5, 1.503, 1.512])
+def test_marked_word_has_nothing_of_the_next_one(at_s: float) -> None:
+    sound = loudness(tone(1.0), quiet(0.5), tone(0.5))
+    first, second = place("One, two.", sound, WordMark(0, 3, 0.0), WordMark(5, 8, at_s))
+
+    assert first.end_s == pytest.approx(1.0, abs=0.01)
+    assert second.start_s == at_s
+
+
+def test_marked_word_has_nothing_of_the_one_before() -> None:
+    sound = loudness(tone(1.0), quiet(0.5), tone(0.5))
+    first, second = place("One, two.", sound, WordMark(0, 3, 0.0), WordMark(5, 8, 0.99))
+
+    assert first.end_s == 0.99
+    assert second.start_s == pytest.approx(1.5, abs=0.01)
+
+
 def test_marked_word_ends_before_the_silence_behind_it() -> None:
     sound = loudness(tone(1.0), quiet(0.5), tone(0.5), quiet(0.2))
     first, second = place("One, two.", sound, WordMark(0, 3, 0.0), WordMark(5, 8, 1.4))

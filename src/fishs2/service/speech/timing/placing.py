@@ -27,6 +27,9 @@ _GAP_S = 0.04
 _PAUSE_S = 0.1
 """A silence within an utterance that a mark of the text stands for."""
 
+_EDGE_S = 0.02
+"""How far from the pause it stands for the border of a word may be."""
+
 _MARK = re.compile(r"[,;:.!?…—–。、，；：！？()\n]")
 _MARK_WEIGHT = 1.5
 """Syllables that a pause lasts, where it cannot be seen in the sound."""
@@ -66,11 +69,19 @@ class Loudness:
         self._loud: list[int] = self._loud_frames.tolist()
 
     def sounding(self, start_s: float, end_s: float) -> tuple[float, float]:
-        """The part of a stretch with sound in it: without long silences at its ends."""
-        first, last = self._frames(start_s, end_s)
-        begin, end = bisect_left(self._loud, first), bisect_left(self._loud, last)
-        if begin == end:
+        """The part of a stretch with sound in it: without long silences at its ends.
+
+        A border may be a little beside the pause that it stands for: what sounds between the two
+        is the neighbour's.
+        """
+        begin, end = self._search(start_s), self._search(end_s - self.frame_s)
+        if begin >= end:
             return start_s, end_s
+        inner_begin, inner_end = self._search(start_s + _EDGE_S), self._search(end_s - _EDGE_S)
+        if begin < inner_begin < end and self._is_pause(inner_begin):
+            begin = inner_begin
+        if begin < inner_end < end and self._is_pause(inner_end):
+            end = inner_end
         begins_s = self._loud[begin] * self.frame_s
         ends_s = (self._loud[end - 1] + 1) * self.frame_s
         return (
@@ -93,6 +104,14 @@ class Loudness:
         if last <= first:
             return near_s
         return (first + int(self._powers[first:last].argmin()) + 0.5) * self.frame_s
+
+    def _search(self, seconds: float) -> int:
+        """Which of the loud frames is the first that begins at a time or later."""
+        return bisect_left(self._loud, seconds / self.frame_s)
+
+    def _is_pause(self, index: int) -> bool:
+        """Whether a pause is before the loud frame of this number."""
+        return (self._loud[index] - self._loud[index - 1]) * self.frame_s > _PAUSE_S
 
     def _frames(self, start_s: float, end_s: float) -> tuple[int, int]:
         first = max(0, int(start_s / self.frame_s))
