@@ -39,10 +39,7 @@ async def timed_answer(
     await times.finish()
     if beside is not None:
         return _with_audio(*beside(spoken), sound)
-    captions = None
-    if request.captions is not None:
-        cues = make_captions(times.sentences, times.words)
-        captions = write_captions(cues, request.captions)
+    captions = tell_captions(spoken)
     if request.timestamps is None and captions is not None:
         content = captions.encode()
         return len(content), _once(content)
@@ -54,6 +51,14 @@ async def timed_answer(
     if captions is not None:
         told["captions"] = captions
     return _with_audio(told, "audio", sound)
+
+
+def tell_captions(spoken: Spoken) -> str | None:
+    """The captions of a speech whose times are complete; None if nobody asked."""
+    times, kind = spoken.times, spoken.script.plan.request.captions
+    if times is None or kind is None:
+        return None
+    return write_captions(make_captions(times.sentences, times.words), kind)
 
 
 def tell_times(

@@ -169,6 +169,16 @@ async def test_captions_are_a_file(
     assert beside["audio"]
 
 
+async def test_captions_come_among_events_too(builtin: Served) -> None:
+    body = {"model": "fishs2", "input": TEXT, "captions": "srt"}
+    alone = await builtin.client.post(PATH, json=body)
+    streamed = await builtin.client.post(PATH, json={**body, "stream_format": "sse"})
+    events = [json.loads(line[6:]) for line in streamed.text.split("\n\n") if line]
+
+    assert events[-2] == {"type": "speech.captions", "captions": alone.text}
+    assert [event["type"] for event in events].count("speech.times") == 0
+
+
 async def test_other_engines_estimate_words_and_know_sentences() -> None:
     text = "One two three. Four five six seven. Eight."
     async with serving() as served:

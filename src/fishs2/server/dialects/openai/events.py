@@ -5,7 +5,7 @@ import math
 
 from fishs2.server.edge.errors import Problem
 from fishs2.server.edge.streaming import packed_json
-from fishs2.server.edge.timed import TimesTold
+from fishs2.server.edge.timed import TimesTold, tell_captions
 from fishs2.service.speech.service import Spoken
 from fishs2.service.speech.verify import summarise
 
@@ -32,7 +32,10 @@ class OpenAiEvents:
             "output_tokens": num_out,
             "total_tokens": num_in + num_out,
         }
-        done = self._fresh_times() + _event({"type": "speech.audio.done", "usage": usage})
+        done = _event({"type": "speech.audio.done", "usage": usage})
+        if (captions := tell_captions(self._spoken)) is not None:
+            done = _event({"type": "speech.captions", "captions": captions}) + done
+        done = self._fresh_times() + done
         if not self._spoken.report.verdicts:
             return done
         verdict = summarise(self._spoken.report.verdicts)
