@@ -45,6 +45,7 @@ async def ask(url: str, method: str, path: str, headers: dict[str, str] | None =
         "/compat/v1/audio/speech/",
         "/compat/v1/v1/audio/speech",
         "/compat/api/v1/v1/audio/speech",
+        "/compat/openai/v1/v1/audio/speech",
         "//compat//v1/audio/speech",
     ],
 )

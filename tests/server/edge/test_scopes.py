@@ -140,10 +140,11 @@ SCOPES: dict[tuple[str, str], frozenset[str]] = {
     ("DELETE", "/v1/references/delete"): STORE,
     ("POST", "/v1/vqgan/encode"): SPEECH,
     ("POST", "/v1/vqgan/decode"): SPEECH,
-    ("POST", "/compat/v1/audio/speech"): SPEECH,
-    ("POST", "/compat/api/v1/audio/speech"): SPEECH,
-    ("POST", "/compat/v1/audio/transcriptions"): SPEECH,
-    ("POST", "/compat/api/v1/audio/transcriptions"): SPEECH,
+    **{
+        ("POST", f"/compat{root}/v1/audio/{path}"): SPEECH
+        for root in ("", "/api", "/openai")
+        for path in ("speech", "transcriptions")
+    },
 }
 """By method and a path of the route: of which scopes a key needs one. None of them: no key."""
 

@@ -47,7 +47,7 @@ _THEIR_HEADER = "xi-api-key"
 _COMPAT = "/compat"
 
 _SLASHES = re.compile(r"/{2,}")
-_DOUBLED = re.compile(rf"^((?:/compat(?:/api)?)?(?:{_ELEVENLABS})?)(?:{_V1}){{2,}}(?=/|$)")
+_DOUBLED = re.compile(rf"^((?:/compat(?:/api|/openai)?)?(?:{_ELEVENLABS})?)(?:{_V1}){{2,}}(?=/|$)")
 
 
 class Paths:

@@ -102,7 +102,7 @@ async def test_wrong_requests_are_refused_in_the_dialect(
 
 
 @pytest.mark.parametrize(
-    "path", ["/compat/v1/audio/transcriptions", "/compat/api/v1/audio/transcriptions"]
+    "path", [f"/compat{root}/v1/audio/transcriptions" for root in ("", "/api", "/openai")]
 )
 async def test_compatible_routes_are_openais_with_the_clouds_errors(
     served: Served, path: str

@@ -10,7 +10,7 @@ import pytest
 
 from tests.server.recorded import Recorded
 
-PATHS = ("/compat/v1", "/compat/api/v1")
+PATHS = ("/compat/v1", "/compat/api/v1", "/compat/openai/v1")
 TEXT = "Hello from the compatible route."
 
 

@@ -25,11 +25,10 @@ from fishs2.service.services import Services
 from fishs2.service.voices.choice import PRESET_VOICES
 
 ROOT = "/compat"
-PATHS = (f"{ROOT}/v1/audio/speech", f"{ROOT}/api/v1/audio/speech")
-TRANSCRIPTION_PATHS = (
-    f"{ROOT}/v1/audio/transcriptions",
-    f"{ROOT}/api/v1/audio/transcriptions",
-)
+_ROOTS = (f"{ROOT}/v1", f"{ROOT}/api/v1", f"{ROOT}/openai/v1")
+"""Three addresses of the same. Source: Fish Audio developer guide, OpenAI compatibility."""
+PATHS = tuple(f"{root}/audio/speech" for root in _ROOTS)
+TRANSCRIPTION_PATHS = tuple(f"{root}/audio/transcriptions" for root in _ROOTS)
 
 CLOUD_MODELS = frozenset(
     ["speech-1.5", "speech-1.6", "agent-x0", "s1", "s1-mini", "s2-pro", "s2.1-pro", "s2.1-pro-free"]
