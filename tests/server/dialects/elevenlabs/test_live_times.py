@@ -117,12 +117,11 @@ async def test_nobody_is_told_times_who_wants_none(served: Served) -> None:
     assert not alignments_of(client)
 
 
-async def test_times_are_right_behind_what_cannot_be_spoken(served: Served) -> None:
-    async with live(served) as client:
-        for part in ("One two. ", "... ", "Three. ", "... ", " — "):
-            await client.say(text=part, flush=True)
-        await client.say(text="")
-        await client.hear_final()
+async def test_times_are_right_before_an_end_that_cannot_be_spoken(served: Served) -> None:
+    text = "One two. ... Three. ... — "
+    async with multi(served, query="output_format=pcm_24000&sync_alignment=true") as client:
+        await client.say(text=text, context_id="a", close_context=True)
+        await client.hear_final("a")
 
-    assert text_of(alignments_of(client)) == "One two. ... Three. ...  — "
-    check(as_told(alignments_of(client)), client.audio_of())
+    assert text_of(alignments_of(client, "a")) == text
+    check(as_told(alignments_of(client, "a")), client.audio_of("a"))

@@ -174,7 +174,10 @@ def test_user_has_a_subscription(sdk: ElevenLabs) -> None:
     user = sdk.user.get()
 
     assert user.subscription.status == "active"
+    # The SDK for JavaScript refuses answers without these.
+    assert (user.workspace_id, user.seat_type) == ("default", "workspace_admin")
     subscription = sdk.user.subscription.get()
+    assert (subscription.voice_add_edit_counter, subscription.open_invoices) == (0, [])
     assert (subscription.tier, subscription.character_count) == ("unlimited", 0)
 
 

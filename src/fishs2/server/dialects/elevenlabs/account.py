@@ -20,6 +20,34 @@ from fishs2.service.services import Services
 _ROOT = "/elevenlabs/v1"
 
 
+_OF_EVERYBODY = {
+    "workspace_id": "default",
+    "seat_type": "workspace_admin",
+    "is_new_user": False,
+    "is_onboarding_completed": True,
+    "is_onboarding_checklist_completed": True,
+    "can_use_delayed_payment_methods": False,
+}
+_OF_EVERY_KEY: dict[str, object] = {
+    "currency": None,
+    "can_extend_character_limit": False,
+    "allowed_to_extend_character_limit": False,
+    "max_credit_limit_extension": 0,
+    "can_use_instant_voice_cloning": True,
+    "can_use_professional_voice_cloning": False,
+    "next_character_count_reset_unix": None,
+    "can_extend_voice_limit": False,
+    "voice_add_edit_counter": 0,
+    "professional_voice_limit": 0,
+    "professional_voice_slots_used": 0,
+    "professional_voice_slots_used_in_workspace": 0,
+    "current_overage": {"amount": "0", "currency": "usd"},
+    "open_invoices": [],
+    "has_open_invoices": False,
+}
+"""What the SDK for JavaScript refuses an answer without, though nothing here has a price."""
+
+
 def elevenlabs_account_router(services: Services, options: ServerOptions) -> GuardedRouter:
     """Build the routes."""
     router = GuardedRouter(tags=["ElevenLabs"])
@@ -46,8 +74,7 @@ def elevenlabs_account_router(services: Services, options: ServerOptions) -> Gua
                 "user_id": key.id if key else "anonymous",
                 "first_name": key.name if key else "anonymous",
                 "created_at": key.created_s if key else 0,
-                "is_new_user": False,
-                "is_onboarding_completed": True,
+                **_OF_EVERYBODY,
                 "subscription": await _subscription(services, principal),
             }
         )
@@ -92,13 +119,7 @@ async def _subscription(services: Services, principal: Principal) -> dict[str, o
         "character_count": 0 if remaining is None else granted - max(0, remaining),
         "character_limit": granted,
         "status": "active",
-        "currency": None,
-        "can_extend_character_limit": False,
-        "allowed_to_extend_character_limit": False,
-        "can_use_instant_voice_cloning": True,
-        "can_use_professional_voice_cloning": False,
-        "next_character_count_reset_unix": None,
         "voice_slots_used": len(await services.voices.list()),
         "voice_limit": UNLIMITED,
-        "professional_voice_limit": 0,
+        **_OF_EVERY_KEY,
     }
