@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fishs2.text.splitting.incoming import IncomingText
+from fishs2.text.tags import MAX_TAG_CHARS
 from tests.counting import count_calls
 
 
@@ -55,6 +56,36 @@ def test_text_without_an_end_is_given_on_between_words() -> None:
     assert text.take() == "word "
 
 
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["a word [in a low voice] and more"], "a word |[in a low voice] |and more"),
+        (["[in a low and hoarse voice] and more"], "[in a low and hoarse voice]| and more"),
+        (["[in a low and", " hoarse voice] and more"], "[in a low and hoarse voice]| and more"),
+        (["a word and [in a low ", "voice] more"], "a word and |[in a low voice] |more"),
+        (["xxxxxxxxxxxx[pause:1", ".25s]yyyyyyyyyyy"], "xxxxxxxxxxxx|[pause:1.25s]yyyyyyy|yyyy"),
+    ],
+)
+def test_a_text_without_an_end_is_never_cut_inside_a_tag(pieces: list[str], expected: str) -> None:
+    text = IncomingText(max_chars=20)
+    taken = []
+    for piece in pieces:
+        text.add(piece)
+        while text.is_ready:
+            taken.append(text.take(1))
+    text.flush()
+
+    assert "|".join([*taken, text.take()]) == expected
+
+
+def test_a_bracket_that_is_never_closed_holds_up_no_more_than_a_tag_may_be() -> None:
+    text = IncomingText(max_chars=20)
+    for _ in range(100):
+        text.add("[ word ")
+
+    assert text.num_chars - len(text.take()) < MAX_TAG_CHARS + 2
+
+
 def test_a_word_without_end_is_cut() -> None:
     text = IncomingText(max_chars=20)
     text.add("x" * 45)
@@ -70,7 +101,7 @@ def test_nothing_is_lost_changed_or_kept_without_bound(pieces: list[str], max_ch
     for piece in pieces:
         text.add(piece)
         taken += text.take()
-        assert text.num_chars < max_chars
+        assert text.num_chars < max(max_chars, MAX_TAG_CHARS + 2)
     text.flush()
 
     assert taken + text.take() == "".join(pieces)

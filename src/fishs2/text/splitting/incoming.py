@@ -9,6 +9,8 @@ what is given on, joined, is what came.
 
 import re
 
+import numpy as np
+
 from fishs2.text.scripts import TAG_MASK
 from fishs2.text.splitting.cut import mask_tags
 from fishs2.text.splitting.sentences import find_sentence_ends
@@ -61,7 +63,10 @@ class IncomingText:
         if end:
             self._give_on(end)
         while len(self._rest) >= self._max_chars:
-            self._give_on(_find_word_end(self._rest, self._max_chars))
+            end = _find_word_end(self._rest, self._max_chars)
+            if not end:
+                break
+            self._give_on(end)
 
     def flush(self) -> None:
         """Make ready what is here, whether its sentence has ended or not."""
@@ -124,6 +129,22 @@ def _is_sure(text: str) -> bool:
 
 
 def _find_word_end(text: str, max_chars: int) -> int:
-    """Where to cut a text without an end: behind the last word that fits, or in a very long one."""
+    """Where to cut a text without an end: behind the last word that fits, or in a very long one.
+
+    Never inside a tag: 0 where the text begins with one whose end has not come.
+    """
+    open_tag = _OPEN_TAG.search(text)
+    # An open one has no end yet.
+    unsure = (open_tag.start(), len(text) + 1) if open_tag else (len(text), len(text))
+    tags = [*find_tags(text), unsure]
+    inside = np.zeros(len(text) + 1, np.bool_)
+    for start, end in tags:
+        inside[start + 1 : end] = True
     ends = [match.end() for match in _WORD_END.finditer(text, 0, max_chars)]
-    return ends[-1] if ends else max_chars
+    outside = [end for end in ends if not inside[end]]
+    if outside:
+        return outside[-1]
+    if not inside[max_chars]:
+        return max_chars
+    start, end = next(tag for tag in tags if tag[0] < max_chars < tag[1])
+    return start or (end if end <= len(text) else 0)

@@ -138,6 +138,24 @@ async def test_streamed_text_sounds_as_the_whole_does() -> None:
     assert client.audio == whole.content
 
 
+@pytest.mark.parametrize("num_chars", [1, 5, 8])
+async def test_a_pause_that_comes_in_pieces_is_one(num_chars: int) -> None:
+    text = "One sentence here. [pause:1.003s] Another [pause:250ms] sentence there. [pause]"
+    async with serving() as served:
+        body = {"format": "pcm", "sample_rate": 24_000}
+        whole = await served.client.post("/v1/tts", json={"text": text, **body})
+        async with live(served) as client:
+            await client.start(text="", **body)
+            for start in range(0, len(text), num_chars):
+                await client.say("text", text=text[start : start + num_chars])
+            await client.say("stop")
+            await client.hear_all()
+
+    spoken = [utterance.text for utterance in served.engine.utterances]
+    assert spoken[: len(spoken) // 2] == spoken[len(spoken) // 2 :]
+    assert client.audio == whole.content
+
+
 async def test_text_in_start_counts_and_nothing_at_all_ends_well() -> None:
     async with serving() as served:
         async with live(served) as client:
