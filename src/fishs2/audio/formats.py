@@ -56,6 +56,11 @@ class AudioFormat:
     bit_rate: int | None = None
 
     @property
+    def priming_s(self) -> float:
+        """Seconds of silence that players put before the sound."""
+        return AAC_PRIMING_SAMPLES / self.sample_rate_hz if self.name == "aac" else 0.0
+
+    @property
     def frame_samples(self) -> int:
         """Samples that the codec encodes in one piece: the finest step of its durations."""
         if self.name == "mp3":

@@ -45,7 +45,7 @@ async def timed_answer(
         return len(content), _once(content)
     told: dict[str, object] = {
         "format": spoken.script.plan.format.name,
-        "seconds": round(spoken.report.audio_s, 3),
+        "seconds": round(spoken.report.audio_s + spoken.script.plan.format.priming_s, 3),
         "times": tell_times(times, request),
     }
     if captions is not None:

@@ -281,7 +281,8 @@ class Performance:
         if self._times is None:
             return
         pieces, self._heard = self._heard, []
-        start_s, end_s = self._report.times_s[-1]
+        priming_s = self._script.plan.format.priming_s
+        start_s, end_s = (each + priming_s for each in self._report.times_s[-1])
         await self._times.add(
             Heard(
                 started.line,

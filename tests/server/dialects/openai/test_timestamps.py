@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fishs2.audio.decode import decode_audio
 from fishs2.engines.espeak.engine import BuiltinEngine
 from tests.listeners import FakeListener
 from tests.serving import Served, serving, until
@@ -106,6 +107,15 @@ async def test_words_are_where_they_sound(builtin: Served) -> None:
     assert loud[loud < 1.5][-1] == pytest.approx(first["end"], abs=0.06)
     assert loud[loud > 1.5][0] == pytest.approx(second["start"], abs=0.06)
     assert loud[-1] == pytest.approx(second["end"], abs=0.06)
+
+
+async def test_words_are_where_players_of_aac_play_them(builtin: Served) -> None:
+    told = await ask(builtin, input="One. [pause:1s] Two.", response_format="aac")
+    decoded = decode_audio(base64.b64decode(told["audio"]), max_seconds=60)
+
+    loud = np.flatnonzero(np.abs(decoded.pcm) > 0.02) / decoded.sample_rate_hz
+    second = told["times"]["words"][1]
+    assert loud[loud > 1.2][0] == pytest.approx(second["start"], abs=0.015)
 
 
 async def test_words_end_before_the_pauses_of_the_engine(builtin: Served) -> None:
