@@ -7,6 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from fishs2.runtime import server_options
+from fishs2.server.dialects.elevenlabs.body import TextToSpeech
+from fishs2.server.dialects.elevenlabs.request import to_speech_request as from_elevenlabs
 from fishs2.server.dialects.fish_cloud.body import SelfHostedTts, Tts
 from fishs2.server.dialects.fish_cloud.request import to_speech_request as from_fish
 from fishs2.server.dialects.fish_open.api import to_speech_request as from_open
@@ -111,9 +113,25 @@ OPEN: dict[str, object] = {
     "pause_paragraph": 1,
 }
 
+ELEVEN: dict[str, object] = {
+    "text": "Other.",
+    "voice_settings": {"stability": 0.1, "speed": 2},
+    "language_code": "zh",
+    "seed": 3,
+    "previous_text": "Before.",
+    "next_text": "After.",
+    "previous_request_ids": ["a"],
+    "next_request_ids": ["a"],
+    "pronunciation_dictionary_locators": ["a"],
+    "apply_text_normalization": "on",
+    "apply_language_text_normalization": True,
+    "use_pvc_as_ivc": True,
+}
+
 ELSEWHERE = {
     # Answered, checked or paid for beside the speech.
     SpeechBody: {"model", "stream", "stream_format"},
+    TextToSpeech: {"model_id"},
     # What it always does.
     Tts: {"streaming", "use_memory_cache"},
     SelfHostedTts: {"streaming", "use_memory_cache"},
@@ -127,6 +145,10 @@ def translate(body: BaseModel) -> SpeechRequest:
         return from_openai(body, OPTIONS, "id")
     if isinstance(body, OpenSpeech):
         return from_open(body, "id")
+    if isinstance(body, TextToSpeech):
+        return from_elevenlabs(
+            body, "default", OPTIONS, request_id="id", output_format=None, latency=None
+        )
     assert isinstance(body, Tts)
     return from_fish(body, OPTIONS, "id")
 
@@ -135,6 +157,7 @@ def translate(body: BaseModel) -> SpeechRequest:
     ("kind", "base", "values"),
     [
         (SpeechBody, {"model": "fishs2", "input": "Hi."}, OPENAI),
+        (TextToSpeech, {"text": "Hi."}, ELEVEN),
         (Tts, {"text": "Hi.", "format": "mp3"}, FISH),
         (SelfHostedTts, {"text": "Hi.", "format": "mp3"}, FISH),
         (OpenSpeech, {"text": "Hi.", "reference_id": "default"}, OPEN),
