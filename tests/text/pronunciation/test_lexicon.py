@@ -3,7 +3,7 @@
 import pytest
 
 from fishs2.text.pronunciation.lexicon import Lexicon, choose
-from fishs2.text.pronunciation.words import Word
+from fishs2.text.pronunciation.words import Case, Word
 
 
 def find(text: str, *words: Word, language: str = "en") -> list[str]:
@@ -101,6 +101,17 @@ def test_expressions_take_their_groups_along() -> None:
         "ABC=ABC!",
         "ÉTÉ=ete",
     ]
+
+
+@pytest.mark.parametrize("text", ["nothing of it", "", "日本 😀"])
+@pytest.mark.parametrize("case", ["any", "exact"])
+def test_a_text_without_the_expressions_stays_as_it_is(text: str, case: Case) -> None:
+    assert find(text, Word(regex="q+", say="cue", case=case)) == []
+
+
+def test_a_text_without_the_expressions_still_has_its_words() -> None:
+    words = Word(word="it", say="id"), Word(regex="q+", say="cue")
+    assert find("nothing of it", *words) == ["it=id"]
 
 
 def test_an_earlier_lexicon_wins_only_against_equals() -> None:

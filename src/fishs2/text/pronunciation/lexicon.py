@@ -68,7 +68,8 @@ class Lexicon:
         if self._index:
             yield from self._find_words(text, known)
         for expressions in self._expressions:
-            for number in expressions.which.Match(text):
+            # RE2 answers None, not an empty list, where none of them is in the text.
+            for number in expressions.which.Match(text) or ():
                 word = expressions.words[number]
                 if not _suits(word, known):
                     continue
