@@ -36,6 +36,8 @@ def test_good_words_are_let_through(word: Word) -> None:
         (Word(word="x", say="y", language="not a tag"), "BCP 47"),
         (Word(regex="(", say="y"), "missing )"),
         (Word(regex="(?=a)", say="y"), "RE2"),
+        (Word(regex=r"a\C", say="y"), "half a character"),
+        (Word(regex=r"\\\C", say="y"), "half a character"),
         (Word(regex="(a{999}){999}", say="y"), "RE2"),
         (Word(regex="(a)", say=r"\2"), "group 2, but regex has 1"),
     ],

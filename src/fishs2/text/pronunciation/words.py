@@ -34,6 +34,8 @@ _MAX_REGEX_BYTES = 1_048_576
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 _GROUP = re.compile(r"\\(\d)")
+_ONE_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
+"""A byte to RE2: what it finds begins and ends inside characters, at no place in a text."""
 _SPEAKER = re.compile(r"<\|")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
@@ -122,6 +124,8 @@ def _find_fault(word: Word) -> str:
 
 
 def _find_regex_fault(regex: str, word: Word) -> str:
+    if _ONE_BYTE.search(regex):
+        return r"regex has \C, which is half a character; write . for any character"
     try:
         compiled = compile_regex(regex, word.case)
     except re2.error as error:
