@@ -30,7 +30,7 @@ def test_words_are_added_tested_and_moved(tmp_path: Path) -> None:
         (("add", "GIF"), 1, "give say, ipa or both"),
         (("add", "(", "--regex", "--say", "x"), 1, "RE2"),
         (("add", "a", "--say", "b", "--case", "up"), 2, "use any or exact"),
-        (("list", "nothing"), 1, "there is no lexicon nothing"),
+        (("list", "nothing"), 1, "there is no lexicon of this name"),
         (("import", "x.doc"), 2, "use .pls, .csv or .json"),
         (("import", "x.csv"), 1, "x.csv"),
     ],

@@ -49,7 +49,10 @@ _R = TypeVar("_R")
 
 
 def mcp(folder: Folder = None, engine: Engine = None) -> None:
-    """Serve an assistant on standard input and output, by the Model Context Protocol."""
+    """Serve an assistant by the Model Context Protocol.
+
+    On standard input and output; the assistant starts it by itself.
+    """
     settings = read_settings(engine=engine)
     # Standard output belongs to the protocol.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)

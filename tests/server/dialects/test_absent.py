@@ -36,6 +36,19 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "UpdateReference": {"old_reference_id": "a", "new_reference_id": "b"},
     "EncodeAudio": {"audios": [FILE]},
     "DecodeTokens": {"tokens": []},
+    "AsrBody": {"audio": FILE},
+    "_AsrFields": {"audio": b"RIFF"},
+    "TranslationBody": {"model": "whisper-1"},
+    "TranscriptionBody": {"model": "whisper-1"},
+    "LexiconBody": {"words": []},
+    "ConsentChanges": {"name": "A"},
+    "Event": {"type": "response.create"},
+    "ToAudio": {"text": TEXT},
+    "Generate": {"text_input": TEXT},
+    "Stream": {"text": TEXT},
+    "PreviewVoice": {"voice": "a"},
+    "CaptionedBody": {"input": TEXT},
+    "TextToSpeech": {"text": TEXT},
 }
 """Of each body: fields that it cannot be without."""
 

@@ -127,7 +127,7 @@ def _holds_text(annotation: Any) -> bool:
         return True
     if get_origin(annotation) is Annotated:
         return _holds_text(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType, list, dict):
+    if get_origin(annotation) in (Union, UnionType, list):
         return any(_holds_text(part) for part in get_args(annotation))
     return False
 

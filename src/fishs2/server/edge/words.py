@@ -25,9 +25,17 @@ class WordBody(JsonBody):
     case: Case = Field("any", description="exact: only when it is capitalised as here.")
 
 
+def _names(value: object) -> object:
+    """Names as a list; an empty field of a form names none."""
+    listed = one_as_list(value)
+    if not isinstance(listed, list):
+        return listed
+    return [each for each in listed if not isinstance(each, str) or each.strip()] or None
+
+
 Lexicons = Annotated[
     list[str] | None,
-    BeforeValidator(one_as_list),
+    BeforeValidator(_names),
     Field(description="Names of lexicons that act beside the default one and the voice's."),
 ]
 Pronunciations = Annotated[

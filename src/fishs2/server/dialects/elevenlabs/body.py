@@ -96,7 +96,7 @@ class SpeechQuery(JsonBody):
         description="mp3_RATE_KBPS, opus_48000_KBPS, pcm_RATE, wav_RATE, ulaw_8000 or alaw_8000; "
         "mp3_44100_128 if it is not given.",
     )
-    optimize_streaming_latency: Annotated[Integer, Field(ge=0, le=4)] | None = Field(
+    optimize_streaming_latency: Annotated[int, Field(ge=0, le=4)] | None = Field(
         None, description="0 waits for the best sound, 3 and 4 for none."
     )
     enable_logging: bool | None = Field(None, description="No effect: texts are never logged.")

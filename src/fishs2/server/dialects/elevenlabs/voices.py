@@ -17,7 +17,7 @@ from fishs2.server.dialects.elevenlabs.errors import ERRORS, elevenlabs_error
 from fishs2.server.edge.auth import READ_VOICES, WRITE_VOICES, GuardedRouter
 from fishs2.server.edge.bodies import open_form
 from fishs2.server.edge.errors import Problem
-from fishs2.server.edge.fields import Integer, JsonBody, Switch
+from fishs2.server.edge.fields import JsonBody, Switch
 from fishs2.server.edge.proxies import address_of, preview_url
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
@@ -68,7 +68,7 @@ _FORM: dict[str, Any] = {
 class VoiceQuery(JsonBody):
     """What GET /elevenlabs/v2/voices asks for."""
 
-    page_size: Annotated[Integer, Field(ge=1, le=_MAX_PAGE_SIZE)] = 10
+    page_size: Annotated[int, Field(ge=1, le=_MAX_PAGE_SIZE)] = 10
     next_page_token: str | None = Field(
         None, max_length=20, description="From the answer to the page before."
     )

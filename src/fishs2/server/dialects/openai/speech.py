@@ -78,6 +78,7 @@ SPEECH_ERRORS = error_answers(
         422: "A field is wrong.",
         429: "The server is busy; Retry-After says when to try again.",
         500: "The engine failed.",
+        501: "To verify speech needs the extra asr.",
         503: "The engine cannot work.",
     },
 )
