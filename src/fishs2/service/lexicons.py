@@ -71,7 +71,9 @@ class Lexicons:
         if words:
             check_given(words)
             chosen.append(Lexicon(words))
-        chosen += [await self._need(name) for name in dict.fromkeys(map(lexicon_id, names))]
+        # The default acts whether it is named or not, and whether anybody has stored one.
+        named = [name for name in map(lexicon_id, names) if name != DEFAULT_LEXICON]
+        chosen += [await self._need(name) for name in dict.fromkeys(named)]
         others = [lexicon_id(VOICE_PREFIX + voice)] if voice else []
         for name in (*others, DEFAULT_LEXICON):
             found = await self._find(name)

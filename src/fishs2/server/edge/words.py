@@ -26,11 +26,9 @@ class WordBody(JsonBody):
 
 
 def _names(value: object) -> object:
-    """Names as a list; an empty field of a form names none."""
+    """Names as a list; an empty field of a form, which comes as one empty name, is none."""
     listed = one_as_list(value)
-    if not isinstance(listed, list):
-        return listed
-    return [each for each in listed if not isinstance(each, str) or each.strip()] or None
+    return None if listed == [""] else listed
 
 
 Lexicons = Annotated[

@@ -40,7 +40,9 @@ def preview(script: WholeScript) -> Preview:
     """What would be spoken of a script, without speaking it."""
     utterances = []
     for line, (start, end) in zip(script.lines, script.spans(), strict=True):
-        text, voice = script.plan.worded(line), line.utterance.voice
+        text, chosen = script.plan.worded(line), script.plan.cast[line.speaker]
+        # A stored voice, by its own name and not by that of who carries it.
+        voice = chosen.name if chosen.references and chosen.name else line.utterance.voice
         utterances.append(
             PreviewedUtterance(
                 text=_shown(text.text),

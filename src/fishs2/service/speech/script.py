@@ -31,7 +31,7 @@ class Line:
     as long at any speed; otherwise it is a part of the speech. rest_s: silence that was asked for
     after it, always exact, in place of `pause_s` and whatever follows; before_s: the same before
     it. manner: how it is spoken beside others. offset: where the text that its places count in
-    begins in all that was sent.
+    begins in all that was sent. speaker: whose turn it is, of the cast.
     """
 
     utterance: Utterance
@@ -42,6 +42,7 @@ class Line:
     before_s: float | None = None
     manner: Manner = PLAIN
     offset: int = 0
+    speaker: int = 0
 
     @property
     def silence_s(self) -> float:
@@ -117,6 +118,7 @@ def _write_lines(
             is_exact=usual.is_exact,
             before_s=rest_s if line is None else None,
             manner=each.manner,
+            speaker=each.speaker,
         )
         if line is not None:
             yield replace(line, rest_s=rest_s)

@@ -145,3 +145,21 @@ def test_every_dialect_cleans(builtin_server: str, path: str, fields: dict[str, 
         return answer.content
 
     assert speak("**Fish** <b>&amp;</b> chips", text_cleaning="markdown") == speak("Fish & chips")
+
+
+def test_speakers_are_shown_by_the_names_of_their_voices(builtin_server: str) -> None:
+    shown = httpx.post(
+        f"{builtin_server}/v1/text/preview",
+        json={
+            "model": "fishs2",
+            "input": "Tom: Hello.\nAnn: Hello to you.",
+            "voice": "sample_male",
+            "cast": {"Tom": "sample_female", "Ann": "de"},
+            "lexicons": ["default"],
+        },
+        timeout=PATIENCE_S,
+    )
+
+    assert shown.status_code == 200, shown.text
+    voices = [each["voice"] for each in shown.json()["utterances"]]
+    assert voices == ["sample_female", "de"]
