@@ -27,6 +27,7 @@ REFUSED |= {("post", path): 501 for path in ("/v1/vqgan/encode", "/v1/vqgan/deco
 """What needs another engine, or another server."""
 
 STORES = [("post", path) for path in ("/v1/references/add", "/model", "/api/open/create-model")]
+STORES += [("post", "/elevenlabs/v1/voices/add")]
 """Operations that store a voice of a name that is free."""
 
 SPOKEN = [

@@ -7,7 +7,7 @@ _BODY = {
     "model_id": "eleven_multilingual_v2",
     "voice_settings": {"stability": 0.4, "speed": 1.1},
 }
-_GIVEN = {"voice_id": VOICE, "output_format": "mp3_44100_128"}
+_GIVEN = {"voice_id": "default", "output_format": "mp3_44100_128"}
 _ROOT = "/elevenlabs/v1"
 _SPEECH = f"{_ROOT}/text-to-speech/{{voice_id}}"
 _SETTINGS = {

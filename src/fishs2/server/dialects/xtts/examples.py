@@ -27,9 +27,11 @@ EXAMPLES = {
     ("get", "/tts_settings"): Example(answer=_MANNER),
     ("post", "/set_tts_settings"): Example(body=_MANNER),
     ("post", "/tts_settings"): Example(body=_MANNER),
-    ("post", "/tts_to_audio"): Example(body={"text": TEXT, "speaker_wav": VOICE, "language": "en"}),
-    ("get", "/tts_stream"): Example({"text": TEXT, "speaker_wav": VOICE, "language": "en"}),
-    ("get", "/sample/{file}"): Example({"file": f"{VOICE}.wav"}),
+    ("post", "/tts_to_audio"): Example(
+        body={"text": TEXT, "speaker_wav": "default", "language": "en"}
+    ),
+    ("get", "/tts_stream"): Example({"text": TEXT, "speaker_wav": "default", "language": "en"}),
+    ("get", "/sample/{file}"): Example({"file": "default.wav"}),
     ("get", "/api/ready"): Example(answer="Ready"),
     ("get", "/api/voices"): Example(answer={"status": "success", "voices": [VOICE, "default"]}),
     ("get", "/api/rvcvoices"): Example(answer={"status": "success", "rvcvoices": ["Disabled"]}),
@@ -37,7 +39,7 @@ EXAMPLES = {
     ("post", "/api/tts-generate"): Example(
         body={
             "text_input": f'*He looks up.* "{TEXT}"',
-            "character_voice_gen": VOICE,
+            "character_voice_gen": "default",
             "narrator_enabled": "true",
             "narrator_voice_gen": "default",
             "text_not_inside": "character",
@@ -45,8 +47,8 @@ EXAMPLES = {
         },
         answer=_KEPT,
     ),
-    ("post", "/api/previewvoice"): Example(body={"voice": VOICE}, answer=_KEPT),
+    ("post", "/api/previewvoice"): Example(body={"voice": "default"}, answer=_KEPT),
     ("get", "/api/tts-generate-streaming"): Example(
-        {"text": TEXT, "voice": VOICE, "language": "en"}
+        {"text": TEXT, "voice": "default", "language": "en"}
     ),
 }
