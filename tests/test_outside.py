@@ -94,6 +94,8 @@ def test_walks_are_short_and_name_what_is_there() -> None:
         "WS /v1/tts/live",
         "a request with a key",
         "a voice upload",
+        "Home Assistant",
+        "when words sound",
         "a decode step",
     }
     assert all(walk.count("\n") < 40 for walk in walks.values())
@@ -115,7 +117,8 @@ def test_ci_runs_the_one_line_on_every_system_and_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pythons = job["strategy"]["matrix"]["python"]
 
-    assert job["steps"][-1]["run"] == "bash test.sh"
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    assert "bash test.sh" in runs
     assert f">={pythons[0]}" == project["requires-python"]
     # Read from YAML without quotes, 3.10 would be the number 3.1.
     assert all(isinstance(each, str) for each in pythons)

@@ -82,6 +82,9 @@ CAPABILITIES = Capabilities(
     spelling="plain",
     honours=frozenset("xy"),
     device="a card",
+    takes_ipa=True,
+    languages=("de",),
+    marks_words=True,
 )
 PROFILE = Profile(
     CAPABILITIES, "a", {"a": "b"}, Failure("NotFoundError", "no", {}), CodecLayout((4, 2), 21.5)
@@ -150,6 +153,8 @@ def test_errors_arrive_with_class_and_fields(kind: type[Fishs2Error]) -> None:
         fields = {"code": "a_code", "param": "a_field"}
     if issubclass(kind, errors.BusyError):
         fields = {"code": "a_code", "retry_after_s": 3}
+    if issubclass(kind, errors.ListenerMissingError):
+        fields = {"code": "a_code"}
     error = kind("what was wrong", **fields)
 
     arrived = error_of(unpack(Failure, pack(failure_of(error))))
