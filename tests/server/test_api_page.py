@@ -30,6 +30,9 @@ STORES = [("post", path) for path in ("/v1/references/add", "/model", "/api/open
 STORES += [("post", "/elevenlabs/v1/voices/add")]
 """Operations that store a voice of a name that is free."""
 
+WORDS = {"words": [{"word": "GIF", "say": "jif"}]}
+"""Of the lexicon that examples name."""
+
 SPOKEN = [
     ("post", "/v1/audio/speech"),
     ("post", "/v1/tts"),
@@ -46,8 +49,7 @@ async def prepare(served: Served, path: str, method: str) -> None:
     for voice in (await client.get("/v1/voices")).json()["data"]:
         if not voice["id"].startswith("sample_"):
             assert (await client.delete(f"/v1/voices/{voice['id']}")).status_code == 200
-    words = {"words": [{"word": "GIF", "say": "jif"}]}
-    assert (await client.put("/v1/lexicons/my-project", json=words)).status_code == 200
+    assert (await client.put("/v1/lexicons/my-project", json=WORDS)).status_code == 200
     if (method, path) not in STORES:
         files = {"files": ("sample.wav", RECORDING.read_bytes())}
         stored = await client.post("/v1/audio/voices", files=files, data={"voice_id": "my-voice"})
@@ -192,6 +194,8 @@ def test_a_browser_executes_what_the_page_shows(builtin_server: str, browser_pag
 def test_a_browser_executes_every_get(builtin_server: str, browser_page: Page) -> None:
     described = httpx.get(f"{builtin_server}/openapi.json", timeout=PATIENCE_S).json()["paths"]
     gets = [("get", path) for path, known in described.items() if "get" in known]
+    put = httpx.put(f"{builtin_server}/v1/lexicons/my-project", json=WORDS, timeout=PATIENCE_S)
+    assert put.status_code == 200, put.text
     browser_page.goto(f"{builtin_server}/docs")
 
     for method, path in [each for each in gets if each not in REFUSED]:
