@@ -15,6 +15,9 @@ from tests.serving import server_process
 # The models in the tests are tiny: more threads, here or in the servers that tests start, would
 # only wait for each other.
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    # Triton reads this when it is imported: the kernels run on CPU tensors then.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 # A shell that starts the suite in the background has it ignore Ctrl-C, and its children with it.

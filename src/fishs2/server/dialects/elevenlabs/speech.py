@@ -10,6 +10,7 @@ from fishs2.server.dialects.elevenlabs.body import SpeechQuery, TextToSpeech, Ti
 from fishs2.server.dialects.elevenlabs.errors import ERRORS
 from fishs2.server.dialects.elevenlabs.request import in_their_words, to_speech_request
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
+from fishs2.server.edge.bodies import inline_schema
 from fishs2.server.edge.streaming import (
     CONTENT_TYPES,
     Delivery,
@@ -29,7 +30,10 @@ _AUDIO: dict[int | str, dict[str, Any]] = {
     200: {"description": "The speech.", "content": audio_content(_CONTENT_TYPES.values())}
 }
 _TIMED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The speech, and when each character sounds.", "model": TimedSpeech}
+    200: {
+        "description": "The speech, and when each character sounds.",
+        "content": {"application/json": {"schema": inline_schema(TimedSpeech)}},
+    }
 }
 _LINES: dict[int | str, dict[str, Any]] = {
     200: {

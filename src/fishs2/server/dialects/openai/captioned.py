@@ -13,6 +13,7 @@ from starlette.responses import Response
 from fishs2.server.dialects.openai.body import SpeechBody
 from fishs2.server.dialects.openai.speech import SPEECH_ERRORS, order_speech
 from fishs2.server.edge.auth import SPEECH, GuardedRouter
+from fishs2.server.edge.bodies import inline_schema
 from fishs2.server.edge.streaming import SpeechResponse, packed_json
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
@@ -111,7 +112,10 @@ def captioned_router(services: Services, options: ServerOptions) -> GuardedRoute
         methods=["POST"],
         response_class=Response,
         responses={
-            200: {"model": CaptionedSpeech, "description": "The speech, and its words."},
+            200: {
+                "content": {"application/json": {"schema": inline_schema(CaptionedSpeech)}},
+                "description": "The speech, and its words.",
+            },
             **SPEECH_ERRORS,
         },
         openapi_extra=SPEECH,
