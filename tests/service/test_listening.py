@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-import numpy as np
 import pytest
 
 from fishs2.errors import BusyError, ListenerMissingError, ListeningError, UserError
-from fishs2.listening.base import LISTEN_RATE_HZ, Segment, Wish
+from fishs2.listening.base import Segment, Wish
 from fishs2.service.listening import Listening
 from tests.listeners import FakeListener
 from tests.recordings import make_voice, write_wav
@@ -132,12 +131,3 @@ async def test_nothing_is_read_where_nothing_listens() -> None:
     with pytest.raises(ListenerMissingError):
         await listening.transcribe(read, Wish())
     await listening.close()
-
-
-async def test_words_of_a_known_text_have_their_times(listening: Listening) -> None:
-    pcm = np.zeros(6 * LISTEN_RATE_HZ, np.float32)
-
-    placed = await listening.word_times(pcm, LISTEN_RATE_HZ, "One, two: three - four five six.")
-
-    words = [word for word in placed if word.end_s > word.start_s]
-    assert [word.start_s for word in words] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

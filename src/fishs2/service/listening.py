@@ -19,7 +19,6 @@ from fishs2.listening.base import (
     hear,
 )
 from fishs2.listening.languages import find_language
-from fishs2.listening.placing import PlacedWord, place_words
 from fishs2.service.threads import Threads
 
 ReadAudio = Callable[[], Awaitable[bytes]]
@@ -128,18 +127,6 @@ class Listening:
         self.check()
         async with self._in_turn():
             return await hear(self._listener, await self._resample(pcm, rate_hz), wish)
-
-    async def word_times(
-        self, pcm: Pcm, rate_hz: int, text: str, language: str | None = None
-    ) -> list[PlacedWord]:
-        """Say when each word of a known text sounds in what was spoken of it.
-
-        pcm: float32 mono [n]. text: as the engine got it; places are characters of it. language: a
-        BCP 47 tag, or None. Raises what `hear` raises.
-        """
-        wish = Wish(find_language(language) if language else None, with_words=True)
-        heard = await self.hear(pcm, rate_hz, wish)
-        return place_words(text, heard.words, seconds=heard.seconds)
 
     async def close(self) -> None:
         """End what listens and what decodes; no call may be in progress."""

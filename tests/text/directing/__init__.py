@@ -1,4 +1,4 @@
 """Where modules without a file of their name here are tested.
 
-ssml_text: text/directing/test_ssml
+ssml_document, ssml_text: text/directing/test_ssml
 """

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 from fishs2.errors import UserError
 from fishs2.text.directing.cues import MARK, PLAIN, Cue, Manner
-from fishs2.text.directing.ssml import (
-    MAX_DEPTH,
-    MAX_ELEMENTS,
-    MAX_VOICES,
-    Document,
-    SsmlVoice,
-    read_ssml,
-)
+from fishs2.text.directing.ssml import MAX_DEPTH, MAX_ELEMENTS, MAX_VOICES, read_ssml
+from fishs2.text.directing.ssml_document import Document, SsmlVoice
 
 
 def read(

@@ -5,7 +5,8 @@ from fishs2.errors import UserError
 from fishs2.service.speech.request import SpeechRequest
 from fishs2.service.voices.choice import ChosenVoice, SpeakerVoice, VoiceChooser
 from fishs2.text.directing.names import tidy_name
-from fishs2.text.directing.ssml import Document, read_ssml
+from fishs2.text.directing.ssml import read_ssml
+from fishs2.text.directing.ssml_document import Document
 
 
 def read_document(request: SpeechRequest, engine: Capabilities) -> Document:

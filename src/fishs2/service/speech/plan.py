@@ -23,7 +23,7 @@ from fishs2.text.cleaning.cleaning import Cleaning, TextCleaning
 from fishs2.text.directing.cues import Directed
 from fishs2.text.directing.names import tag_speakers
 from fishs2.text.directing.pauses import direct_pauses
-from fishs2.text.directing.ssml import Document
+from fishs2.text.directing.ssml_document import Document
 from fishs2.text.directing.telling import Cutting
 from fishs2.text.edits import Edit
 from fishs2.text.emoji import EmojiReading

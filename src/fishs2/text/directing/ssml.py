@@ -7,7 +7,7 @@ before anything of them is read. Source: SSML 1.1; the elements that act are in 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 from xml.parsers import expat
@@ -15,13 +15,11 @@ from xml.parsers import expat
 import numpy as np
 
 from fishs2.errors import UserError
-from fishs2.text.directing.cues import PLAIN, Cues, Directed, Manner
-from fishs2.text.directing.ssml_figures import Figures, say_figures
+from fishs2.text.directing.cues import PLAIN, Manner
+from fishs2.text.directing.ssml_document import Document, SsmlVoice
+from fishs2.text.directing.ssml_figures import Figures
 from fishs2.text.directing.ssml_text import NARRATOR, Piece, SsmlText
 from fishs2.text.directing.ssml_values import WrongValueError, read_break, read_manner
-from fishs2.text.edits import Edit
-from fishs2.text.sourced import Sourced
-from fishs2.text.turns import speaker_tag
 
 TextType = Literal["text", "ssml"]
 """What a text is: without the word, SSML is text."""
@@ -42,56 +40,6 @@ _UNSPOKEN = frozenset({"desc", "meta", "metadata", "lexicon"})
 """What is in these is said of the document, and is no part of its text."""
 
 _MEANS_NOTHING = frozenset({"medium", "default", "0%", "+0%", "+0Hz", "+0st"})
-
-
-@dataclass(frozen=True, slots=True)
-class SsmlVoice:
-    """Whose words some are: by name, "" is the voice of the request; by language, "" is its own."""
-
-    name: str = ""
-    language: str = ""
-
-    @property
-    def is_given(self) -> bool:
-        """Whether it is another than that of the request."""
-        return bool(self.name or self.language)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Document:
-    """What an SSML document says.
-
-    turns: where another speaker begins, and who. voices: of the speakers but `NARRATOR`, who
-    begins, and is numbered behind them.
-    language: of the document. ignored: elements and attributes that do nothing, as `ssml:audio` and
-    `ssml:prosody.pitch`.
-    """
-
-    text: Sourced
-    cues: Cues
-    turns: tuple[tuple[int, int], ...]
-    voices: tuple[SsmlVoice, ...]
-    language: str
-    ignored: tuple[str, ...]
-    figures: tuple[Figures, ...]
-
-    def direct(self, languages: Sequence[str]) -> Directed:
-        """The text as it is spoken. languages: of each speaker, the voice of the request last."""
-        tags = [Edit(at, at, speaker_tag(self._number(who))) for at, who in self.turns]
-        return Directed(self.text.edit(sorted([*tags, *self._say(languages)])), self.cues)
-
-    def find_ignored(self, languages: Sequence[str]) -> tuple[str, ...]:
-        """What does nothing in these languages."""
-        are_all_said = len(self._say(languages)) == len(self.figures)
-        said_as = () if are_all_said else ("ssml:say-as",)
-        return tuple(dict.fromkeys([*self.ignored, *said_as]))
-
-    def _say(self, languages: Sequence[str]) -> list[Edit]:
-        spoken = [languages[self._number(each.speaker)] for each in self.figures]
-        return say_figures(self.text, self.figures, spoken)
-
-    def _number(self, speaker: int) -> int:
-        return len(self.voices) if speaker == NARRATOR else speaker
 
 
 def read_ssml(source: str, *, speaks_tags: bool, picks_languages: bool) -> Document:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from fishs2.server.dialects.xtts.api import AUDIO, ERRORS
 from fishs2.server.dialects.xtts.manner import Manners
-from fishs2.server.dialects.xtts.speaking import Speakers
+from fishs2.server.dialects.xtts.speaking import PREVIEW_TEXT, Speakers
 from fishs2.server.edge.auth import READ_VOICES, SPEECH, GuardedRouter
 from fishs2.server.edge.bodies import body_schema, open_form, validate
 from fishs2.server.edge.cors import check_link
@@ -24,7 +24,6 @@ from fishs2.text.turns import speaker_tag
 _T = TypeVar("_T", bound=JsonBody)
 
 _MAX_FIELDS = 50
-_PREVIEW_TEXT = "Hello! This is how I sound when I read to you."
 
 _NARRATED = re.compile(r"\*+([^*]+)\*+|(\"[^\"]+\"|\u201c[^\u201d]+\u201d)")
 """What stands between asterisks, or else in quotes, as characters' texts are written."""
@@ -84,11 +83,7 @@ class AllTalkApi:
 
     async def list_voices(self) -> Response:
         """List all voices."""
-        await self._services.wait_for_engine()
-        capabilities = self._services.status().capabilities
-        own = capabilities.voices if capabilities else ()
-        stored = [voice.voice_id for voice in await self._services.voices.list()]
-        voices = list(dict.fromkeys((*stored, DEFAULT_VOICE, *own)))
+        voices = [voice_id for voice_id, _ in await self._speakers.voices()]
         return JSONResponse({"status": "success", "voices": voices})
 
     async def list_rvc_voices(self) -> Response:
@@ -130,7 +125,7 @@ class AllTalkApi:
         """Speak a sentence in a voice, and say where it is."""
         form = await _read_form(request, PreviewVoice)
         asked = await self._speakers.request(
-            request, _PREVIEW_TEXT, voice=form.voice, language=None, param="voice"
+            request, PREVIEW_TEXT, voice=form.voice, language=None, param="voice"
         )
         return await self._keep(request, asked)
 

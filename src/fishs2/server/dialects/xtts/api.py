@@ -12,7 +12,7 @@ from fishs2.engines.languages import LANGUAGE_NAMES
 from fishs2.errors import NotFoundError
 from fishs2.server.dialects.xtts.errors import XttsErrorBody, xtts_error
 from fishs2.server.dialects.xtts.manner import Manner, Manners
-from fishs2.server.dialects.xtts.speaking import Speakers
+from fishs2.server.dialects.xtts.speaking import PREVIEW_TEXT, Speakers
 from fishs2.server.edge.auth import READ_VOICES, SPEECH, GuardedRouter
 from fishs2.server.edge.cors import check_link
 from fishs2.server.edge.error_bodies import error_answers
@@ -47,8 +47,6 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
 REFUSED = ("/switch_model", "/set_output", "/set_speaker_folder", "/tts_to_file")
 """They name paths of the server's machine."""
 
-_PREVIEW_TEXT = "Hello! This is how I sound when I read to you."
-
 
 class ToAudio(JsonBody):
     """The body of POST /tts_to_audio."""
@@ -81,13 +79,13 @@ class XttsApi:
                     "voice_id": voice_id,
                     "preview_url": f"{root.rstrip('/')}/sample/{quote(voice_id, safe='')}.wav",
                 }
-                for voice_id, name in await self._voices()
+                for voice_id, name in await self._speakers.voices()
             ]
         )
 
     async def list_speaker_names(self) -> Response:
         """List the names of all voices."""
-        return JSONResponse([voice_id for voice_id, _ in await self._voices()])
+        return JSONResponse([voice_id for voice_id, _ in await self._speakers.voices()])
 
     async def list_languages(self) -> Response:
         """List the languages that the engine speaks, by their names."""
@@ -114,7 +112,7 @@ class XttsApi:
     async def hear_sample(self, request: Request, file: str) -> Response:
         """Hear a voice: a sentence is spoken in it."""
         check_link(request.headers, self._options.cors_origins)
-        asked = await self._speakers.request(request, _PREVIEW_TEXT, voice=file, language=None)
+        asked = await self._speakers.request(request, PREVIEW_TEXT, voice=file, language=None)
         try:
             return await self._speakers.answer(request, asked, "whole", "audio/wav")
         except NotFoundError as error:
@@ -143,19 +141,6 @@ class XttsApi:
             "/v1/audio/voices, and speech is in the answer"
         )
         return xtts_error(Problem(HTTPStatus.NOT_IMPLEMENTED, message, "not_supported"))
-
-    async def _voices(self) -> list[tuple[str, str]]:
-        """Ids and names of all voices, stored ones first."""
-        await self._services.wait_for_engine()
-        stored = [(voice.voice_id, voice.name) for voice in await self._services.voices.list()]
-        capabilities = self._services.status().capabilities
-        own = capabilities.voices if capabilities else ()
-        taken = {voice_id.casefold() for voice_id, _ in stored}
-        return stored + [
-            (name, name)
-            for name in dict.fromkeys((DEFAULT_VOICE, *own))
-            if name.casefold() not in taken
-        ]
 
 
 def xtts_router(services: Services, options: ServerOptions) -> GuardedRouter:

@@ -13,10 +13,13 @@ from fishs2.server.edge.streaming import Delivery, SpeechOrder, SpeechResponse
 from fishs2.server.options import ServerOptions
 from fishs2.service.services import Services
 from fishs2.service.speech.request import SpeechRequest
-from fishs2.service.voices.choice import SpeakerVoice
+from fishs2.service.voices.choice import DEFAULT_VOICE, SpeakerVoice
 
 _PATH = re.compile(r"[/\\]")
 _SUFFIX = ".wav"
+
+PREVIEW_TEXT = "Hello! This is how I sound when I read to you."
+"""What a voice says that is to be heard before it is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,19 @@ class Speakers:
         if len(names) == 1:
             return replace(asked, voice=names[0])
         return replace(asked, speakers=tuple(SpeakerVoice(name) for name in names))
+
+    async def voices(self) -> list[tuple[str, str]]:
+        """Ids and names of all voices, stored ones first. Waits for the engine."""
+        await self.services.wait_for_engine()
+        stored = [(voice.voice_id, voice.name) for voice in await self.services.voices.list()]
+        capabilities = self.services.status().capabilities
+        own = capabilities.voices if capabilities else ()
+        taken = {voice_id.casefold() for voice_id, _ in stored}
+        return stored + [
+            (name, name)
+            for name in dict.fromkeys((DEFAULT_VOICE, *own))
+            if name.casefold() not in taken
+        ]
 
     async def answer(
         self, request: Request, asked: SpeechRequest, delivery: Delivery, content_type: str

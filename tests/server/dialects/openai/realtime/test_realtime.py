@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from openai import AsyncOpenAI
@@ -202,6 +202,48 @@ async def test_response_is_cancelled_and_the_engine_free() -> None:
     assert served.services.status().num_streams == 0
 
 
+async def test_refused_response_loses_no_text() -> None:
+    async with serving() as served, realtime(served) as connection:
+        await connection.session.update(session=cast(Any, {"voice": "nobody"}))
+        await receive(connection)
+        await say(connection, TEXT)
+        await connection.response.create()
+        assert (await error_of(connection)).code == "voice_not_found"
+        await connection.session.update(session=cast(Any, {"voice": "other"}))
+        await receive(connection)
+        await connection.response.create()
+        events, _ = await hear(connection)
+
+    assert events[-1].response.status == "completed"
+    assert [each.text for each in served.engine.utterances] == [TEXT]
+
+
+async def test_answer_names_what_the_engine_cannot_act_on() -> None:
+    async with serving() as served, realtime(served) as connection:
+        await say(connection, TEXT)
+        await connection.response.create(response={"instructions": "Whisper."})
+        events, _ = await hear(connection)
+
+    assert events[-1].response.x_fishs2_ignored == ["instructions"]
+
+
+async def test_client_that_takes_nothing_frees_the_engine() -> None:
+    async with serving(client_stall_s=0.2) as served:
+        address = served.url.replace("http", "ws") + "/v1/realtime"
+        content = [{"type": "input_text", "text": "Word. " * 1_900}]
+        item = {"type": "message", "content": content}
+        async with connect(address, max_queue=1) as socket:
+            for event in (
+                {"type": "conversation.item.create", "item": item},
+                {"type": "response.create"},
+            ):
+                await socket.send(json.dumps(event))
+            await until(lambda: bool(served.engine.utterances))
+            await until(lambda: served.services.status().num_streams == 0)
+
+    assert served.engine.num_finished < len("Word. " * 1_900) / 200
+
+
 async def test_client_that_leaves_frees_the_engine() -> None:
     engine = FakeEngine(timing=Timing(first_audio_s=3_600))
     async with serving(engine) as served:
@@ -274,7 +316,7 @@ async def test_items_are_deleted_found_and_in_their_places() -> None:
         ('{"type": "response.create"}', "empty_input"),
         ('{"type": "response.create", "response": {"input": []}}', "empty_input"),
         ("[" * 100_000, "invalid_event"),
-        ("x" * 1_048_577, "invalid_event"),
+        ("x" * 1_048_577, "frame_too_large"),
         (b"\xff", "invalid_event"),
     ],
     ids=range(16),

@@ -77,12 +77,9 @@ class Conversation:
         """A message. Raises NotFoundError `item_not_found`."""
         return self._messages[self._place(item_id)]
 
-    def take(self) -> str:
-        """The text that has not been spoken yet, which has been then."""
-        fresh = [message for message in self._messages if not message.was_spoken]
-        for message in fresh:
-            message.was_spoken = True
-        return join_texts([message.item for message in fresh])
+    def unspoken(self) -> list[Message]:
+        """The messages that have not been spoken yet, in order."""
+        return [message for message in self._messages if not message.was_spoken]
 
     def _place(self, item_id: str) -> int:
         for place, message in enumerate(self._messages):

@@ -1,7 +1,7 @@
 """The events that tell of one response. Source: OpenAI API reference, realtime server events."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 Ended = Literal["completed", "cancelled", "failed"]
@@ -10,7 +10,16 @@ Ended = Literal["completed", "cancelled", "failed"]
 class Answer:
     """One response, which has one item with one part: what is spoken, and its text."""
 
-    def __init__(self, text: str, *, voice: str, metadata: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        voice: str,
+        metadata: Mapping[str, str] | None,
+        ignored: Sequence[str] = (),
+    ) -> None:
+        """ignored: fields that change nothing on this engine."""
+        self._ignored = list(ignored)
         self._text = text
         self._voice = voice
         self._metadata = metadata
@@ -68,6 +77,8 @@ class Answer:
             "output_modalities": ["audio"],
             "audio": {"output": {"voice": self._voice}},
             "metadata": self._metadata,
+            # A WebSocket has no header for it.
+            "x_fishs2_ignored": self._ignored,
         }
 
     def _item(self, status: str, content: list[dict[str, str]]) -> dict[str, Any]:

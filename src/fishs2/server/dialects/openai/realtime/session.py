@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from fastapi import WebSocket
+from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from fishs2.audio.effects import Effects
@@ -56,6 +57,7 @@ class RealtimeSession:
         self._conversation = Conversation(max_chars=options.live_max_chars)
         self._speaking: asyncio.Task[None] | None = None
         self._answer: Answer | None = None
+        self._has_stalled = asyncio.Event()
         self._stopping: Stopping = socket.app.state.stopping
 
     async def run(self) -> None:
@@ -64,21 +66,26 @@ class RealtimeSession:
         await self._socket.accept(subprotocol="realtime" if "realtime" in offered else None)
         reading = asyncio.create_task(self._read_events())
         ending = asyncio.create_task(self._stopping.has_begun.wait())
+        stalling = asyncio.create_task(self._has_stalled.wait())
         # The client has left, or takes nothing: there is nobody to tell.
         with suppress(WebSocketDisconnect, StalledReaderError):
             try:
                 await self._tell("session.created", session=self._shown())
-                await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+                first = {reading, ending, stalling}
+                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+                if stalling.done():
+                    return
                 if reading.done():
                     reading.result()
                     await self._socket.close(_CLOSE_IDLE)
                     return
                 if self._speaking is not None:
-                    await asyncio.wait({self._speaking, reading}, return_when="FIRST_COMPLETED")
+                    first = {self._speaking, reading, stalling}
+                    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                 await self._tell_error(ShutdownError(), None)
                 await self._socket.close(CLOSE_RESTART)
             finally:
-                for task in (reading, ending, self._speaking):
+                for task in (reading, ending, stalling, self._speaking):
                     if task is not None:
                         task.cancel()
                         # Waiting for the cancelled work is what frees the engine before we return.
@@ -90,7 +97,7 @@ class RealtimeSession:
             event: Event | None = None
             try:
                 async with asyncio.timeout(_IDLE_S):
-                    content = await self._receive()
+                    message = await self._receive()
             except TimeoutError:
                 if self._is_speaking:
                     continue
@@ -98,21 +105,21 @@ class RealtimeSession:
                 await self._tell_error(UserError(why, code="idle"), None)
                 return
             try:
-                event = read_event(content)
+                event = read_event(_content(message))
                 await self._act(event)
             except StalledReaderError:
                 raise
             except Fishs2Error as error:
                 await self._tell_error(error, event)
 
-    async def _receive(self) -> str:
+    async def _receive(self) -> Message:
+        """What comes next. Raises WebSocketDisconnect when the client has left."""
         # What has come already is received without waiting, however much it is.
         await asyncio.sleep(0)
         message = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", _CLOSE_OK))
-        content: str | bytes = message.get("text") or message.get("bytes") or ""
-        return content if len(content) <= MAX_EVENT_BYTES and isinstance(content, str) else ""
+        return message
 
     async def _act(self, event: Event) -> None:
         """Do what an event asks for. Raises UserError."""
@@ -168,7 +175,8 @@ class RealtimeSession:
         ask.check()
         for item in ask.input or ():
             item.check()
-        text = self._conversation.take() if ask.input is None else join_texts(ask.input)
+        fresh = self._conversation.unspoken() if ask.input is None else []
+        text = join_texts([each.item for each in fresh] if ask.input is None else ask.input)
         if not text:
             raise UserError(
                 "there is nothing to speak: send conversation.item.create first, or response.input",
@@ -177,7 +185,14 @@ class RealtimeSession:
         request = self._request(text, ask)
         # All that can be refused is refused before anything of a response is told.
         script = await self._services.desk.write(request)
-        self._answer = Answer(text, metadata=ask.metadata, voice=request.voice or "default")
+        for message in fresh:
+            message.was_spoken = True
+        self._answer = Answer(
+            text,
+            metadata=ask.metadata,
+            voice=request.voice or "default",
+            ignored=script.plan.ignored,
+        )
         self._speaking = asyncio.create_task(self._speak(script, self._answer))
 
     def _request(self, text: str, ask: Ask) -> SpeechRequest:
@@ -208,7 +223,9 @@ class RealtimeSession:
             raise UserError("no response is being spoken", code="response_cancel_not_active")
         self._speaking.cancel()
         await asyncio.wait({self._speaking})
-        await self._tell_all(self._answer.end("cancelled"))
+        # It may have come to its end, and told so, just before.
+        if self._speaking.cancelled():
+            await self._tell_all(self._answer.end("cancelled"))
 
     async def _speak(self, script: Any, answer: Answer) -> None:
         """Speak a response, and tell how it ended."""
@@ -227,10 +244,14 @@ class RealtimeSession:
                     await send(await pace.wait(piece, spoken.report.audio_s, send))
             await self._tell_all(answer.end("completed"))
         except StalledReaderError:
-            await self._socket.close(_CLOSE_IDLE)
+            # Nobody can be told, and nothing more is to be read.
+            self._has_stalled.set()
         except Fishs2Error as error:
-            await self._tell_error(error, None)
-            await self._tell_all(answer.end("failed", code=describe_error(error).code))
+            with suppress(StalledReaderError):
+                await self._tell_error(error, None)
+                await self._tell_all(answer.end("failed", code=describe_error(error).code))
+                return
+            self._has_stalled.set()
 
     def _shown(self) -> dict[str, Any]:
         """The session as clients see it."""
@@ -280,6 +301,20 @@ class RealtimeSession:
                 await self._socket.send_text(content)
         except TimeoutError:
             raise StalledReaderError(f"the client took nothing for {stall_s:g} s") from None
+
+
+def _content(message: Message) -> str:
+    """The event in a frame. Raises UserError `frame_too_large`, `invalid_event`."""
+    content: str | None = message.get("text")
+    if content is None:
+        raise UserError("send events as JSON in text frames, not in binary", code="invalid_event")
+    if len(content) > MAX_EVENT_BYTES:
+        raise UserError(
+            f"a frame has {len(content):,} characters; the limit is {MAX_EVENT_BYTES:,}: send a "
+            "long text in several items",
+            code="frame_too_large",
+        )
+    return content
 
 
 def _name_of(voice: str | VoiceRef | None) -> str:
