@@ -9,6 +9,7 @@ import pytest_asyncio
 from fishs2.engines.base import Pcm, Utterance, as_sounds, find_sounds
 from fishs2.engines.espeak.engine import BuiltinEngine
 from fishs2.engines.espeak.phonemes import to_mnemonics
+from fishs2.text.pronunciation.words import IPA_LETTERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,6 +35,7 @@ async def render(engine: BuiltinEngine, text: str, voice: str) -> Pcm:
         ("ˌhɛˈləʊ", "[[h,El'oU]]"),
         ("a b", "[[a||b]]"),
         ("☃", ""),
+        ("ãça", "[[a~Ca]]"),
         ("]]a[[", "[[a]]"),
     ],
 )
@@ -70,3 +72,7 @@ async def test_sounds_are_found_again() -> None:
     text = f"a {as_sounds('ˈb')} c"
 
     assert find_sounds(text) == [(2, 4, "ˈb")]
+
+
+async def test_every_sound_that_lexicons_take_has_a_mnemonic() -> None:
+    assert not [letter for letter in IPA_LETTERS if not to_mnemonics(letter)]

@@ -13,6 +13,7 @@ from fishs2.text.pronunciation.words import MAX_REGEXES, MAX_WORDS, Word, check_
         Word(word="a", say=""),
         Word(regex="v([0-9]+)", say=r"version \1"),
         Word(word="Worcester", ipa="ˈwʊstə", language="en-GB", case="exact"),
+        Word(word="x", ipa="t͡ʃʰɐ̯ː.ˌt̪ã"),
         Word(word="東京", say="とうきょう", language="ja"),
     ],
 )
@@ -28,6 +29,9 @@ def test_good_words_are_let_through(word: Word) -> None:
         (Word(word="x"), "give say, ipa or both"),
         (Word(word=" ", say="y"), "word is empty"),
         (Word(word="x", ipa=" "), "ipa is empty"),
+        (Word(word="x", ipa="ʕaɧ"), "ipa has ʕ, ɧ, which no engine can say"),
+        (Word(word="x", ipa="中"), "ipa has 中"),
+        (Word(word="x", ipa="ˈ."), "ipa has no sound"),
         (Word(word="x" * 201, say="y"), "201 characters; the limit is 200"),
         (Word(word="x", say="y" * 501), "501 characters; the limit is 500"),
         (Word(word="x", say="a\x00b"), "control or private"),

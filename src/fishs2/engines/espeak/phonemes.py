@@ -7,6 +7,7 @@ docs/phonemes.md and the IPA names in phsource.
 """
 
 import re
+import unicodedata
 
 _MNEMONICS = {
     "tʃ": "tS", "dʒ": "dZ", "t͡ʃ": "tS", "d͡ʒ": "dZ", "t͡s": "ts",
@@ -33,7 +34,9 @@ def to_mnemonics(ipa: str) -> str:
     """
     parts: list[str] = []
     stress = ""
-    for match in _SYMBOL.finditer(ipa):
+    # "ã" is a letter with a mark on it; "ç" is one of its own.
+    apart = (c if c in _MNEMONICS else unicodedata.normalize("NFD", c) for c in ipa)
+    for match in _SYMBOL.finditer("".join(apart)):
         symbol = match.group()
         if symbol in _STRESS:
             stress = _STRESS[symbol]

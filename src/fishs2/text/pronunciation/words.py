@@ -36,6 +36,9 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 _GROUP = re.compile(r"\\(\d)")
 _ONE_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 """A byte to RE2: what it finds begins and ends inside characters, at no place in a text."""
+IPA_LETTERS = "abcdefghijklmnopqrstuvwxyzæçðøŋœɐɑɒɔəɚɛɜɝɟɡɣɨɪɫɬɲɹɾʀʁʃʊʋʌʍʎʏʒʔβθχ"
+"""Sounds that an engine which takes IPA can say; marks on them may mean nothing to it."""
+
 _SPEAKER = re.compile(r"<\|")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
@@ -116,11 +119,24 @@ def _find_fault(word: Word) -> str:
         return "word is empty"
     if word.ipa is not None and not word.ipa.strip():
         return "ipa is empty"
+    if word.ipa is not None and (fault := _find_ipa_fault(word.ipa)):
+        return fault
     if word.say and _SPEAKER.search(word.say):
         return 'say has "<|", which marks speakers; leave it out'
     if word.language is not None and not _LANGUAGE.fullmatch(word.language):
         return f"language {word.language[:40]!r} is no BCP 47 tag; send one such as en or de-AT"
     return "" if word.regex is None else _find_regex_fault(word.regex, word)
+
+
+def _find_ipa_fault(ipa: str) -> str:
+    """A sound that would be left out without a word."""
+    # "ã" is a letter with a mark on it; "ç" is one of its own.
+    plain = [c if c in IPA_LETTERS else unicodedata.normalize("NFD", c)[0] for c in ipa]
+    sounds = [char for char in plain if unicodedata.category(char) in ("Ll", "Lu", "Lo")]
+    unknown = dict.fromkeys(char for char in sounds if char not in IPA_LETTERS)
+    if unknown:
+        return f"ipa has {', '.join(unknown)}, which no engine can say; write a near sound, or say"
+    return "" if sounds else "ipa has no sound, only marks"
 
 
 def _find_regex_fault(regex: str, word: Word) -> str:
