@@ -41,6 +41,11 @@ def speaker_tag(speaker: int) -> str:
     return f"<|speaker:{speaker}|>"
 
 
+def speakers_in(text: str) -> list[int]:
+    """Whose turns a text has, in order."""
+    return [int(number) for number in _TAG.findall(text)]
+
+
 def last_speaker(text: str, first: int) -> int:
     """Who speaks at the end of `text`, which `first` begins."""
     tags = _TAG.findall(text)

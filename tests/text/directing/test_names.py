@@ -29,3 +29,10 @@ def test_a_name_that_nobody_has_is_refused() -> None:
         tag_speakers(Sourced.of("Hi.\n[Ann] Ho."), CAST)
 
     assert caught.value.code == "unknown_speaker"
+
+
+def test_number_beyond_the_cast_is_nobodys() -> None:
+    assert tag_speakers(Sourced.of("<|speaker:1|>Hi."), CAST[:2]).text == "<|speaker:1|>Hi."
+    with pytest.raises(UserError, match="speaker 2, but the cast has 2") as caught:
+        tag_speakers(Sourced.of("<|speaker:2|>Hi."), CAST[:2])
+    assert (caught.value.code, caught.value.param) == ("unknown_speaker", "cast")

@@ -11,7 +11,7 @@ from fishs2.errors import UserError
 from fishs2.text.edits import Edit
 from fishs2.text.sourced import Sourced
 from fishs2.text.tags import find_directions
-from fishs2.text.turns import speaker_tag
+from fishs2.text.turns import speaker_tag, speakers_in
 
 MAX_NAME_CHARS = 64
 
@@ -21,6 +21,14 @@ _IS_NAME = re.compile(r"\s*(?!\d)\w")
 
 def tag_speakers(text: Sourced, names: Sequence[str]) -> Sourced:
     """The text with a tag for each name of a cast. Raises UserError `unknown_speaker`."""
+    unknown = [number for number in speakers_in(text.text) if number >= len(names)]
+    if unknown:
+        raise UserError(
+            f"the text has a turn of speaker {unknown[0]}, but the cast has {len(names)}, who "
+            "count from 0",
+            code="unknown_speaker",
+            param="cast",
+        )
     return text.edit(list(_find(text.text, names)))
 
 
