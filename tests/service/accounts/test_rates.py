@@ -110,7 +110,8 @@ async def test_time_that_is_set_back_refuses_nobody_for_as_long_in_redis(
 
     with pytest.raises(QuotaError) as caught:
         await rates.count(key)
-    assert caught.value.retry_after_s == 60
+    # Redis keeps fractions of a second, and what is left is rounded up.
+    assert caught.value.retry_after_s in (60, 61)
     monkeypatch.setattr(time, "time", lambda: now_s + 3_600)
     await rates.count(key)
 
