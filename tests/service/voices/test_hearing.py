@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from fishs2.engines.base import Capabilities
+from fishs2.runtime import open_voices
+from fishs2.service.listening import Listening
 from fishs2.store.voices.archive import pack_voice, unpack_voice
 from fishs2.store.voices.store import VoiceStore
 from tests.fakes import FakeEngine
 from tests.listeners import AbsentListener, FakeListener
 from tests.recordings import make_voice, write_wav
-from tests.serving import Served, serving
+from tests.serving import Served, make_settings, serving
 
 HEARD = "What was heard."
 AUDIO = write_wav(make_voice(3.0))
@@ -157,3 +159,23 @@ async def test_archive_says_what_was_only_heard(tmp_path: Path) -> None:
 
     assert unpack_voice(pack_voice(voice, [AUDIO])).is_heard
     assert not unpack_voice(pack_voice(replace(voice, is_heard=False), [AUDIO])).is_heard
+
+
+async def test_voice_that_is_being_written_to_is_heard_all_the_same(tmp_path: Path) -> None:
+    """The start gives a folder its metadata while the first request looks for a transcript."""
+    folder = tmp_path / "voices" / "ada"
+    folder.mkdir(parents=True)
+    (folder / "a.wav").write_bytes(AUDIO)
+    store = VoiceStore(tmp_path / "voices")
+    listening = Listening(FakeListener(HEARD), max_seconds=60)
+    settings = make_settings(voices_dir=tmp_path / "voices", home=tmp_path)
+    voices = open_voices(settings, listening)
+    before = store.find("ada")
+    assert before is not None
+    store.register_staged()
+
+    reference = await voices.reference(before, None)
+
+    assert reference.transcript == HEARD
+    await voices.close()
+    await listening.close()

@@ -252,8 +252,14 @@ class Voices:
         if self._hearing is None or not self._hearing.can_listen:
             return voice
         with suppress(ValueError):  # what cannot be read is said by whoever wants the reference
-            audio = await self._run(lambda: self._store.read_sample(voice, MAX_SAMPLE_BYTES))
-            if audio is None:
+            # Somebody may just be writing to it, as the start does: it is taken as a whole.
+            settled = await self._run(
+                lambda: self._store.read_settled(voice.voice_id, MAX_SAMPLE_BYTES)
+            )
+            if settled is None or settled[1] is None:
+                return voice
+            voice, audio = settled[0], settled[1]
+            if voice.transcript:
                 return voice
             text = await self._hear(await self._decoder.check(audio), voice.language)
             if text is not None:
